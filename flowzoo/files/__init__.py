@@ -1,0 +1,1 @@
+"""Readers and writers of flow, images and video."""
