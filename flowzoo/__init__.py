@@ -1,0 +1,80 @@
+"""flowzoo: optical flow networks whose parts are interchangeable.
+
+    >>> import flowzoo
+    >>> flow = flowzoo.estimate("pwcnet", first, second)        # HxWx3 uint8 twice -> HxWx2 float32
+
+Importing this package imports nothing heavy; torch is loaded by the first call that needs it.
+"""
+
+from collections.abc import Mapping
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from flowzoo.network import FlowNetwork
+
+__version__ = "0.1.0"
+__all__ = ["create", "estimate", "import_checkpoint", "list_models", "read_flow", "write_flow"]
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """Names of the zoo's networks that match a shell pattern, sorted."""
+    from flowzoo import registry
+
+    return registry.list_models(pattern)
+
+
+def create(name: str, weights: "str | PathLike[str] | None" = None, **settings: Any) -> "FlowNetwork":
+    """Build the network `name` in eval mode.
+
+    Args:
+        name: a name of `list_models()`.
+        weights: a tag of `flowzoo weights list`, a file, or None for random weights.
+        settings: settings of this network that differ from its card (`flowzoo models NAME` lists them).
+
+    Raises:
+        InputError: unknown name, tag or setting, a value out of range, or weights that do not fit.
+    """
+    from flowzoo import registry
+
+    return registry.create(name, weights, **settings)
+
+
+def estimate(
+    network_or_name: "FlowNetwork | str", first: "np.ndarray", second: "np.ndarray"
+) -> "np.ndarray":
+    """Flow from `first` to `second`, both HxWx3 uint8 RGB; HxWx2 float32, x then y, pixels of the input.
+
+    A name stands for that network with its default weights; give a network for any other choice.
+    """
+    from flowzoo.estimator import estimate as run
+
+    return run(network_or_name, first, second)
+
+
+def import_checkpoint(name: str, state_dict: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
+    """Turn a published state dict of network `name` into one that `create(name)` loads strictly.
+
+    Raises:
+        InputError: a key of the file is left over, a parameter is missing, or a shape differs.
+    """
+    from flowzoo.checkpoints import import_checkpoint as run
+
+    return run(name, state_dict)
+
+
+def read_flow(path: "str | PathLike[str]") -> "tuple[np.ndarray, np.ndarray]":
+    """Read a flow file: (HxWx2 float32, x then y, pixels; HxW bool, True = valid). The suffix gives the format."""
+    from flowzoo.files.flow import read_flow as run
+
+    return run(path)
+
+
+def write_flow(path: "str | PathLike[str]", flow: "np.ndarray", valid: "np.ndarray | None" = None) -> None:
+    """Write a flow file, complete or not at all. `.png` is KITTI's 16-bit encoding."""
+    from flowzoo.files.flow import write_flow as run
+
+    run(path, flow, valid)

@@ -1,0 +1,86 @@
+"""Name -> card -> network. Importing this module, listing and looking up cards does not import torch."""
+
+import dataclasses
+import functools
+import importlib
+import pkgutil
+from fnmatch import fnmatchcase
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+from flowzoo import settings as settings_module
+from flowzoo import zoo
+from flowzoo.errors import InputError
+from flowzoo.zoo.card import Card
+
+if TYPE_CHECKING:
+    from flowzoo.network import FlowNetwork
+
+
+@functools.cache
+def cards() -> dict[str, Card]:
+    """All cards by name, sorted; read from every module of `flowzoo.zoo` that defines `CARDS`."""
+    found: dict[str, Card] = {}
+    for entry in sorted(pkgutil.iter_modules(zoo.__path__), key=lambda module: module.name):
+        module = importlib.import_module(f"flowzoo.zoo.{entry.name}")
+        for card in getattr(module, "CARDS", ()):
+            found[card.name] = card
+    return dict(sorted(found.items()))
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """Names that match a shell pattern, sorted."""
+    return [name for name in cards() if fnmatchcase(name, pattern)]
+
+
+def card(name: str) -> Card:
+    """The card of `name`.
+
+    Raises:
+        InputError: there is no such network; the message names the nearest one.
+    """
+    try:
+        return cards()[name]
+    except KeyError:
+        raise InputError(
+            f"no network named {name!r}: {settings_module.suggestion(name, cards())} (flowzoo models lists them)"
+        ) from None
+
+
+def resolve(reference: str) -> Any:
+    """The object that a "module:name" reference stands for."""
+    module, _, attribute = reference.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def build(name: str, **settings: Any) -> "FlowNetwork":
+    """The network `name` with random weights, in training mode.
+
+    Raises:
+        InputError: unknown name or setting.
+    """
+    entry = card(name)
+    values = settings_module.replace(entry.settings, f"network {name}", **settings)
+    network: FlowNetwork = resolve(entry.build)(values)
+    network.model_name, network.settings = name, values
+    return network
+
+
+def create(name: str, weights: "str | PathLike[str] | None" = None, **settings: Any) -> "FlowNetwork":
+    """See `flowzoo.create`."""
+    card(name)
+    if weights is None:
+        return build(name, **settings).eval()
+    from flowzoo.checkpoints import load_weights
+
+    return load_weights(name, weights, **settings).eval()
+
+
+def changed_settings(network: "FlowNetwork") -> dict[str, Any]:
+    """The settings in which `network` differs from its card; what a weights file must record."""
+    defaults = card(network.model_name).settings
+    return {
+        entry.name: getattr(network.settings, entry.name)
+        for entry in dataclasses.fields(defaults)
+        if getattr(network.settings, entry.name) != getattr(defaults, entry.name)
+    }

@@ -1,0 +1,34 @@
+"""What the zoo knows about a network before it builds it."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Card:
+    """One named network: an architecture with settings.
+
+    Attributes:
+        name: as users write it.
+        summary: one line.
+        build: "module:callable"; called with the settings, returns a `FlowNetwork`.
+        settings: frozen dataclass instance with this name's values; its fields are the settings users may change.
+        parameters: number of learned parameters.
+        paper: authors, title, venue and year.
+        parts: pyramid parts in words, by role (features, align, measure, decode, regularise).
+        checkpoint: "module:callable" that turns published key names into ours, or "" where nothing was published;
+            called as `callable(state_dict, settings) -> state_dict`.
+        default_weights: tag used by `estimate(name, ...)` and the command line when none is given; "" = ask the user.
+        notes: what a reader should know (inferred configurations, licences of published weights).
+    """
+
+    name: str
+    summary: str
+    build: str
+    settings: Any
+    parameters: int
+    paper: str
+    parts: dict[str, str] = field(default_factory=dict)
+    checkpoint: str = ""
+    default_weights: str = ""
+    notes: str = ""
