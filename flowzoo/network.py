@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from flowzoo.errors import InputError
+
 
 @dataclass
 class FlowPrediction:
@@ -30,15 +32,39 @@ class FlowPrediction:
 class FlowNetwork(nn.Module):
     """Base of all networks. `settings` is the frozen dataclass it was built from; `model_name` its name in the zoo.
 
-    `forward(first, second)` takes (B,3,H,W) float RGB in [0,1] of any size from 1x1 up and any batch from 0 up.
+    A network defines `predict`; `forward` checks the input once for all of them.
     """
 
     model_name: str = ""
     settings: Any = None
+    same_size: bool = True
+    """Whether both images must have one size (geometric matching networks take two)."""
 
     def forward(self, first: Tensor, second: Tensor) -> FlowPrediction:
-        """Flow from `first` to `second`; see the class."""
-        raise TypeError(f"{type(self).__name__} does not define forward")
+        """Flow from `first` to `second`.
+
+        Args:
+            first: (B,3,H,W) float RGB in [0,1], any size from 1x1 up and any batch from 0 up.
+            second: likewise, of the same size unless the network takes two sizes.
+
+        Raises:
+            InputError: a shape or type is not like that.
+        """
+        for name, images in (("first", first), ("second", second)):
+            if images.dim() != 4 or images.shape[1] != 3 or 0 in images.shape[2:]:
+                raise InputError(f"{name} must be (B,3,H,W) with H, W >= 1, got {tuple(images.shape)}")
+            if not images.is_floating_point():
+                raise InputError(f"{name} must be float RGB in [0,1], got {images.dtype}: divide uint8 images by 255")
+        same = first.shape == second.shape if self.same_size else first.shape[0] == second.shape[0]
+        if not same:
+            raise InputError(f"first is {tuple(first.shape)} but second is {tuple(second.shape)}: give equal shapes")
+        if first.shape[0] == 0:
+            return FlowPrediction(flow=first.new_zeros((0, 2, *first.shape[2:])))
+        return self.predict(first, second)
+
+    def predict(self, first: Tensor, second: Tensor) -> FlowPrediction:
+        """What `forward` does for checked input of batch 1 or more."""
+        raise TypeError(f"{type(self).__name__} does not define predict")
 
     @property
     def device(self) -> torch.device:

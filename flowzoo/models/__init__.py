@@ -1,0 +1,1 @@
+"""The zoo's networks: one file a family, put together from the parts in `flowzoo.blocks`."""

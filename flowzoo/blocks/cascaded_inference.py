@@ -1,0 +1,112 @@
+"""Cascaded flow inference: descriptor matching (M), then sub-pixel refinement (S).
+
+Hui, Tang, Loy, "A Lightweight Optical Flow CNN", section 3.2. Flow stays in one unit for the whole pyramid; `scale`
+turns it into pixels of the level where features are warped.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from flowzoo.blocks.convolution import SLOPE, convolution, convolution_stack
+from flowzoo.blocks.cost_volume import CostVolume
+from flowzoo.blocks.upsampling import BilinearDoubling
+
+
+class Matching(nn.Module):
+    """M: a flow residual from the cost volume alone.
+
+    Args:
+        cost_volume: align and measure; with a step of 2 its sparse costs are enlarged bilinearly.
+        channels: hidden 3x3 convolutions.
+        kernel: side of the last convolution.
+        extra: channels of further inputs (flow cues).
+        warping: whether the volume is built around x + flow(x); without, around x.
+    """
+
+    def __init__(
+        self,
+        cost_volume: CostVolume,
+        channels: Sequence[int],
+        kernel: int,
+        *,
+        extra: int = 0,
+        warping: bool = True,
+    ) -> None:
+        super().__init__()
+        self.cost_volume, self.warping = cost_volume, warping
+        self.enlarge = BilinearDoubling(cost_volume.outputs) if cost_volume.step == 2 else None
+        self.layers = convolution_stack(cost_volume.outputs + extra, channels)
+        self.residual = convolution(channels[-1], 2, kernel)
+
+    def forward(
+        self, first: Tensor, second: Tensor, flow: Tensor | None, scale: float, extra: list[Tensor]
+    ) -> Tensor:
+        """Features (B,C,H,W) twice, flow (B,2,H,W) or None -> flow (B,2,H,W)."""
+        around = flow * scale if self.warping and flow is not None else None
+        costs = self.cost_volume(first, second, around)
+        costs = F.leaky_relu(costs, SLOPE)
+        if self.enlarge is not None:
+            costs = self.enlarge(costs)
+        residual = self.residual(self.layers(torch.cat([costs, *extra], dim=1) if extra else costs))
+        return residual if flow is None else residual + flow
+
+
+class SubpixelRefinement(nn.Module):
+    """S: a flow residual from both images' features and the flow so far.
+
+    Args:
+        features: channels of each image's features.
+        channels, kernel: as for `Matching`.
+        with_flow: whether a flow comes in (not at the coarsest level of a network without matching).
+    """
+
+    def __init__(
+        self, features: int, channels: Sequence[int], kernel: int, *, with_flow: bool = True, extra: int = 0
+    ) -> None:
+        super().__init__()
+        self.layers = convolution_stack(2 * features + (2 if with_flow else 0) + extra, channels)
+        self.residual = convolution(channels[-1], 2, kernel)
+
+    def forward(
+        self, first: Tensor, second: Tensor, flow: Tensor | None, extra: list[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """First features and *aligned* second ones (B,C,H,W), flow (B,2,H,W) or None -> (flow, last hidden map)."""
+        inputs = [first, second, *([] if flow is None else [flow]), *extra]
+        hidden = self.layers(torch.cat(inputs, dim=1))
+        residual = self.residual(hidden)
+        return (residual if flow is None else residual + flow), hidden
+
+
+class SharedProjection(nn.Module):
+    """A 1x1 layer in front of M and S, shared by both.
+
+    Files may store it twice. The difference between S's copy and M's is kept as a buffer, zero in published ones.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.layer = convolution(inputs, outputs, 1)
+        self.register_buffer("subpixel_weight_offset", torch.zeros_like(self.layer.weight))
+        self.register_buffer("subpixel_bias_offset", torch.zeros(outputs))
+        self.shared = True
+        self.register_load_state_dict_post_hook(_note_whether_shared)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """What M sees: (B,inputs,H,W) -> (B,outputs,H,W)."""
+        return F.leaky_relu(self.layer(features), SLOPE, inplace=True)
+
+    def for_subpixel(self, features: Tensor, matching: Tensor) -> Tensor:
+        """What S sees; `matching` is what M saw of the same features."""
+        if self.shared:
+            return matching
+        weight = self.layer.weight + self.subpixel_weight_offset
+        bias = self.layer.bias + self.subpixel_bias_offset
+        return F.leaky_relu(F.conv2d(features, weight, bias), SLOPE)
+
+
+def _note_whether_shared(module: nn.Module, _: object) -> None:
+    if isinstance(module, SharedProjection):
+        module.shared = not bool(module.subpixel_weight_offset.any() or module.subpixel_bias_offset.any())

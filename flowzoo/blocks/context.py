@@ -1,0 +1,23 @@
+"""PWC-Net's context network: dilated convolutions that refine the last flow."""
+
+from torch import Tensor, nn
+
+from flowzoo.blocks.convolution import convolution, leaky
+
+LAYERS = ((128, 1), (128, 2), (128, 4), (96, 8), (64, 16), (32, 1))
+"""(channels, dilation) of each hidden convolution."""
+
+
+class ContextNetwork(nn.Sequential):
+    """(B,C,H,W) -> a flow residual (B,2,H,W)."""
+
+    def __init__(self, inputs: int) -> None:
+        layers: list[nn.Module] = []
+        for channels, dilation in LAYERS:
+            layers += [convolution(inputs, channels, dilation=dilation), leaky()]
+            inputs = channels
+        super().__init__(*layers, convolution(inputs, 2))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """See the class."""
+        return super().forward(features)

@@ -1,0 +1,39 @@
+"""Convolutions with the activation that all of these networks share."""
+
+from collections.abc import Sequence
+
+from torch import nn
+
+SLOPE = 0.1
+
+
+def convolution(
+    inputs: int, outputs: int, kernel: int | tuple[int, int] = 3, *, stride: int = 1, dilation: int = 1
+) -> nn.Conv2d:
+    """A convolution with bias whose padding keeps the size (at stride 1)."""
+    sides = (kernel, kernel) if isinstance(kernel, int) else kernel
+    padding = tuple(dilation * (side // 2) for side in sides)
+    return nn.Conv2d(inputs, outputs, sides, stride, padding, dilation)  # type: ignore[arg-type]
+
+
+def leaky() -> nn.LeakyReLU:
+    """Leaky ReLU with slope 0.1, in place (its derivative only needs its output)."""
+    return nn.LeakyReLU(SLOPE, inplace=True)
+
+
+def convolution_stack(inputs: int, channels: Sequence[int]) -> nn.Sequential:
+    """3x3 convolutions with the given output channels, a leaky ReLU behind each."""
+    layers: list[nn.Module] = []
+    for outputs in channels:
+        layers += [convolution(inputs, outputs), leaky()]
+        inputs = outputs
+    return nn.Sequential(*layers)
+
+
+def initialise(module: nn.Module) -> None:
+    """He-normal weights for the leaky ReLU's slope, zero biases, for every convolution inside `module`."""
+    for layer in module.modules():
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.kaiming_normal_(layer.weight, a=SLOPE, mode="fan_in")
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)

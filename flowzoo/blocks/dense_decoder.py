@@ -1,0 +1,62 @@
+"""PWC-Net's decoder: every convolution sees the input and all earlier outputs."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from flowzoo.blocks.convolution import convolution, leaky
+
+
+class DenseDecoder(nn.Module):
+    """Densely connected 3x3 convolutions, a leaky ReLU behind each.
+
+    Args:
+        inputs: channels that come in.
+        channels: output channels of each convolution.
+        order: for each, whether its output is put in "front" of what it saw or at the "end".
+    """
+
+    def __init__(self, inputs: int, channels: Sequence[int], order: Sequence[str]) -> None:
+        super().__init__()
+        self.channels, self.order = tuple(channels), tuple(order)
+        self.inputs, self.outputs = inputs, inputs + sum(channels)
+        layers = []
+        seen = inputs
+        for growth in channels:
+            layers.append(nn.Sequential(convolution(seen, growth), leaky()))
+            seen += growth
+        self.layers = nn.ModuleList(layers)
+
+    def forward(self, parts: Sequence[Tensor]) -> Tensor:
+        """Tensors (B,C_i,H,W) that make up the input, in order -> all channels (B,outputs,H,W)."""
+        if torch.is_grad_enabled() and any(part.requires_grad for part in parts):
+            return self._concatenated(torch.cat(list(parts), dim=1))
+        return self._in_place(parts)
+
+    def _concatenated(self, seen: Tensor) -> Tensor:
+        for layer, place in zip(self.layers, self.order, strict=True):
+            new = layer(seen)
+            seen = torch.cat([new, seen] if place == "front" else [seen, new], dim=1)
+        return seen
+
+    def _in_place(self, parts: Sequence[Tensor]) -> Tensor:
+        """The same without gradients: every output is written once, into its final place."""
+        batch, _, height, width = parts[0].shape
+        begin = sum(
+            growth for growth, place in zip(self.channels, self.order, strict=True) if place == "front"
+        )
+        store = parts[0].new_empty((batch, self.outputs, height, width))
+        end = begin
+        for part in parts:
+            store[:, end : end + part.shape[1]] = part
+            end += part.shape[1]
+        for layer, growth, place in zip(self.layers, self.channels, self.order, strict=True):
+            new = layer(store[:, begin:end])
+            if place == "front":
+                begin -= growth
+                store[:, begin : begin + growth] = new
+            else:
+                store[:, end : end + growth] = new
+                end += growth
+        return store

@@ -1,0 +1,94 @@
+"""Feature-driven local convolution (f-lcon), the flow regulariser of the LiteFlowNets.
+
+Hui, Tang, Loy, "A Lightweight Optical Flow CNN", section 3.3: each pixel's flow becomes a weighted mean of its
+window, with weights softmax(-D^2) from a network that sees features, the flow and the brightness error.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from flowzoo.blocks.convolution import convolution, convolution_stack, leaky
+from flowzoo.operators import local_convolution, warp
+
+
+def brightness_error(first: Tensor, second: Tensor, flow: Tensor) -> Tensor:
+    """L2 norm over colours of first(x) - second(x + flow): (B,3,H,W) twice, flow in pixels -> (B,1,H,W) >= 0."""
+    difference = first - warp(second, flow)
+    # The small number keeps the derivative finite where both images agree exactly.
+    return (difference.square().sum(1, keepdim=True) + 1e-14).sqrt()
+
+
+def distance_layers(inputs: int, window: int) -> nn.Sequential:
+    """Convolutions to window^2 distances: one 3x3, or a vertical and a horizontal one for wider windows."""
+    taps = window * window
+    if window <= 3:
+        return nn.Sequential(convolution(inputs, taps, window))
+    return nn.Sequential(convolution(inputs, taps, (window, 1)), convolution(taps, taps, (1, window)))
+
+
+class FlowFilter(nn.Module):
+    """Applies the local filter softmax(-D^2) to a flow.
+
+    Published LiteFlowNet checkpoints carry a scale per window entry and a bias for x and for y, all ones and zeros;
+    they are kept as buffers so that such a file is reproduced whatever it holds.
+    """
+
+    def __init__(self, window: int) -> None:
+        super().__init__()
+        self.window = window
+        taps = window * window
+        self.register_buffer("scale", torch.ones(2, taps))
+        self.register_buffer("bias", torch.zeros(2))
+        self.plain = True
+        self.register_load_state_dict_post_hook(_note_whether_plain)
+
+    def forward(self, distances: Tensor, flow: Tensor) -> Tensor:
+        """Distances (B,window^2,H,W) and flow (B,2,H,W) -> (B,2,H,W) in the same units; windows are zero padded."""
+        weights = torch.softmax(-distances.float().square(), dim=1)
+        if self.plain:
+            return local_convolution(flow, weights, self.window)
+        scale = self.scale.view(2, 1, -1, 1, 1)
+        parts = [local_convolution(flow[:, i : i + 1], weights * scale[i], self.window) for i in (0, 1)]
+        return torch.cat(parts, dim=1) + self.bias.view(1, 2, 1, 1)
+
+
+def _note_whether_plain(module: nn.Module, _: object) -> None:
+    if isinstance(module, FlowFilter):
+        module.plain = bool((module.scale == 1).all() and (module.bias == 0).all())
+
+
+class LocalRegularisation(nn.Module):
+    """The unit R of one level.
+
+    Args:
+        features: channels of the first image's features.
+        projection: channels of a 1x1 layer for them; 0 = none.
+        channels: hidden 3x3 convolutions.
+        window: side of the filter window in pixels.
+    """
+
+    def __init__(self, features: int, projection: int, channels: Sequence[int], window: int) -> None:
+        super().__init__()
+        self.project: nn.Module = nn.Identity()
+        if projection:
+            self.project = nn.Sequential(convolution(features, projection, 1), leaky())
+            features = projection
+        self.layers = convolution_stack(3 + features, channels)
+        self.distance = distance_layers(channels[-1], window)
+        self.filter = FlowFilter(window)
+
+    def forward(self, features: Tensor, error: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
+        """Regularise `flow` (B,2,H,W).
+
+        Args:
+            features: (B,C,H,W) of the first image.
+            error: brightness error (B,1,H,W) under this flow.
+
+        Returns:
+            The new flow, and the last hidden map.
+        """
+        centred = flow - flow.mean((2, 3), keepdim=True)
+        hidden = self.layers(torch.cat([error, centred, self.project(features)], dim=1))
+        return self.filter(self.distance(hidden), flow), hidden

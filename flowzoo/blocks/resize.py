@@ -1,0 +1,33 @@
+"""Network input sizes, and flow that stays right when it is resized.
+
+Convention: half-pixel centres (`align_corners=False`) unless a function says otherwise; flow is (B,2,H,W), x then y.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Size = tuple[int, int]
+"""(height, width) in pixels."""
+
+
+def round_up(size: Size, multiple: int) -> Size:
+    """`size` with each side rounded up to a multiple."""
+    height, width = size
+    return -(-height // multiple) * multiple, -(-width // multiple) * multiple
+
+
+def resize(maps: Tensor, size: Size) -> Tensor:
+    """(B,C,h,w) -> (B,C,*size), bilinear with half-pixel centres; the input itself where the size is right."""
+    if tuple(maps.shape[-2:]) == tuple(size):
+        return maps
+    if maps.shape[0] == 0:
+        return maps.new_empty((0, maps.shape[1], *size))
+    return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
+
+
+def scale_flow(flow: Tensor, x_factor: float, y_factor: float) -> Tensor:
+    """Flow with x and y multiplied by their own factors."""
+    if x_factor == y_factor:
+        return flow if x_factor == 1 else flow * x_factor
+    return flow * torch.tensor([x_factor, y_factor], dtype=flow.dtype, device=flow.device).view(1, 2, 1, 1)

@@ -1,0 +1,258 @@
+"""LiteFlowNet, LiteFlowNet2 and LiteFlowNetX.
+
+Hui, Tang, Loy: "LiteFlowNet" (CVPR 2018) and "A Lightweight Optical Flow CNN" (TPAMI 2020). Level k has 1/2^(k-1) of
+the size. Flow is in units of 20 pixels of the network's input at every level, inside this file only.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from flowzoo.blocks import caffe_resampling
+from flowzoo.blocks.alignment import warp_features
+from flowzoo.blocks.cascaded_inference import Matching, SharedProjection, SubpixelRefinement
+from flowzoo.blocks.convolution import convolution, initialise
+from flowzoo.blocks.cost_volume import CostVolume
+from flowzoo.blocks.flow_cues import CUE_CHANNELS, flow_cues
+from flowzoo.blocks.local_regularisation import (
+    FlowFilter,
+    LocalRegularisation,
+    brightness_error,
+    distance_layers,
+)
+from flowzoo.blocks.pyramid import FeaturePyramid
+from flowzoo.blocks.resize import Size, resize, round_up, scale_flow
+from flowzoo.blocks.upsampling import BilinearDoubling, doubling
+from flowzoo.errors import InputError
+from flowzoo.network import FlowNetwork, FlowPrediction
+from flowzoo.zoo.liteflownet import LiteFlowNetSettings
+
+FLOW_UNIT = 20.0
+COARSEST = 6
+# Blue, green, red means of the two images, as stored in the published networks.
+MEANS = ((0.411618, 0.434631, 0.454253), (0.410782, 0.433645, 0.452793))
+
+
+def level_window(level: int) -> int:
+    """Side of the last convolution of M and S and of R's filter window at a level."""
+    return {6: 3, 5: 3, 4: 5, 3: 5, 2: 7}[level]
+
+
+def level_scale(level: int) -> float:
+    """Pixels of a level per flow unit."""
+    return FLOW_UNIT / 2 ** (level - 1)
+
+
+class LiteFlowNetLevel(nn.Module):
+    """Flow inference at one pyramid level: M, S and R, whichever the settings have."""
+
+    def __init__(self, settings: LiteFlowNetSettings, level: int) -> None:
+        super().__init__()
+        self.scale, self.warping, self.cues = level_scale(level), settings.warping, settings.flow_cues
+        self.stop_gradient = settings.stop_flow_gradient
+        coarsest = level == COARSEST
+        features, window = settings.feature_channels[level - 1], level_window(level)
+        extra = CUE_CHANNELS if self.cues and not coarsest else 0
+        self.enlarge_flow = None if coarsest else BilinearDoubling(2)
+        self.projection = SharedProjection(features, settings.finest_projection) if level == 2 else None
+        matched = settings.finest_projection if level == 2 else features
+        self.matching = self.subpixel = self.regularisation = None
+        if settings.matching:
+            step = 2 if level <= settings.sparse_level else 1
+            volume = CostVolume(settings.cost_volume, matched, settings.cost_range, step=step)
+            self.matching = Matching(
+                volume, settings.matching_channels, window, extra=extra, warping=settings.warping
+            )
+        if settings.subpixel:
+            self.subpixel = SubpixelRefinement(
+                matched,
+                settings.subpixel_channels,
+                window,
+                with_flow=settings.matching or not coarsest,
+                extra=extra,
+            )
+        if settings.regularisation:
+            projection = settings.regularisation_projection if level <= 4 else 0
+            self.regularisation = LocalRegularisation(
+                features, projection, settings.regularisation_channels, window
+            )
+
+    def forward(
+        self, features: Tensor, images: Tensor | None, flow: Tensor | None
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """One level.
+
+        Args:
+            features: (2B,C,H,W), the first images' features and then the second ones'.
+            images: (2B,3,H,W) likewise, needed by R.
+            flow: (B,2,H/2,W/2) of the level above, or None.
+
+        Returns:
+            The flows of M, S and R in this order, and the last hidden maps of S and R.
+        """
+        first, second = features.chunk(2)
+        cues: list[Tensor] = []
+        if flow is not None and self.enlarge_flow is not None:
+            flow = self.enlarge_flow(flow.detach() if self.stop_gradient else flow)
+            if self.cues:
+                cues = [flow_cues(flow.detach() * self.scale)]
+        flows, hidden = [], []
+        projected = features if self.projection is None else self.projection(features)
+        if self.matching is not None:
+            flow = self.matching(*projected.chunk(2), flow, self.scale, cues)
+            flows.append(flow)
+        if self.subpixel is not None:
+            if self.projection is not None:
+                projected = self.projection.for_subpixel(features, projected)
+            seen, moved = projected.chunk(2)
+            if self.warping and flow is not None:
+                moved = warp_features(moved, flow * self.scale)
+            flow, last = self.subpixel(seen, moved, flow, cues)
+            flows.append(flow)
+            hidden.append(last)
+        if self.regularisation is not None:
+            error = brightness_error(*images.chunk(2), flow * self.scale)
+            flow, last = self.regularisation(first, error, flow)
+            flows.append(flow)
+            hidden.append(last)
+        return flows, hidden
+
+
+class PseudoLevel(nn.Module):
+    """LiteFlowNet2's level 2 for KITTI: refines and regularises from the hidden maps of level 3, nothing else."""
+
+    def __init__(self, channels: int, level: int, stop_gradient: bool) -> None:
+        super().__init__()
+        window = level_window(level)
+        self.stop_gradient = stop_gradient
+        self.enlarge_flow = BilinearDoubling(2)
+        self.enlarge_subpixel = doubling(channels, channels)
+        self.residual = convolution(channels, 2, window)
+        self.enlarge_regularisation = doubling(channels, channels)
+        self.distance = distance_layers(channels, window)
+        self.filter = FlowFilter(window)
+
+    def forward(self, flow: Tensor, subpixel: Tensor, regularisation: Tensor) -> list[Tensor]:
+        """Flow (B,2,H,W) and the hidden maps of S and R (B,C,H,W) -> two flows (B,2,2H,2W)."""
+        flow = self.enlarge_flow(flow.detach() if self.stop_gradient else flow)
+        refined = flow + self.residual(self.enlarge_subpixel(subpixel))
+        return [refined, self.filter(self.distance(self.enlarge_regularisation(regularisation)), refined)]
+
+
+class LiteFlowNet(FlowNetwork):
+    """The whole family; which member it is follows from the settings."""
+
+    multiple = 32
+
+    def __init__(self, settings: LiteFlowNetSettings) -> None:
+        super().__init__()
+        check(settings)
+        self.settings = settings
+        channels = settings.feature_channels
+        self.features = FeaturePyramid(
+            (
+                [(channels[0], 7, 1)],
+                [(channels[1], 3, 2), (channels[1], 3, 1), (channels[1], 3, 1)],
+                [(channels[2], 3, 2), (channels[2], 3, 1)],
+                [(channels[3], 3, 2), (channels[3], 3, 1)],
+                [(channels[4], 3, 2)],
+                [(channels[5], 3, 2)],
+            )
+        )
+        self.levels = nn.ModuleDict(
+            {
+                str(level): LiteFlowNetLevel(settings, level)
+                for level in range(COARSEST, settings.finest_level - 1, -1)
+            }
+        )
+        self.pseudo = None
+        if settings.pseudo_level:
+            last = settings.subpixel_channels[-1]
+            self.pseudo = PseudoLevel(last, settings.finest_level - 1, settings.stop_flow_gradient)
+        self.register_buffer("means", torch.tensor(MEANS).view(2, 1, 3, 1, 1))
+        initialise(self)
+
+    def predict(self, first: Tensor, second: Tensor) -> FlowPrediction:
+        """See `FlowNetwork.forward`."""
+        batch, _, height, width = first.shape
+        inner = round_up((height, width), self.multiple)
+        images = self._normalise(first, second, inner)
+        features = self.features(images, first_kept=self.settings.finest_level - 1)
+        pyramid = self._image_pyramid(images) if self.settings.regularisation else [None] * COARSEST
+        if self.settings.flow_cues:
+            # Cues compare both directions: the second half of the batch runs from the second images to the first.
+            features, pyramid = both_directions(features, batch), both_directions(pyramid, batch)
+        flows: list[Tensor] = []
+        hidden: list[Tensor] = []
+        for level in range(COARSEST, self.settings.finest_level - 1, -1):
+            inferred, hidden = self.levels[str(level)](
+                features.pop(), pyramid.pop(), flows[-1] if flows else None
+            )
+            flows += inferred
+        if self.pseudo is not None:
+            flows += self.pseudo(flows[-1], *hidden)
+        return self._prediction(flows, (height, width), inner, batch)
+
+    def _normalise(self, first: Tensor, second: Tensor, size: Size) -> Tensor:
+        """RGB in [0,1] -> both images in one batch, BGR, mean-free, resized: (2B,3,*size)."""
+        images = torch.stack([first, second]).flip(2) - self.means
+        return self._resize(images.flatten(0, 1), size)
+
+    def _resize(self, maps: Tensor, size: Size) -> Tensor:
+        if self.settings.resampling == "caffe":
+            return caffe_resampling.resample(maps, size)
+        return resize(maps, size)
+
+    def _image_pyramid(self, images: Tensor) -> list[Tensor | None]:
+        """Images (2B,3,H,W) at the sizes of levels 1..6; None for levels without inference."""
+        levels: list[Tensor | None] = []
+        height, width = images.shape[2:]
+        previous = fourth = images
+        for level in range(1, COARSEST + 1):
+            size = (height >> (level - 1), width >> (level - 1))
+            if self.settings.resampling == "interpolate":
+                previous = resize(previous, size)
+            else:
+                previous = caffe_resampling.downsample(images if level <= 4 else fourth, size)
+                fourth = previous if level == 4 else fourth
+            levels.append(previous if level >= self.settings.finest_level else None)
+        return levels
+
+    def _prediction(self, flows: list[Tensor], size: Size, inner: Size, batch: int) -> FlowPrediction:
+        """From flow units at every level to pixels of the input; the finest flow at the input's size."""
+        factors = FLOW_UNIT * size[1] / inner[1], FLOW_UNIT * size[0] / inner[0]
+        flow = scale_flow(self._resize(flows[-1].float(), size), *factors)
+        pyramid = [scale_flow(level.float(), *factors) for level in flows]
+        if not self.settings.flow_cues:
+            return FlowPrediction(flow=flow, pyramid=pyramid)
+        return FlowPrediction(
+            flow=flow[:batch],
+            pyramid=[level[:batch] for level in pyramid],
+            details={"backward": flow[batch:], "backward_pyramid": [level[batch:] for level in pyramid]},
+        )
+
+
+def both_directions(levels: list[Tensor | None], batch: int) -> list[Tensor | None]:
+    """Levels (2B,...) of first and second maps -> (4B,...): firsts are (1, 2) and seconds (2, 1)."""
+    return [None if level is None else torch.cat([level, level.roll(batch, 0)]) for level in levels]
+
+
+def check(settings: LiteFlowNetSettings) -> None:
+    """Refuse settings that do not make a network.
+
+    Raises:
+        InputError: naming the setting.
+    """
+    if len(settings.feature_channels) != COARSEST:
+        raise InputError(f"feature_channels needs {COARSEST} values, got {settings.feature_channels}")
+    if not 2 <= settings.finest_level <= COARSEST:
+        raise InputError(f"finest_level must be 2 to {COARSEST}, got {settings.finest_level}")
+    if not (settings.matching or settings.subpixel):
+        raise InputError("matching and subpixel are both off: keep at least one of them")
+    if not 1 <= settings.cost_range <= 16:
+        raise InputError(f"cost_range must be 1 to 16, got {settings.cost_range}")
+    if settings.pseudo_level and not (
+        settings.finest_level == 3 and settings.subpixel and settings.regularisation
+    ):
+        raise InputError("pseudo_level needs finest_level=3, subpixel and regularisation")
+    if settings.pseudo_level and settings.subpixel_channels[-1] != settings.regularisation_channels[-1]:
+        raise InputError("pseudo_level needs subpixel_channels and regularisation_channels that end alike")

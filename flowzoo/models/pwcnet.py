@@ -1,0 +1,137 @@
+"""PWC-Net. Sun, Yang, Liu, Kautz: "PWC-Net: CNNs for Optical Flow Using Pyramid, Warping, and Cost Volume", CVPR 2018.
+
+Level l has 1/2^l of the size. Flow is in units of 20 pixels of the network's input at every level, inside this file
+only.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from flowzoo.blocks.context import ContextNetwork
+from flowzoo.blocks.convolution import SLOPE, convolution, initialise
+from flowzoo.blocks.cost_volume import CostVolume
+from flowzoo.blocks.dense_decoder import DenseDecoder
+from flowzoo.blocks.flow_cues import CUE_CHANNELS, flow_cues
+from flowzoo.blocks.pyramid import FeaturePyramid
+from flowzoo.blocks.resize import resize, round_up, scale_flow
+from flowzoo.blocks.upsampling import doubling
+from flowzoo.errors import InputError
+from flowzoo.network import FlowNetwork, FlowPrediction
+from flowzoo.zoo.pwcnet import PWCNetSettings
+
+FLOW_UNIT = 20.0
+COARSEST, FINEST = 6, 2
+
+
+class PWCLevel(nn.Module):
+    """Flow inference at one pyramid level.
+
+    `enlarge_flow` and `enlarge_features` hand the flow and two feature maps to the next level. The published network
+    has an unused flow layer at its finest level, too; it is kept so that its parameters have a place.
+    """
+
+    def __init__(self, settings: PWCNetSettings, level: int) -> None:
+        super().__init__()
+        self.scale = FLOW_UNIT / 2**level
+        self.cues = settings.flow_cues
+        features = settings.feature_channels[level - 1]
+        self.cost_volume = CostVolume(
+            settings.cost_volume, features, settings.cost_range, mask_threshold=settings.mask_threshold
+        )
+        inputs = self.cost_volume.outputs
+        if level < COARSEST:
+            inputs += features + 4 + (CUE_CHANNELS if self.cues else 0)
+        self.decoder = DenseDecoder(inputs, settings.decoder_channels, settings.dense_order)
+        self.flow = convolution(self.decoder.outputs, 2)
+        self.enlarge_flow = doubling(2, 2)
+        self.enlarge_features = doubling(self.decoder.outputs, 2) if level > FINEST else None
+
+    def forward(self, features: Tensor, above: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
+        """One level.
+
+        Args:
+            features: (2B,C,H,W), the first images' features and then the second ones'.
+            above: flow and features (B,2,H,W) handed down by the level above, or None.
+
+        Returns:
+            The flow (B,2,H,W) and the decoder's features (B,D,H,W).
+        """
+        first, second = features.chunk(2)
+        if above is None:
+            parts = [F.leaky_relu(self.cost_volume(first, second), SLOPE)]
+        else:
+            flow = above[0] * self.scale
+            parts = [F.leaky_relu(self.cost_volume(first, second, flow), SLOPE), first, *above]
+            if self.cues:
+                parts.append(flow_cues(flow.detach()))
+        hidden = self.decoder(parts)
+        return self.flow(hidden), hidden
+
+
+class PWCNet(FlowNetwork):
+    """PWC-Net as published (`pwcnet`) or with the paper's smaller extractor (`pwcnet-paper`)."""
+
+    multiple = 64
+
+    def __init__(self, settings: PWCNetSettings) -> None:
+        super().__init__()
+        check(settings)
+        self.settings = settings
+        repeated = settings.convolutions - 1
+        stages = [[(c, 3, 2), *[(c, 3, 1)] * repeated] for c in settings.feature_channels]
+        self.features = FeaturePyramid(stages)
+        self.levels = nn.ModuleDict(
+            {str(level): PWCLevel(settings, level) for level in range(COARSEST, FINEST - 1, -1)}
+        )
+        self.context = ContextNetwork(self.levels[str(FINEST)].decoder.outputs) if settings.context else None
+        initialise(self)
+
+    def predict(self, first: Tensor, second: Tensor) -> FlowPrediction:
+        """See `FlowNetwork.forward`."""
+        batch, _, height, width = first.shape
+        inner = round_up((height, width), self.multiple)
+        images = resize(torch.cat([first, second]).flip(1), inner)
+        features = self.features(images, first_kept=FINEST - 1)
+        if self.settings.flow_cues:
+            # Cues compare both directions: the second half of the batch runs from the second images to the first.
+            features = [
+                None if level is None else torch.cat([level, level.roll(batch, 0)]) for level in features
+            ]
+        flows: list[Tensor] = []
+        above = None
+        for level in range(COARSEST, FINEST - 1, -1):
+            part = self.levels[str(level)]
+            flow, hidden = part(features.pop(), above)
+            if level > FINEST:
+                handed = flow.detach() if self.settings.stop_flow_gradient else flow
+                above = (part.enlarge_flow(handed), part.enlarge_features(hidden))
+            elif self.context is not None:
+                flow = flow + self.context(hidden)
+            flows.append(flow)
+        factors = FLOW_UNIT * width / inner[1], FLOW_UNIT * height / inner[0]
+        full = scale_flow(resize(flows[-1].float(), (height, width)), *factors)
+        pyramid = [scale_flow(level.float(), *factors) for level in flows]
+        if not self.settings.flow_cues:
+            return FlowPrediction(flow=full, pyramid=pyramid)
+        return FlowPrediction(
+            flow=full[:batch],
+            pyramid=[level[:batch] for level in pyramid],
+            details={"backward": full[batch:], "backward_pyramid": [level[batch:] for level in pyramid]},
+        )
+
+
+def check(settings: PWCNetSettings) -> None:
+    """Refuse settings that do not make a network.
+
+    Raises:
+        InputError: naming the setting.
+    """
+    if len(settings.feature_channels) != COARSEST:
+        raise InputError(f"feature_channels needs {COARSEST} values, got {settings.feature_channels}")
+    if len(settings.dense_order) != len(settings.decoder_channels):
+        raise InputError("dense_order needs one value for each of decoder_channels")
+    if not 1 <= settings.cost_range <= 16:
+        raise InputError(f"cost_range must be 1 to 16, got {settings.cost_range}")
+    if settings.convolutions < 1:
+        raise InputError(f"convolutions must be at least 1, got {settings.convolutions}")

@@ -1,0 +1,195 @@
+"""Wren: a compact pyramid network whose one decoder serves all levels.
+
+Flow is always in pixels of its own level, so the decoder does not know which level it works on: it learns from all of
+them, and can run on a finer pyramid than it was trained on (`cascade`). No published model.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from flowzoo.blocks.convex_upsampling import bilinear_upsampling, convex_upsampling
+from flowzoo.network import FlowNetwork, FlowPrediction
+from flowzoo.operators import correlation, warp
+from flowzoo.zoo.wren import WrenSettings
+
+SLOPE = 0.1
+MULTIPLE = 64  # the coarsest level is 1/64 of the image
+
+
+class Wren(FlowNetwork):
+    """See `flowzoo.zoo.wren.WrenSettings` for what can be changed."""
+
+    def __init__(self, settings: WrenSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        channels, matching = settings.channels, settings.matching_channels
+        self.encoder = nn.ModuleList(
+            nn.Sequential(
+                _convolution(before, after, kernel=5 if before == 3 else 3, stride=2),
+                nn.LeakyReLU(SLOPE),
+                _convolution(after, after),
+                nn.LeakyReLU(SLOPE),
+            )
+            for before, after in zip((3, *channels[:-1]), channels, strict=True)
+        )
+        self.projections = nn.ModuleList(_convolution(c, matching, kernel=1) for c in channels[1:])
+        self.decoder = Decoder(settings.radius, matching, settings.hidden, settings.width)
+        if settings.finest == 2:
+            self.fine_projection = _convolution(channels[0], matching, kernel=1)
+            self.fine_decoder = Decoder(settings.fine_radius, matching, settings.hidden, settings.fine_width)
+            self.upsampling_weights = nn.Sequential(
+                _convolution(self.fine_decoder.out_channels, 48),
+                nn.LeakyReLU(SLOPE),
+                _convolution(48, 9 * 4, kernel=1),
+            )
+        _initialise(self)
+
+    def forward(self, first: Tensor, second: Tensor) -> FlowPrediction:
+        """Flow from `first` to `second`, (B,3,H,W) RGB in [0,1] of any size."""
+        batch, _, height, width = first.shape
+        if batch == 0 or height == 0 or width == 0:
+            return FlowPrediction(first.new_zeros(batch, 2, height, width))
+        size = (_rounded(height), _rounded(width))
+        scale = first.new_tensor([width / size[1], height / size[0]], dtype=torch.float32).view(1, 2, 1, 1)
+        images = _resized(torch.cat([first, second]), size)
+        flow, pyramid, state = self._coarse_to_fine(self._features(images))
+        if self.settings.cascade and not self.training:
+            flow, finer = self._cascade(images, state)
+            pyramid += finer
+        pyramid = [entry * scale for entry in pyramid]
+        flow = _resized(flow, (height, width)) * scale
+        if self.settings.refinement == "variational" and not self.training:
+            from flowzoo.blocks.variational import variational_refinement
+
+            flow = variational_refinement(first.float(), second.float(), flow)
+        return FlowPrediction(flow, pyramid)
+
+    def _features(self, images: Tensor) -> list[Tensor]:
+        """(2B,3,H,W) -> maps to match at 1/2 (where the network goes that far), 1/4, ... 1/64, both images' stacked."""
+        x = (images * 2 - 1).contiguous(memory_format=torch.channels_last)
+        levels: list[Tensor] = []
+        for block in self.encoder:
+            x = block(x)
+            levels.append(x)
+        maps = [project(level) for project, level in zip(self.projections, levels[1:], strict=True)]
+        if self.settings.finest == 2:
+            # The 1/2 level alone sees 9x9 pixels; the level above tells it what it looks at.
+            above = F.interpolate(maps[0], scale_factor=2, mode="bilinear", align_corners=False)
+            maps.insert(0, self.fine_projection(levels[0]) + above)
+        return [_normalised(x.float()) for x in maps]
+
+    def _coarse_to_fine(self, features: list[Tensor]) -> tuple[Tensor, list[Tensor], tuple[Tensor, Tensor]]:
+        """Flow at the size of the images, the flows of the levels in pixels of the images, and flow and hidden at 1/4."""
+        maps = features[1:] if self.settings.finest == 2 else features
+        batch, _, height, width = maps[-1].shape
+        flow = maps[-1].new_zeros(batch // 2, 2, height, width)
+        hidden = maps[-1].new_zeros(batch // 2, self.settings.hidden, height, width)
+        pyramid = []
+        for index in range(len(maps) - 1, -1, -1):
+            if index < len(maps) - 1:
+                flow, hidden = _doubled(flow, hidden)
+            flow, hidden, _ = self.decoder(maps[index], flow, hidden)
+            pyramid.append(flow * 2 ** (index + 2))
+        state = (flow, hidden)
+        if self.settings.finest == 4:
+            return bilinear_upsampling(flow, 4), pyramid, state
+        return *self._finish(features[0], flow, hidden, pyramid), state
+
+    def _finish(
+        self, features: Tensor, flow: Tensor, hidden: Tensor, pyramid: list[Tensor]
+    ) -> tuple[Tensor, list[Tensor]]:
+        """The light level at 1/2 and convex upsampling."""
+        flow, hidden, decoded = self.fine_decoder(features, *_doubled(flow, hidden))
+        return convex_upsampling(flow, self.upsampling_weights(decoded), 2), [*pyramid, flow * 2]
+
+    def _cascade(self, images: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """The finer levels of the pair at twice the size, from the 1/4 flow of the pair; in pixels of `images`.
+
+        The start is coarser than where the first run ended (1/8 of the images), so that the shared decoder can still
+        change its mind; the levels then are 1/8, 1/4 and 1/2 of the images, and the light level works at their size.
+        """
+        features = self._features(_resized(images, (images.shape[2] * 2, images.shape[3] * 2)))
+        maps = features[1:] if self.settings.finest == 2 else features
+        flow, hidden = (F.avg_pool2d(x, 4) for x in state)
+        flow, pyramid = flow / 4, []
+        for index in (2, 1, 0):
+            flow, hidden = _doubled(flow, hidden)
+            flow, hidden, _ = self.decoder(maps[index], flow, hidden)
+            pyramid.append(flow * 2 ** (index + 1))
+        if self.settings.finest == 4:
+            return bilinear_upsampling(flow, 2), pyramid
+        fine, (finest,) = self._finish(features[0], flow, hidden, [])
+        return F.avg_pool2d(fine, 2) / 2, [*pyramid, finest / 2]
+
+
+class Decoder(nn.Module):
+    """Cost volume, features, flow and hidden state of a level -> a better flow and the next hidden state."""
+
+    def __init__(self, radius: int, matching: int, hidden: int, width: int) -> None:
+        super().__init__()
+        self.radius, self.out_channels = radius, width * 4 // 5
+        self.reduce = _convolution((2 * radius + 1) ** 2 + matching + 2 + hidden, width)
+        self.refine = nn.ModuleList(_convolution(width, width, dilation=d) for d in (1, 2, 4))
+        self.out = _convolution(width, self.out_channels)
+        self.flow_head = _convolution(self.out_channels, 2)
+        self.hidden_head = _convolution(self.out_channels, hidden, kernel=1)
+
+    def forward(self, maps: Tensor, flow: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(2B,C,h,w), (B,2,h,w) in pixels of this level, (B,hidden,h,w) -> flow, hidden, (B,out_channels,h,w)."""
+        first, second = maps.chunk(2)
+        flow = flow.detach()  # each level answers for its own step only
+        cost = 2 * F.leaky_relu(correlation(first, warp(second, flow), self.radius), SLOPE)
+        x = torch.cat([cost, first, flow / 8, hidden], dim=1).contiguous(memory_format=torch.channels_last)
+        x = F.leaky_relu(self.reduce(x), SLOPE)
+        plain, *dilated = self.refine
+        x = F.leaky_relu(plain(x), SLOPE)
+        for convolution in dilated:
+            x = x + F.leaky_relu(convolution(x), SLOPE)
+        x = F.leaky_relu(self.out(x), SLOPE)
+        return flow + self.flow_head(x).float(), self.hidden_head(x).float(), x
+
+
+def _convolution(before: int, after: int, kernel: int = 3, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(before, after, kernel, stride, padding=dilation * (kernel // 2), dilation=dilation)
+
+
+def _initialise(network: nn.Module) -> None:
+    """He normal; flow starts near zero, upsampling near uniform."""
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, a=SLOPE)
+            nn.init.zeros_(module.bias)
+            if name.endswith("flow_head"):
+                nn.init.normal_(module.weight, std=1e-3)
+            elif name.startswith("upsampling_weights.2"):
+                with torch.no_grad():
+                    module.weight.mul_(0.1)
+    network.to(memory_format=torch.channels_last)
+
+
+def _normalised(maps: Tensor) -> Tensor:
+    """Mean 0 and deviation 1 per sample, over the channels and pixels of both of its images."""
+    pairs = torch.stack(maps.chunk(2), dim=1)
+    deviation, mean = torch.std_mean(pairs, dim=(1, 2, 3, 4), keepdim=True, correction=0)
+    pairs = (pairs - mean) / (deviation + 1e-5)
+    return torch.cat([pairs[:, 0], pairs[:, 1]])
+
+
+def _doubled(flow: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+    """Flow and hidden state of a level, on the grid of the next finer one."""
+    finer = F.interpolate(
+        torch.cat([flow, hidden], dim=1), scale_factor=2, mode="bilinear", align_corners=False
+    )
+    return finer[:, :2] * 2, finer[:, 2:]
+
+
+def _resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    if maps.shape[-2:] == size:
+        return maps
+    return F.interpolate(maps, size, mode="bilinear", align_corners=False)
+
+
+def _rounded(side: int) -> int:
+    """The nearest multiple of 64 that is not smaller than one."""
+    return max(MULTIPLE, (side + MULTIPLE // 2) // MULTIPLE * MULTIPLE)

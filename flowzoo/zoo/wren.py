@@ -1,0 +1,56 @@
+"""Card of wren, the zoo's own compact network and the default of `flowzoo infer`."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from flowzoo.zoo.card import Card
+
+
+@dataclass(frozen=True)
+class WrenSettings:
+    """What can be changed in wren.
+
+    Attributes:
+        channels: feature channels at 1/2, 1/4, ... 1/64 of the image.
+        matching_channels: channels that are matched, at every level.
+        radius: largest displacement of the cost volumes from 1/64 to 1/4, in pixels of the level.
+        width: channels inside the decoder that these levels share.
+        hidden: channels of the state that the decoder hands to the next finer level.
+        finest: 4 stops at 1/4 of the image and enlarges bilinearly (the first stage of training); 2 adds a light
+            level at 1/2 of the image and convex upsampling.
+        fine_radius, fine_width: the same two numbers for that light level.
+        cascade: run again on the pair at twice the size, starting from the flow of the first run: four times the
+            time, finer small motion.
+        refinement: "variational" polishes the flow by minimising a brightness, gradient and smoothness energy
+            (only outside training; not differentiable).
+    """
+
+    channels: tuple[int, int, int, int, int, int] = (24, 40, 64, 80, 96, 96)
+    matching_channels: int = 32
+    radius: int = 4
+    width: int = 80
+    hidden: int = 16
+    finest: Literal[2, 4] = 2
+    fine_radius: int = 3
+    fine_width: int = 48
+    cascade: bool = False
+    refinement: Literal["none", "variational"] = "none"
+
+
+CARDS = (
+    Card(
+        name="wren",
+        summary="The zoo's own compact network: one decoder for all levels, trained on synthetic pairs only.",
+        build="flowzoo.models.wren:Wren",
+        settings=WrenSettings(),
+        parameters=0,
+        paper="none: flowzoo's own, made from parts of the other networks",
+        parts={
+            "features": "six strided levels, both images in one batch, normalised together",
+            "align": "warp",
+            "measure": "correlation, radius 4 (radius 3 at 1/2)",
+            "decode": "one residual decoder shared by 1/64 to 1/4, with a hidden state; a light one at 1/2",
+            "regularise": "convex upsampling; optional variational refinement",
+        },
+    ),
+)
