@@ -17,6 +17,4 @@ def asset_path(folder: str, name: str) -> Path:
         path = root / folder / name
         if path.is_file():
             return path
-    raise InputError(
-        f"{folder}/{name} is missing: looked in {_PACKAGE} and {_PACKAGE.parent}; reinstall flowzoo"
-    )
+    raise InputError(f"{folder}/{name} is missing: looked in {_PACKAGE} and {_PACKAGE.parent}; reinstall flowzoo")

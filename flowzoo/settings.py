@@ -59,9 +59,8 @@ def convert(value: Any, kind: Any, what: str) -> Any:
                 return choice
         raise InputError(f"{what} cannot be {value!r}: choose one of {', '.join(map(str, arguments))}")
     if origin in (typing.Union, types.UnionType):
-        if value is None or (isinstance(value, str) and value.lower() == "none"):
-            if type(None) in arguments:
-                return None
+        if type(None) in arguments and (value is None or (isinstance(value, str) and value.lower() == "none")):
+            return None
         options = [entry for entry in arguments if entry is not type(None)]
         for entry in options[:-1]:
             try:

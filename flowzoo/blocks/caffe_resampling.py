@@ -44,9 +44,7 @@ def downsample(maps: Tensor, size: Size) -> Tensor:
     return maps
 
 
-def _triangle_taps(
-    inputs: int, outputs: int, factor: float, offset: float, width: float
-) -> tuple[Tensor, Tensor]:
+def _triangle_taps(inputs: int, outputs: int, factor: float, offset: float, width: float) -> tuple[Tensor, Tensor]:
     """Indices (taps, outputs) and weights of a triangle of half-width `width` around i * factor + offset."""
     width = max(width, 1e-6)
     centre = torch.arange(outputs, dtype=torch.float64) * factor + offset

@@ -41,9 +41,7 @@ class Matching(nn.Module):
         self.layers = convolution_stack(cost_volume.outputs + extra, channels)
         self.residual = convolution(channels[-1], 2, kernel)
 
-    def forward(
-        self, first: Tensor, second: Tensor, flow: Tensor | None, scale: float, extra: list[Tensor]
-    ) -> Tensor:
+    def forward(self, first: Tensor, second: Tensor, flow: Tensor | None, scale: float, extra: list[Tensor]) -> Tensor:
         """Features (B,C,H,W) twice, flow (B,2,H,W) or None -> flow (B,2,H,W)."""
         around = flow * scale if self.warping and flow is not None else None
         costs = self.cost_volume(first, second, around)
@@ -70,9 +68,7 @@ class SubpixelRefinement(nn.Module):
         self.layers = convolution_stack(2 * features + (2 if with_flow else 0) + extra, channels)
         self.residual = convolution(channels[-1], 2, kernel)
 
-    def forward(
-        self, first: Tensor, second: Tensor, flow: Tensor | None, extra: list[Tensor]
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, first: Tensor, second: Tensor, flow: Tensor | None, extra: list[Tensor]) -> tuple[Tensor, Tensor]:
         """First features and *aligned* second ones (B,C,H,W), flow (B,2,H,W) or None -> (flow, last hidden map)."""
         inputs = [first, second, *([] if flow is None else [flow]), *extra]
         hidden = self.layers(torch.cat(inputs, dim=1))

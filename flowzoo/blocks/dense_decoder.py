@@ -43,9 +43,7 @@ class DenseDecoder(nn.Module):
     def _in_place(self, parts: Sequence[Tensor]) -> Tensor:
         """The same without gradients: every output is written once, into its final place."""
         batch, _, height, width = parts[0].shape
-        begin = sum(
-            growth for growth, place in zip(self.channels, self.order, strict=True) if place == "front"
-        )
+        begin = sum(growth for growth, place in zip(self.channels, self.order, strict=True) if place == "front")
         store = parts[0].new_empty((batch, self.outputs, height, width))
         end = begin
         for part in parts:

@@ -59,9 +59,7 @@ class LiteFlowNetLevel(nn.Module):
         if settings.matching:
             step = 2 if level <= settings.sparse_level else 1
             volume = CostVolume(settings.cost_volume, matched, settings.cost_range, step=step)
-            self.matching = Matching(
-                volume, settings.matching_channels, window, extra=extra, warping=settings.warping
-            )
+            self.matching = Matching(volume, settings.matching_channels, window, extra=extra, warping=settings.warping)
         if settings.subpixel:
             self.subpixel = SubpixelRefinement(
                 matched,
@@ -72,9 +70,7 @@ class LiteFlowNetLevel(nn.Module):
             )
         if settings.regularisation:
             projection = settings.regularisation_projection if level <= 4 else 0
-            self.regularisation = LocalRegularisation(
-                features, projection, settings.regularisation_channels, window
-            )
+            self.regularisation = LocalRegularisation(features, projection, settings.regularisation_channels, window)
 
     def forward(
         self, features: Tensor, images: Tensor | None, flow: Tensor | None
@@ -159,10 +155,7 @@ class LiteFlowNet(FlowNetwork):
             )
         )
         self.levels = nn.ModuleDict(
-            {
-                str(level): LiteFlowNetLevel(settings, level)
-                for level in range(COARSEST, settings.finest_level - 1, -1)
-            }
+            {str(level): LiteFlowNetLevel(settings, level) for level in range(COARSEST, settings.finest_level - 1, -1)}
         )
         self.pseudo = None
         if settings.pseudo_level:
@@ -184,9 +177,7 @@ class LiteFlowNet(FlowNetwork):
         flows: list[Tensor] = []
         hidden: list[Tensor] = []
         for level in range(COARSEST, self.settings.finest_level - 1, -1):
-            inferred, hidden = self.levels[str(level)](
-                features.pop(), pyramid.pop(), flows[-1] if flows else None
-            )
+            inferred, hidden = self.levels[str(level)](features.pop(), pyramid.pop(), flows[-1] if flows else None)
             flows += inferred
         if self.pseudo is not None:
             flows += self.pseudo(flows[-1], *hidden)
@@ -250,9 +241,7 @@ def check(settings: LiteFlowNetSettings) -> None:
         raise InputError("matching and subpixel are both off: keep at least one of them")
     if not 1 <= settings.cost_range <= 16:
         raise InputError(f"cost_range must be 1 to 16, got {settings.cost_range}")
-    if settings.pseudo_level and not (
-        settings.finest_level == 3 and settings.subpixel and settings.regularisation
-    ):
+    if settings.pseudo_level and not (settings.finest_level == 3 and settings.subpixel and settings.regularisation):
         raise InputError("pseudo_level needs finest_level=3, subpixel and regularisation")
     if settings.pseudo_level and settings.subpixel_channels[-1] != settings.regularisation_channels[-1]:
         raise InputError("pseudo_level needs subpixel_channels and regularisation_channels that end alike")

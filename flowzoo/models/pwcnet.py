@@ -95,9 +95,7 @@ class PWCNet(FlowNetwork):
         features = self.features(images, first_kept=FINEST - 1)
         if self.settings.flow_cues:
             # Cues compare both directions: the second half of the batch runs from the second images to the first.
-            features = [
-                None if level is None else torch.cat([level, level.roll(batch, 0)]) for level in features
-            ]
+            features = [None if level is None else torch.cat([level, level.roll(batch, 0)]) for level in features]
         flows: list[Tensor] = []
         above = None
         for level in range(COARSEST, FINEST - 1, -1):

@@ -1,0 +1,92 @@
+"""Reads the command line, runs one verb, and turns failures into one line and an exit status."""
+
+import argparse
+import importlib
+import logging
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import NoReturn
+
+from flowzoo import __version__
+from flowzoo.errors import InputError
+
+VERBS = {
+    "infer": "flow of an image pair, a folder of frames, a video or a list of pairs",
+    "evaluate": "run a model over a data set by its official protocol",
+    "train": "train or fine-tune by a preset",
+    "synth": "render synthetic training pairs with exact flow and occlusion",
+    "distill": "label a data set with a trained network",
+    "models": "the zoo as a table, or one network's card",
+    "weights": "list, download, convert and inspect weights",
+    "bench": "time a model, or the operators",
+}
+
+DESCRIPTION = """Optical flow networks whose parts are interchangeable.
+
+verbs:
+""" + "\n".join(f"  {verb:10s}{text}" for verb, text in VERBS.items())
+
+EPILOG = """examples:
+  flowzoo infer a.png b.png -o flow.flo --picture flow.png
+  flowzoo evaluate sintel-final --root Sintel --model liteflownet2 --weights liteflownet2-sintel
+  flowzoo VERB --help"""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse whose mistakes are one line on standard error and exit status 2."""
+
+    def error(self, message: str) -> NoReturn:
+        """Leave with status 2 after one line."""
+        raise InputError(f"{message} ({self.prog} --help shows the options)")
+
+
+def make_parser(verb: str | None) -> Parser:
+    """The parser of one verb, or the one that lists all of them."""
+    shown = argparse.RawDescriptionHelpFormatter
+    if verb is None:
+        parser = Parser(prog="flowzoo", description=DESCRIPTION, epilog=EPILOG, formatter_class=shown)
+        parser.add_argument("--version", action="version", version=f"flowzoo {__version__}")
+        parser.add_argument("verb", choices=VERBS, metavar="VERB", help="one of the above")
+        return parser
+    module = importlib.import_module(f"flowzoo.cli.{verb}")
+    parser = Parser(prog=f"flowzoo {verb}", description=module.HELP, formatter_class=shown, allow_abbrev=False)
+    module.add_arguments(parser)
+    parser.add_argument("--debug", action="store_true", help="show the traceback of a failure")
+    parser.set_defaults(run=module.run)
+    return parser
+
+
+def run(words: Sequence[str]) -> int:
+    """Run the command `words`; returns the exit status."""
+    debug = "--debug" in words
+    logging.basicConfig(level=logging.INFO, format="flowzoo: %(message)s", stream=sys.stderr)
+    try:
+        if words and words[0] in VERBS:
+            arguments = make_parser(words[0]).parse_args(list(words[1:]))
+            arguments.run(arguments)
+            sys.stdout.flush()
+            return 0
+        make_parser(None).parse_args(list(words) or ["--help"])
+    except InputError as error:
+        return _fail(" ".join(str(error).split()), 2, debug)
+    except KeyboardInterrupt:
+        return _fail("interrupted; what was written is complete", 130, False)
+    except BrokenPipeError:
+        # The reader of our output has gone; nothing more can be said to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except SystemExit as exit_request:
+        return exit_request.code if isinstance(exit_request.code, int) else 1
+    except Exception as error:  # the last door: a fault of ours, said in one line
+        return _fail(f"internal error: {type(error).__name__}: {error} (--debug shows where)", 1, debug)
+    return 0
+
+
+def _fail(message: str, status: int, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    print(f"flowzoo: {message}", file=sys.stderr)
+    return status

@@ -1,0 +1,24 @@
+"""Fixtures that every test may use."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of reference outputs and sample data: beside the checkout, or where FLOWZOO_SHARED points."""
+    path = Path(os.environ.get("FLOWZOO_SHARED") or Path(__file__).resolve().parents[2] / "shared")
+    if not (path / "parity").is_dir():
+        pytest.skip(f"needs the reference outputs: no folder {path}/parity (set FLOWZOO_SHARED)")
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _fixed_seed() -> None:
+    """Random weights and inputs are the same in every run and in every order of tests."""
+    torch.manual_seed(0)
