@@ -1,0 +1,90 @@
+"""Local correlation and its two transposes as plain loops over displacements: the definition of these operators.
+
+With displacements d (dy-major, steps of `dilation`, reach radius * dilation) and zero outside every map:
+
+    correlate(first, second)[d, p] = scale * sum_c first[c, p] * second[c, p + d]
+    gather(volume, second)[c, p]   = scale * sum_d volume[d, p] * second[c, p + d]
+    scatter(volume, first)[c, q]   = scale * sum_d volume[d, q - d] * first[c, q - d]
+
+Each is bilinear, and each one's two derivatives are the other two, so the family is closed under differentiation.
+Nothing larger than one map is allocated besides the result. Half-precision inputs are computed in float32.
+"""
+
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def working_dtype(maps: Tensor) -> torch.dtype:
+    """float64 stays; everything smaller is computed in float32."""
+    return torch.float64 if maps.dtype == torch.float64 else torch.float32
+
+
+def _windows(padded: Tensor, radius: int, dilation: int, height: int, width: int) -> Iterator[tuple[int, Tensor]]:
+    """(channel index, view of `padded` displaced by it) for all displacements."""
+    side = 2 * radius + 1
+    for row in range(side):
+        for column in range(side):
+            top, left = row * dilation, column * dilation
+            yield row * side + column, padded[..., top : top + height, left : left + width]
+
+
+def correlate(first: Tensor, second: Tensor, radius: int, dilation: int, scale: float) -> Tensor:
+    """(B,C,H,W) twice -> (B,(2r+1)^2,H,W)."""
+    dtype = working_dtype(first)
+    batch, _, height, width = first.shape
+    reach = radius * dilation
+    base = first.to(dtype) * scale
+    padded = F.pad(second.to(dtype), (reach, reach, reach, reach))
+    volume = base.new_empty(batch, (2 * radius + 1) ** 2, height, width)
+    product = torch.empty_like(base)
+    for index, window in _windows(padded, radius, dilation, height, width):
+        torch.mul(base, window, out=product)
+        torch.sum(product, dim=1, out=volume[:, index])
+    return volume.to(first.dtype)
+
+
+def gather(volume: Tensor, second: Tensor, radius: int, dilation: int, scale: float) -> Tensor:
+    """(B,(2r+1)^2,H,W) and (B,C,H,W) -> (B,C,H,W)."""
+    dtype = working_dtype(second)
+    height, width = second.shape[2:]
+    reach = radius * dilation
+    weights = volume.to(dtype) * scale
+    padded = F.pad(second.to(dtype), (reach, reach, reach, reach))
+    result = torch.zeros_like(second, dtype=dtype, memory_format=torch.contiguous_format)
+    for index, window in _windows(padded, radius, dilation, height, width):
+        result.addcmul_(weights[:, index : index + 1], window)
+    return result.to(second.dtype)
+
+
+def scatter(volume: Tensor, first: Tensor, radius: int, dilation: int, scale: float) -> Tensor:
+    """(B,(2r+1)^2,H,W) and (B,C,H,W) -> (B,C,H,W)."""
+    dtype = working_dtype(first)
+    batch, channels, height, width = first.shape
+    reach = radius * dilation
+    weights = volume.to(dtype) * scale
+    base = first.to(dtype)
+    padded = base.new_zeros(batch, channels, height + 2 * reach, width + 2 * reach)
+    for index, window in _windows(padded, radius, dilation, height, width):
+        window.addcmul_(weights[:, index : index + 1], base)
+    return padded[..., reach : reach + height, reach : reach + width].to(first.dtype, copy=True).contiguous()
+
+
+def correlate_unfolded(first: Tensor, second: Tensor, radius: int, dilation: int, scale: float) -> Tensor:
+    """`correlate` as one unfold: slow and large, but few nodes in an exported graph."""
+    channels, height, width = first.shape[1:]
+    side = 2 * radius + 1
+    columns = F.unfold(second, side, dilation=dilation, padding=radius * dilation)
+    windows = columns.reshape(-1, channels, side * side, height, width)
+    return (first.unsqueeze(2) * windows).sum(dim=1) * scale
+
+
+def gather_unfolded(volume: Tensor, second: Tensor, radius: int, dilation: int, scale: float) -> Tensor:
+    """`gather` as one unfold, for exported graphs."""
+    channels, height, width = second.shape[1:]
+    side = 2 * radius + 1
+    columns = F.unfold(second, side, dilation=dilation, padding=radius * dilation)
+    windows = columns.reshape(-1, channels, side * side, height, width)
+    return (volume.unsqueeze(1) * windows).sum(dim=2) * scale

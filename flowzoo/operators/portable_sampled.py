@@ -1,0 +1,257 @@
+"""Sampled cost volumes in plain torch: the definition of `sampled_volume` and of its gradients.
+
+Pixel p is compared with `second` at p + flow(p) + d for every displacement d. All d of a pixel share the fraction of
+the flow, so a window of whole-pixel neighbours around floor(p + flow) holds all that is needed:
+
+- correlation: dot products with the window, blended 2x2 afterwards (exact, since both are linear);
+- SAD: the window's vectors are blended first, the absolute differences taken after.
+
+Maps are turned to (pixels, channels) rows; one more row of zeros stands for everything outside the map.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from flowzoo.operators.portable_correlation import working_dtype
+
+_CHUNK = 1 << 19
+"""Numbers gathered at a time: bounds the memory, and larger ones fall out of the cache."""
+
+
+class _Window(NamedTuple):
+    """Where a run of output pixels looks: whole part (n,) and fraction (n,1) of p + flow, and the image of each."""
+
+    image: Tensor
+    top: Tensor
+    left: Tensor
+    down_share: Tensor
+    right_share: Tensor
+    offsets: tuple[int, ...]  # of the window's rows, and of its columns, from (top, left)
+    size: tuple[int, int]
+
+    def rows(self, row: int, start: int, stop: int) -> Tensor:
+        """(stop - start, window width) indices into the rows of `second` for one row of the windows."""
+        height, width = self.size
+        y = (self.top[start:stop] + self.offsets[row]).unsqueeze(1)
+        x = self.left[start:stop].unsqueeze(1) + torch.tensor(self.offsets, device=self.left.device)
+        inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
+        index = (self.image[start:stop].unsqueeze(1) * height + y) * width + x
+        return torch.where(inside, index, -1)
+
+
+def _pixel_rows(maps: Tensor) -> Tensor:
+    """(B,C,H,W) -> (B*H*W,C)."""
+    return maps.permute(0, 2, 3, 1).reshape(-1, maps.shape[1])
+
+
+def _maps(rows: Tensor, batch: int, height: int, width: int) -> Tensor:
+    """(B*H*W,C) -> (B,C,H,W), contiguous."""
+    return rows.view(batch, height, width, rows.shape[1]).permute(0, 3, 1, 2).contiguous()
+
+
+def _window(flow: Tensor, size: tuple[int, int], radius: int, dilation: int, stride: int) -> _Window:
+    height, width = size
+    batch, _, rows, columns = flow.shape
+    # Nothing as far as this is on the map; NaN fails the comparison and goes there too.
+    far = height + width + radius * dilation + 2
+    bounded = torch.where(flow.abs() <= far, flow, float(far))
+    whole = bounded.detach().floor()
+    share = (bounded - whole).permute(0, 2, 3, 1).reshape(-1, 2)
+    x = whole[:, 0].long() + torch.arange(columns, device=flow.device) * stride
+    y = whole[:, 1].long() + (torch.arange(rows, device=flow.device) * stride).view(-1, 1)
+    image = torch.arange(batch, device=flow.device).view(-1, 1, 1).expand_as(x)
+    steps = range(-radius, radius + 1)
+    offsets = sorted({step * dilation + shift for step in steps for shift in (0, 1)})
+    return _Window(
+        image.flatten(), y.flatten(), x.flatten(), share[:, 1:], share[:, :1], tuple(offsets), (height, width)
+    )
+
+
+def _ends(dilation: int, radius: int) -> tuple[slice, slice]:
+    """Which window columns (or rows) are the near and the far neighbours of the displacements."""
+    if dilation == 1:
+        return slice(0, 2 * radius + 1), slice(1, 2 * radius + 2)
+    return slice(0, None, 2), slice(1, None, 2)
+
+
+def _chunks(pixels: int, numbers_per_pixel: int) -> Iterator[tuple[int, int]]:
+    length = max(1, _CHUNK // numbers_per_pixel)
+    for start in range(0, pixels, length):
+        yield start, min(start + length, pixels)
+
+
+def _dot_window(window: _Window, base: Tensor, table: Tensor, start: int, stop: int) -> Tensor:
+    """(n, window rows, window columns) scaled dot products of one chunk."""
+    vectors = base[start:stop].unsqueeze(2)
+    rows = [torch.bmm(_take(table, window.rows(row, start, stop)), vectors) for row in range(len(window.offsets))]
+    return torch.cat(rows, dim=2).transpose(1, 2)
+
+
+def _take(table: Tensor, index: Tensor) -> Tensor:
+    """table[index], index -1 being the row of zeros at the end."""
+    index = torch.where(index < 0, table.shape[0] - 1, index)
+    return table.index_select(0, index.flatten()).view(*index.shape, table.shape[1])
+
+
+def _blend(lower: Tensor, upper: Tensor, share: Tensor) -> Tensor:
+    return lower + share * (upper - lower)
+
+
+def _blended_row(
+    window: _Window, table: Tensor, row: int, ends: tuple[slice, slice], start: int, stop: int
+) -> tuple[Tensor, Tensor]:
+    """One window row of feature vectors, blended along x to (n, 2r+1, C), and its derivative by the fraction."""
+    vectors = _take(table, window.rows(row, start, stop))
+    near, far = vectors[:, ends[0]], vectors[:, ends[1]]
+    return _blend(near, far, window.right_share[start:stop].unsqueeze(2)), far - near
+
+
+def _prepare(
+    first: Tensor, second: Tensor, flow: Tensor, radius: int, dilation: int, stride: int
+) -> tuple[_Window, Tensor, Tensor]:
+    dtype = working_dtype(first)
+    base = _pixel_rows(first.to(dtype)) / first.shape[1]
+    table = _pixel_rows(second.to(dtype))
+    table = torch.cat([table, table.new_zeros(1, table.shape[1])])
+    size = (second.shape[2], second.shape[3])
+    return _window(flow.to(dtype), size, radius, dilation, stride), base, table
+
+
+def sampled_volume(
+    first: Tensor, second: Tensor, flow: Tensor, radius: int, dilation: int, stride: int, absolute: bool
+) -> Tensor:
+    """(B,C,h,w), (B,C,H,W), (B,2,h,w) -> (B,(2r+1)^2,h,w); pixel (i,j) of `first` lies at (stride*i, stride*j).
+
+    Built from differentiable steps only, so autograd gives its derivatives of any order.
+    """
+    window, base, table = _prepare(first, second, flow, radius, dilation, stride)
+    ends = _ends(dilation, radius)
+    side, channels = 2 * radius + 1, base.shape[1]
+    parts = []
+    for start, stop in _chunks(base.shape[0], len(window.offsets) * channels):
+        down = window.down_share[start:stop].unsqueeze(2)
+        if absolute:
+            # `base` carries the 1/C, so the second map gets it as well.
+            rows = [
+                _blended_row(window, table, row, ends, start, stop)[0] / channels
+                for row in range(len(window.offsets))
+            ]
+            pixel = base[start:stop].unsqueeze(1)
+            pairs = zip(rows[ends[0]], rows[ends[1]], strict=True)
+            costs = [(_blend(near, far, down) - pixel).abs().sum(dim=2) for near, far in pairs]
+            parts.append(torch.cat(costs, dim=1))
+        else:
+            dots = _dot_window(window, base, table, start, stop)
+            across = _blend(dots[:, :, ends[0]], dots[:, :, ends[1]], window.right_share[start:stop].unsqueeze(2))
+            parts.append(_blend(across[:, ends[0]], across[:, ends[1]], down).flatten(1))
+    volume = torch.cat(parts) if parts else base.new_empty(0, side * side)
+    return _maps(volume, first.shape[0], first.shape[2], first.shape[3]).to(first.dtype)
+
+
+def sampled_volume_backward(
+    gradient: Tensor,
+    first: Tensor,
+    second: Tensor,
+    flow: Tensor,
+    radius: int,
+    dilation: int,
+    stride: int,
+    absolute: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients to `first`, `second` and `flow`, chunk by chunk so that memory stays bounded."""
+    window, base, table = _prepare(first, second, flow, radius, dilation, stride)
+    side = 2 * radius + 1
+    incoming = _pixel_rows(gradient.to(base.dtype)).view(-1, side, side)
+    to_base, to_table = torch.zeros_like(base), torch.zeros_like(table)
+    to_flow = base.new_zeros(base.shape[0], 2)
+    step = _sad_chunk_backward if absolute else _dot_chunk_backward
+    for start, stop in _chunks(base.shape[0], len(window.offsets) * base.shape[1]):
+        step(window, base, table, incoming, (to_base, to_table, to_flow), _ends(dilation, radius), start, stop)
+    # The fraction is flat where the flow was replaced: far away or NaN.
+    reach = sum(window.size) + radius * dilation + 2
+    alive = (flow.abs() <= reach).to(base.dtype)
+    to_second = _maps(to_table[:-1], second.shape[0], second.shape[2], second.shape[3])
+    sizes = (first.shape[0], first.shape[2], first.shape[3])
+    return (
+        _maps(to_base / first.shape[1], *sizes).to(first.dtype),
+        to_second.to(second.dtype),
+        (_maps(to_flow, *sizes) * alive).to(flow.dtype),
+    )
+
+
+def _add_rows(to_table: Tensor, index: Tensor, values: Tensor) -> None:
+    """Scatter (n,k,C) values to their rows of `second`; those outside land in the last row, which is dropped."""
+    index = torch.where(index < 0, to_table.shape[0] - 1, index)
+    to_table.index_add_(0, index.flatten(), values.flatten(0, 1))
+
+
+def _dot_chunk_backward(
+    window: _Window,
+    base: Tensor,
+    table: Tensor,
+    incoming: Tensor,
+    results: tuple[Tensor, Tensor, Tensor],
+    ends: tuple[slice, slice],
+    start: int,
+    stop: int,
+) -> None:
+    to_base, to_table, to_flow = results
+    near, far = ends
+    grad = incoming[start:stop]
+    right, down = window.right_share[start:stop].unsqueeze(2), window.down_share[start:stop].unsqueeze(2)
+    dots = _dot_window(window, base, table, start, stop)
+    along_x = dots[:, :, far] - dots[:, :, near]
+    across = _blend(dots[:, :, near], dots[:, :, far], right)
+    to_flow[start:stop, 0] = (grad * _blend(along_x[:, near], along_x[:, far], down)).sum(dim=(1, 2))
+    to_flow[start:stop, 1] = (grad * (across[:, far] - across[:, near])).sum(dim=(1, 2))
+    # The adjoint of the two blends: weights of the window's dot products.
+    to_across = torch.zeros_like(across)
+    to_across[:, near] += grad * (1 - down)
+    to_across[:, far] += grad * down
+    to_dots = torch.zeros_like(dots)
+    to_dots[:, :, near] += to_across * (1 - right)
+    to_dots[:, :, far] += to_across * right
+    vectors = base[start:stop].unsqueeze(1)
+    for row in range(len(window.offsets)):
+        index = window.rows(row, start, stop)
+        weights = to_dots[:, row]
+        to_base[start:stop] += torch.bmm(weights.unsqueeze(1), _take(table, index)).squeeze(1)
+        _add_rows(to_table, index, weights.unsqueeze(2) * vectors)
+
+
+def _sad_chunk_backward(
+    window: _Window,
+    base: Tensor,
+    table: Tensor,
+    incoming: Tensor,
+    results: tuple[Tensor, Tensor, Tensor],
+    ends: tuple[slice, slice],
+    start: int,
+    stop: int,
+) -> None:
+    to_base, to_table, to_flow = results
+    channels = base.shape[1]
+    right, down = window.right_share[start:stop].unsqueeze(2), window.down_share[start:stop].unsqueeze(2)
+    pixel = base[start:stop].unsqueeze(1) * channels
+    count = len(window.offsets)
+    rows = [_blended_row(window, table, row, ends, start, stop) for row in range(count)]
+    to_rows = [torch.zeros_like(rows[0][0]) for _ in range(count)]
+    order = list(range(count))
+    for index, (near, far) in enumerate(zip(order[ends[0]], order[ends[1]], strict=True)):
+        sampled = _blend(rows[near][0], rows[far][0], down)
+        # d|s - f| / ds, times the incoming gradient and the 1/C of the mean
+        slope = torch.sign(sampled - pixel) * (incoming[start:stop, index] / channels).unsqueeze(2)
+        to_base[start:stop] -= slope.sum(dim=1) * channels
+        to_flow[start:stop, 0] += (slope * _blend(rows[near][1], rows[far][1], down)).sum(dim=(1, 2))
+        to_flow[start:stop, 1] += (slope * (rows[far][0] - rows[near][0])).sum(dim=(1, 2))
+        to_rows[near] += slope * (1 - down)
+        to_rows[far] += slope * down
+    for row in range(count):
+        index = window.rows(row, start, stop)
+        to_vectors = to_rows[row].new_zeros(*index.shape, channels)
+        to_vectors[:, ends[0]] += to_rows[row] * (1 - right)
+        to_vectors[:, ends[1]] += to_rows[row] * right
+        _add_rows(to_table, index, to_vectors)

@@ -1,0 +1,91 @@
+"""Backward warping (bilinear sampling at p + flow) and forward warping (bilinear splatting to p + flow)."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from flowzoo.operators.checks import check_flow, check_maps
+
+
+def _bounded(flow: Tensor, height: int, width: int) -> Tensor:
+    """`flow` with NaN and everything that surely leaves the map replaced by one vector that does, without gradient."""
+    far = float(height + width + 2)
+    return torch.where(flow.abs() <= far, flow, far)
+
+
+def _coordinates(flow: Tensor) -> tuple[Tensor, Tensor]:
+    """x and y, each (B,H,W), of p + flow."""
+    height, width = flow.shape[2:]
+    x = torch.arange(width, dtype=flow.dtype, device=flow.device)
+    y = torch.arange(height, dtype=flow.dtype, device=flow.device).view(-1, 1)
+    return flow[:, 0] + x, flow[:, 1] + y
+
+
+def warp(features: Tensor, flow: Tensor) -> Tensor:
+    """`features` sampled at p + flow(p), bilinear; each of the four neighbours outside the map counts as zero.
+
+    out[b,c,y,x] = features[b, c, y + flow[b,1,y,x], x + flow[b,0,y,x]]. NaN or infinite flow gives zero.
+
+    Args:
+        features: (B,C,H,W).
+        flow: (B,2,H,W), x then y, pixels of this grid.
+
+    Returns:
+        (B,C,H,W), of the features' dtype.
+
+    Raises:
+        InputError: shapes or devices that do not fit.
+    """
+    check_maps("features", features)
+    check_flow(flow, "features", features)
+    batch, _, height, width = features.shape
+    if batch == 0:
+        return features * flow[:, :1]
+    # Coordinates need more than the 8 or 11 bits of the half types.
+    with torch.autocast(features.device.type, enabled=False):
+        dtype = torch.float64 if features.dtype == torch.float64 else torch.float32
+        x, y = _coordinates(_bounded(flow.to(dtype), height, width))
+        sampled = features.to(dtype)
+        # A side of one pixel has no corners to align; a second, zero pixel gives it some and changes nothing.
+        if height == 1 or width == 1:
+            sampled = F.pad(sampled, (0, int(width == 1), 0, int(height == 1)))
+        grid = torch.stack([x * (2 / max(width - 1, 1)) - 1, y * (2 / max(height - 1, 1)) - 1], dim=-1)
+        warped = F.grid_sample(sampled, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
+    return warped.to(features.dtype)
+
+
+def splat(values: Tensor, flow: Tensor) -> Tensor:
+    """Every pixel's values added to the four neighbours of p + flow(p) with bilinear weights: the adjoint of `warp`.
+
+    Values that land outside are dropped, as are those with NaN or infinite flow. Splatting a map of ones gives the
+    density, by which a caller may divide.
+
+    Args:
+        values: (B,C,H,W).
+        flow: (B,2,H,W), x then y, pixels of this grid.
+
+    Returns:
+        (B,C,H,W) sums, of the values' dtype.
+
+    Raises:
+        InputError: shapes or devices that do not fit.
+    """
+    check_maps("values", values)
+    check_flow(flow, "values", values)
+    batch, channels, height, width = values.shape
+    with torch.autocast(values.device.type, enabled=False):
+        dtype = torch.float64 if values.dtype == torch.float64 else torch.float32
+        x, y = _coordinates(_bounded(flow.to(dtype), height, width))
+        left, top = x.floor(), y.floor()
+        right_share, bottom_share = x - left, y - top
+        column, row = left.long(), top.long()
+        source = values.to(dtype).flatten(2)
+        total = source.new_zeros(batch, channels, height * width)
+        for down in (0, 1):
+            for right in (0, 1):
+                inside = (row + down >= 0) & (row + down < height) & (column + right >= 0) & (column + right < width)
+                share = (right_share if right else 1 - right_share) * (bottom_share if down else 1 - bottom_share)
+                share = torch.where(inside, share, 0.0).flatten(1).unsqueeze(1)
+                target = torch.where(inside, (row + down) * width + column + right, 0).flatten(1).unsqueeze(1)
+                total = total.scatter_add(2, target.expand(-1, channels, -1), source * share)
+    return total.view(batch, channels, height, width).to(values.dtype)
