@@ -39,6 +39,14 @@ class FlowNetwork(nn.Module):
     settings: Any = None
     same_size: bool = True
     """Whether both images must have one size (geometric matching networks take two)."""
+    multiple: int = 64
+    """The network resizes its input to multiples of this."""
+    tileable: bool = True
+    """Whether a tile of the images gives that tile of the flow (not for networks that see a fixed-size image)."""
+    bytes_per_pixel: int = 1000
+    """Peak activation memory of inference for a pair, by pixels of one image, float32; measured."""
+    channels_last: bool = True
+    """Whether inference on a CPU is faster in channels-last memory layout; measured."""
 
     def forward(self, first: Tensor, second: Tensor) -> FlowPrediction:
         """Flow from `first` to `second`.

@@ -76,6 +76,20 @@ def create(name: str, weights: "str | PathLike[str] | None" = None, **settings: 
     return load_weights(name, weights, **settings).eval()
 
 
+def default_weights(name: str) -> str:
+    """The weights that stand for `name` where none are given.
+
+    Raises:
+        InputError: unknown name, or a network that has no weights of its own.
+    """
+    weights = card(name).default_weights
+    if not weights:
+        raise InputError(
+            f"{name} has no weights of its own: give a tag or a file (`flowzoo weights list` shows what is published)"
+        )
+    return weights
+
+
 def changed_settings(network: "FlowNetwork") -> dict[str, Any]:
     """The settings in which `network` differs from its card; what a weights file must record."""
     defaults = card(network.model_name).settings

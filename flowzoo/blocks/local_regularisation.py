@@ -51,7 +51,8 @@ class FlowFilter(nn.Module):
             return local_convolution(flow, weights, self.window)
         scale = self.scale.view(2, 1, -1, 1, 1)
         parts = [local_convolution(flow[:, i : i + 1], weights * scale[i], self.window) for i in (0, 1)]
-        return torch.cat(parts, dim=1) + self.bias.view(1, 2, 1, 1)
+        # The bias is added before the softmax' division: by its denominator, relative to the largest entry.
+        return torch.cat(parts, dim=1) + self.bias.view(1, 2, 1, 1) * weights.amax(1, keepdim=True)
 
 
 def _note_whether_plain(module: nn.Module, _: object) -> None:

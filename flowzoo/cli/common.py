@@ -10,12 +10,18 @@ if TYPE_CHECKING:
 
     from flowzoo.network import FlowNetwork
 
+DEFAULT_MODEL = "wren"
+"""The network of `flowzoo infer` without options; its weights ship with the package."""
 
-def add_model_arguments(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """--model, --weights, --set, --device, --precision."""
     model = parser.add_argument_group("model")
-    shown = f" (default: {default})" if default else ""
-    model.add_argument("--model", metavar="NAME", default=default, help=f"a network of `flowzoo models`{shown}")
+    model.add_argument(
+        "--model",
+        metavar="NAME",
+        help=f"a network of `flowzoo models` (default: that of --weights, else {DEFAULT_MODEL})",
+    )
     model.add_argument("--weights", metavar="TAG|FILE", help="a tag of `flowzoo weights list`, or a file")
     model.add_argument(
         "--set",
@@ -88,8 +94,8 @@ def pick_precision(text: str, device: "torch.device") -> "torch.dtype":
     return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[text]
 
 
-def make_network(arguments: argparse.Namespace) -> "FlowNetwork":
-    """The network that the model options describe, on its device, in eval mode, never with random weights.
+def make_network(arguments: argparse.Namespace) -> "tuple[FlowNetwork, str]":
+    """The network that the model options describe, on its device, in eval mode, and its weights' tag or file.
 
     Raises:
         InputError: no weights are known for it, or any of the options is wrong.
@@ -100,7 +106,7 @@ def make_network(arguments: argparse.Namespace) -> "FlowNetwork":
     pick_precision(arguments.precision, device)
     settings: dict[str, Any] = parse_settings(arguments.set)
     name, weights = choose(arguments.model, arguments.weights)
-    return registry.create(name, weights, **settings).to(device)
+    return registry.create(name, weights, **settings).to(device), weights
 
 
 def choose(model: str | None, weights: str | None) -> tuple[str, str]:
@@ -114,16 +120,4 @@ def choose(model: str | None, weights: str | None) -> tuple[str, str]:
 
     if model is None:
         model = DEFAULT_MODEL if weights is None else model_of_weights(weights)
-    card = registry.card(model)
-    if weights is None:
-        weights = card.default_weights
-    if not weights:
-        raise InputError(
-            f"{model} has no weights of its own: give --weights TAG or FILE "
-            f"(`flowzoo weights list --model {model}` shows what is published)"
-        )
-    return model, weights
-
-
-DEFAULT_MODEL = "wren"
-"""The network of `flowzoo infer` without options; its weights ship with the package."""
+    return model, weights or registry.default_weights(model)

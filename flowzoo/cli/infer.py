@@ -1,0 +1,117 @@
+"""`flowzoo infer`: flow of an image pair, a folder of frames, a video, or a list of pairs."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from flowzoo.cli.common import add_model_arguments
+from flowzoo.errors import InputError
+
+if TYPE_CHECKING:
+    from flowzoo.estimator import Estimator
+    from flowzoo.sources import PairSource
+
+HELP = "Flow from FIRST to SECOND; FIRST alone may be a video or a folder of frames (consecutive pairs)."
+
+EXAMPLES = """examples:
+  flowzoo infer a.png b.png                       flow/a.flo and flow/a.png (colours)
+  flowzoo infer a.png b.png -o flow.flo           exactly this file; .flo .pfm .npy .flo5, or .png/.jpg for colours
+  flowzoo infer a.png b.png -o 000000_10.png --format kitti
+  flowzoo infer frames/ -o out/ --backward --occlusion --skip-existing
+  flowzoo infer clip.mp4 -o colours.mp4 --precision bfloat16
+  flowzoo infer --pairs list.txt --model liteflownet2 --weights liteflownet2-sintel -o out/
+
+Flow is in pixels of the input, x then y. Colours use one scale for the whole run (--max-flow fixes it). Frames whose
+activations would not fit --memory are computed in overlapping tiles that are blended."""
+
+EXTRAS = ("backward", "occlusion", "warped", "confidence", "clip", "legend")
+FORMATS = ("flo", "pfm", "npy", "flo5", "kitti")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of this verb."""
+    parser.epilog = EXAMPLES
+    parser.add_argument("first", nargs="?", metavar="FIRST", help="image, video, or folder of frames")
+    parser.add_argument("second", nargs="?", metavar="SECOND", help="image")
+    parser.add_argument("--pairs", metavar="FILE", help="text file with two image paths a line")
+    outputs = parser.add_argument_group("outputs")
+    outputs.add_argument("-o", "--output", metavar="OUT", help="file, or folder (default: ./flow/)")
+    outputs.add_argument("--format", choices=FORMATS, help="flow file format (default: by suffix, flo in a folder)")
+    outputs.add_argument("--picture", metavar="FILE", help="also write the colour picture of a single pair here")
+    outputs.add_argument("--backward", action="store_true", help="also flow from SECOND to FIRST: NAME_backward")
+    outputs.add_argument(
+        "--occlusion", action="store_true", help="NAME_occlusion.png: forward-backward check, 255 = occluded"
+    )
+    outputs.add_argument("--warped", action="store_true", help="NAME_warped.png: SECOND warped to FIRST")
+    outputs.add_argument("--confidence", action="store_true", help="NAME_confidence.png: 255 = sure")
+    outputs.add_argument("--max-flow", type=float, metavar="PIXELS", help="flow length of full colour")
+    outputs.add_argument("--legend", action="store_true", help="draw the colour wheel into pictures")
+    outputs.add_argument("--clip", action="store_true", help="clip flow to KITTI's range instead of refusing it")
+    outputs.add_argument("--skip-existing", action="store_true", help="leave pairs whose outputs are all there")
+    computing = parser.add_argument_group("computing")
+    computing.add_argument(
+        "--scale", type=float, default=1.0, metavar="F", help="resize images by F first (default: 1)"
+    )
+    computing.add_argument("--batch-size", type=int, default=1, metavar="N", help="pairs at once (default: 1)")
+    computing.add_argument(
+        "--memory", type=float, metavar="GB", help="bound for activations; larger frames are tiled (default: 4)"
+    )
+    add_model_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Do it.
+
+    Raises:
+        InputError: see the messages.
+    """
+    check(arguments)
+    from flowzoo.cli.common import make_network, pick_precision
+    from flowzoo.estimator import DEFAULT_MEMORY, Estimator
+    from flowzoo.inference import InferenceRun
+    from flowzoo.outputs import choose_outputs
+    from flowzoo.sources import open_source
+
+    single = arguments.second is not None
+    extras = {name: getattr(arguments, name) for name in EXTRAS}
+    outputs = choose_outputs(arguments.output, arguments.format, single=single, picture=arguments.picture, **extras)
+    network, weights = make_network(arguments)
+    source = open_source(arguments.first, arguments.second, arguments.pairs, same_size=network.same_size)
+    estimator = Estimator(
+        network,
+        pick_precision(arguments.precision, network.device),
+        memory=arguments.memory or DEFAULT_MEMORY,
+        scale=arguments.scale,
+        backward=arguments.backward,
+        occlusion=arguments.occlusion,
+    )
+    print(describe(estimator, weights, source))
+    InferenceRun(estimator, source, outputs, arguments.batch_size, arguments.max_flow, arguments.skip_existing)()
+
+
+def describe(estimator: "Estimator", weights: str, source: "PairSource") -> str:
+    """One line: what runs, on which device, at which size, with which weights, and whether in tiles."""
+    height, width = source.size
+    device = estimator.network.device
+    precision = str(estimator.precision).removeprefix("torch.")
+    parts = [
+        f"{source.title}, {width}x{height}",
+        f"{estimator.network.model_name} ({weights})",
+        f"{device}, {precision}",
+    ]
+    plan = estimator.tiles(height, width)
+    if plan is not None:
+        tall, wide = plan.tile
+        parts.append(f"{plan.count} overlapping tiles of {wide}x{tall} to stay within {estimator.memory:g} GB")
+    return "; ".join(parts)
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """What can be refused before anything is loaded."""
+    if arguments.pairs is not None and arguments.first is not None:
+        raise InputError("give either --pairs FILE or images, not both")
+    if arguments.pairs is None and arguments.first is None:
+        raise InputError("nothing to do: give two images, a folder, a video, or --pairs FILE")
+    if arguments.batch_size < 1:
+        raise InputError(f"--batch-size must be at least 1, got {arguments.batch_size}")
+    if arguments.max_flow is not None and not arguments.max_flow > 0:
+        raise InputError(f"--max-flow must be above 0 pixels, got {arguments.max_flow}")

@@ -1,0 +1,168 @@
+"""Any network on any images: uint8 frames in, flow in pixels of these frames out.
+
+Decides precision, memory layout, and tiling of frames that are too large.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from flowzoo.blocks.resize import Size, resize, round_up, scale_flow
+from flowzoo.consistency import occlusion
+from flowzoo.errors import InputError
+from flowzoo.network import FlowNetwork, FlowPrediction
+from flowzoo.tiling import TilePlan, blend_tiles, plan_tiles
+
+DEFAULT_MEMORY = 4.0
+"""Gigabytes that one batch's activations may take before frames are tiled."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What an `Estimator` finds for one pair; all arrays have the first image's size.
+
+    Attributes:
+        flow: HxWx2 float32, x then y, pixels of the first image.
+        confidence: HxW float32 in 0..1, or None where the network has none.
+        occlusion: HxW bool, True = occluded, or None when it was not asked for.
+        backward: as `flow`, from second to first, or None when it was not asked for.
+    """
+
+    flow: np.ndarray
+    confidence: np.ndarray | None = None
+    occlusion: np.ndarray | None = None
+    backward: np.ndarray | None = None
+
+
+@dataclass
+class Estimator:
+    """Runs a network on images.
+
+    Attributes:
+        network: in eval mode, on the device that is to be used.
+        precision: of the convolutions; float32, or bfloat16 / float16 by autocast.
+        memory: gigabytes that one batch may take; larger frames are tiled with overlap.
+        scale: factor by which images are resized first; flow comes back in pixels of the original.
+        backward: also estimate the flow from second to first.
+        occlusion: also estimate occlusion by the forward-backward check (needs the backward flow, computed anyway).
+    """
+
+    network: FlowNetwork
+    precision: torch.dtype = torch.float32
+    memory: float = DEFAULT_MEMORY
+    scale: float = 1.0
+    backward: bool = False
+    occlusion: bool = False
+
+    def __post_init__(self) -> None:
+        if not (0 < self.scale <= 16):
+            raise InputError(f"scale must be above 0 and at most 16, got {self.scale}")
+        if not self.memory > 0:
+            raise InputError(f"memory must be above 0 gigabytes, got {self.memory}")
+        if self.network.device.type == "cpu" and self.network.channels_last:
+            self.network.to(memory_format=torch.channels_last)
+
+    def tiles(self, height: int, width: int) -> TilePlan | None:
+        """How a frame of this size is tiled, or None where it is run whole."""
+        return self._plan(self._working_size(height, width))
+
+    def _plan(self, size: Size) -> TilePlan | None:
+        pixels = int(self.memory * 1e9 / self.network.bytes_per_pixel)
+        if size[0] * size[1] <= pixels or not self.network.tileable:
+            return None
+        frame = round_up(size, self.network.multiple)
+        plan = plan_tiles(frame, self.network.multiple, pixels)
+        return plan if plan.count > 1 else None
+
+    def __call__(self, first: np.ndarray, second: np.ndarray) -> Estimate:
+        """One pair: HxWx3 uint8 RGB twice."""
+        return self.batch([first], [second])[0]
+
+    def batch(self, firsts: list[np.ndarray], seconds: list[np.ndarray]) -> list[Estimate]:
+        """Several pairs of one size at once.
+
+        Raises:
+            InputError: an image is not HxWx3 uint8, or sizes differ.
+        """
+        first, second = self._tensor(firsts), self._tensor(seconds)
+        forward = self._run(first, second)
+        reverse = self._run(second, first) if self.backward or self.occlusion else None
+        hidden = occlusion(forward.flow, reverse.flow).cpu().numpy() if self.occlusion and reverse else None
+        confidence = forward.confidence
+        return [
+            Estimate(
+                flow=_array(forward.flow[index]),
+                confidence=None if confidence is None else confidence[index, 0].float().cpu().numpy(),
+                occlusion=None if hidden is None else hidden[index],
+                backward=_array(reverse.flow[index]) if self.backward and reverse else None,
+            )
+            for index in range(len(firsts))
+        ]
+
+    def _tensor(self, images: list[np.ndarray]) -> Tensor:
+        for image in images:
+            if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
+                raise InputError(f"an image must be HxWx3 uint8 RGB, got {image.shape} {image.dtype}")
+            if image.shape != images[0].shape:
+                raise InputError(f"images of one batch have different sizes: {images[0].shape} and {image.shape}")
+        stacked = torch.from_numpy(np.ascontiguousarray(np.stack(images)))
+        return stacked.to(self.network.device).permute(0, 3, 1, 2).float().div_(255)
+
+    def _working_size(self, height: int, width: int) -> Size:
+        return max(1, round(height * self.scale)), max(1, round(width * self.scale))
+
+    @torch.inference_mode()
+    def _run(self, first: Tensor, second: Tensor) -> FlowPrediction:
+        """Flow at the first image's size, whatever `scale` and the tiling are."""
+        height, width = first.shape[2:]
+        if self.scale != 1:
+            sizes = [self._working_size(*images.shape[2:]) for images in (first, second)]
+            first, second = (
+                F.interpolate(images, size, mode="bilinear", align_corners=False, antialias=self.scale < 1)
+                for images, size in zip((first, second), sizes, strict=True)
+            )
+        prediction = self._predict(first, second)
+        if self.scale == 1:
+            return prediction
+        inner = first.shape[2:]
+        flow = scale_flow(resize(prediction.flow, (height, width)), width / inner[1], height / inner[0])
+        confidence = prediction.confidence
+        return FlowPrediction(flow=flow, confidence=None if confidence is None else resize(confidence, (height, width)))
+
+    def _predict(self, first: Tensor, second: Tensor) -> FlowPrediction:
+        plan = self._plan((first.shape[2], first.shape[3]))
+        if plan is None:
+            with torch.autocast(first.device.type, self.precision, enabled=self.precision != torch.float32):
+                prediction = self.network(first, second)
+            return FlowPrediction(flow=prediction.flow.float(), confidence=prediction.confidence)
+        # The network resizes to its stride anyway; doing it once keeps tiles on the whole frame's pixel grid.
+        height, width = first.shape[2:]
+        first, second = resize(first, plan.frame), resize(second, plan.frame)
+
+        def tile(top: int, left: int, tall: int, wide: int) -> Tensor:
+            window = (..., slice(top, top + tall), slice(left, left + wide))
+            with torch.autocast(first.device.type, self.precision, enabled=self.precision != torch.float32):
+                part = self.network(first[window], second[window])
+            maps = [part.flow.float()] + ([] if part.confidence is None else [part.confidence.float()])
+            return torch.cat(maps, dim=1)
+
+        maps = resize(blend_tiles(plan, tile), (height, width))
+        flow = scale_flow(maps[:, :2], width / plan.frame[1], height / plan.frame[0])
+        return FlowPrediction(flow=flow, confidence=maps[:, 2:] if maps.shape[1] > 2 else None)
+
+
+def _array(flow: Tensor) -> np.ndarray:
+    """(2,H,W) -> HxWx2 float32."""
+    return np.ascontiguousarray(flow.permute(1, 2, 0).float().cpu().numpy())
+
+
+def estimate(network_or_name: FlowNetwork | str, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """See `flowzoo.estimate`."""
+    if isinstance(network_or_name, str):
+        from flowzoo import registry
+
+        network_or_name = registry.create(network_or_name, registry.default_weights(network_or_name))
+    return Estimator(network_or_name)(first, second).flow
