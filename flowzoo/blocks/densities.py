@@ -1,0 +1,88 @@
+"""Match densities: discrete distributions over displacements, and vectors read from and written to them.
+
+Yin, Darrell, Yu: HD3 (CVPR 2019), section 3.2. A density of radius c has (2c+1)^2 bins, one for each whole displacement
+(dx,dy) in -c..c, in the cost volume's order: bin (dy+c)*(2c+1) + (dx+c).
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Reading(NamedTuple):
+    """What a density says.
+
+    Attributes:
+        flow: (B,2,H,W), x then y, pixels of the density's grid, within -c..c.
+        confidence: (B,1,H,W), the probability of the four bins that were used, in 0..1.
+    """
+
+    flow: Tensor
+    confidence: Tensor
+
+
+def radius_of(bins: int) -> int:
+    """c of a density with (2c+1)^2 bins."""
+    return (math.isqrt(bins) - 1) // 2
+
+
+def read_density(logits: Tensor) -> Reading:
+    """The vector and the confidence of every pixel's density.
+
+    The 2x2 bins with the largest sum are taken (the first such in reading order); the vector is their mean position.
+    The choice has no gradient; the four probabilities have.
+
+    Args:
+        logits: (B,(2c+1)^2,H,W), c >= 1, before the softmax.
+    """
+    radius = radius_of(logits.shape[1])
+    side = 2 * radius + 1
+    density = logits.float().softmax(dim=1) if logits.dtype != torch.float64 else logits.softmax(dim=1)
+    with torch.no_grad():
+        grid = density.unflatten(1, (side, side))
+        rows = grid[:, :, :-1] + grid[:, :, 1:]
+        windows = rows[:, :-1] + rows[:, 1:]
+        best = windows.flatten(1, 2).argmax(dim=1, keepdim=True)
+        top = best // (side - 1)
+        left = best - top * (side - 1)
+        corner = top * side + left
+    left_top, right_top, left_bottom, right_bottom = (
+        density.gather(1, corner + step) for step in (0, 1, side, side + 1)
+    )
+    right, bottom = right_top + right_bottom, left_bottom + right_bottom
+    total = right + left_top + left_bottom
+    x = (left - radius).to(density.dtype) + right / total
+    y = (top - radius).to(density.dtype) + bottom / total
+    return Reading(torch.cat([x, y], dim=1), total)
+
+
+def density_of(flow: Tensor, radius: int) -> Tensor:
+    """Densities that say `flow`: mass 1 spread over the four nearest bins with bilinear weights.
+
+    Args:
+        flow: (B,2,H,W) in pixels of this grid; clamped to -radius..radius, NaN counts as 0.
+        radius: c >= 1.
+
+    Returns:
+        (B,(2c+1)^2,H,W), each pixel's bins adding up to 1.
+    """
+    side = 2 * radius + 1
+    position = flow.nan_to_num(0.0).clamp(-radius, radius) + radius
+    corner = position.floor().clamp(max=side - 2)
+    x_share, y_share = (position - corner).unbind(1)
+    left, top = corner.long().unbind(1)
+    first = top * side + left
+    index = torch.stack([first, first + 1, first + side, first + side + 1], dim=1)
+    mass = torch.stack(
+        [
+            (1 - x_share) * (1 - y_share),
+            x_share * (1 - y_share),
+            (1 - x_share) * y_share,
+            x_share * y_share,
+        ],
+        dim=1,
+    )
+    batch, _, height, width = flow.shape
+    return mass.new_zeros(batch, side * side, height, width).scatter_(1, index, mass)

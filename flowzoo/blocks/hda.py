@@ -1,0 +1,94 @@
+"""HD3's decoders: from one level's costs, features and flow to the logits of a match density.
+
+Yin, Darrell, Yu: HD3 (CVPR 2019), section 3.3.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from flowzoo.blocks.normalised_convolution import NormalisedConvolution
+
+WIDTH = 128
+DILATIONS = (1, 1, 2, 4, 8, 16, 1)
+"""Of the context module's convolutions."""
+
+
+class PreactivatedBlock(nn.Module):
+    """Residual block whose norm and ReLU come first (or not at all in front of its first convolution)."""
+
+    def __init__(self, inputs: int, outputs: int, *, normalise: bool) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(inputs) if normalise else None
+        self.first = NormalisedConvolution(inputs, outputs)
+        self.second = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+        self.shortcut = nn.Conv2d(inputs, outputs, 1, bias=False) if inputs != outputs else None
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(B,inputs,H,W) -> (B,outputs,H,W)."""
+        seen = maps if self.norm is None else F.relu(self.norm(maps), inplace=True)
+        skip = maps if self.shortcut is None else self.shortcut(seen)
+        return self.second(self.first(seen)).add_(skip)
+
+
+class Mapping(nn.Module):
+    """Two blocks, and with `aggregate` a node that merges both outputs."""
+
+    def __init__(self, inputs: int, outputs: int, *, aggregate: bool) -> None:
+        super().__init__()
+        self.first = PreactivatedBlock(inputs, outputs, normalise=False)
+        self.second = PreactivatedBlock(outputs, outputs, normalise=True)
+        self.root = None
+        if aggregate:
+            layer = nn.Conv2d(2 * outputs, outputs, 1, bias=False)
+            self.root = nn.Sequential(nn.BatchNorm2d(2 * outputs), nn.ReLU(inplace=True), layer)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(B,inputs,H,W) -> (B,outputs,H,W)."""
+        first = self.first(maps)
+        second = self.second(first)
+        return second if self.root is None else self.root(torch.cat([first, second], dim=1))
+
+
+class DensityDecoder(nn.Module):
+    """One level's decoder.
+
+    Args:
+        inputs: channels that come in.
+        bins: of the match density.
+        aggregate: see `Mapping`.
+        handed: channels of the features for the next level, at twice the size; 0 = none.
+    """
+
+    def __init__(self, inputs: int, bins: int, *, aggregate: bool, handed: int) -> None:
+        super().__init__()
+        self.mapping = Mapping(inputs, WIDTH, aggregate=aggregate)
+        self.classify = nn.Sequential(nn.BatchNorm2d(WIDTH), nn.ReLU(inplace=True), nn.Conv2d(WIDTH, bins, 1))
+        self.enlarge = None
+        if handed:
+            layer = nn.ConvTranspose2d(WIDTH, handed, 4, stride=2, padding=1, bias=False)
+            self.enlarge = nn.Sequential(
+                nn.BatchNorm2d(WIDTH), nn.ReLU(inplace=True), layer, nn.BatchNorm2d(handed), nn.ReLU(inplace=True)
+            )
+
+    def forward(self, maps: Tensor) -> tuple[Tensor, Tensor | None]:
+        """(B,inputs,H,W) -> logits (B,bins,H,W) and features (B,handed,2H,2W) or None."""
+        hidden = self.mapping(maps)
+        return self.classify(hidden), None if self.enlarge is None else self.enlarge(hidden)
+
+
+class ContextDecoder(nn.Module):
+    """The finest decoder of `hd3-context`: dilated convolutions."""
+
+    def __init__(self, inputs: int, bins: int) -> None:
+        super().__init__()
+        layers = []
+        for dilation in DILATIONS:
+            layers.append(NormalisedConvolution(inputs, WIDTH, dilation=dilation))
+            inputs = WIDTH
+        self.layers = nn.Sequential(*layers)
+        self.classify = nn.Conv2d(WIDTH, bins, 1)
+
+    def forward(self, maps: Tensor) -> tuple[Tensor, None]:
+        """(B,inputs,H,W) -> logits (B,bins,H,W); nothing is handed on."""
+        return self.classify(self.layers(maps)), None

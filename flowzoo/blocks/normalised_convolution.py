@@ -1,0 +1,41 @@
+"""Convolution, batch norm and ReLU as one part; without gradients the norm is folded into the convolution."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class NormalisedConvolution(nn.Module):
+    """A convolution without bias, a batch norm, and a ReLU.
+
+    Args:
+        inputs, outputs, kernel, stride, dilation: of the convolution; its padding keeps the size at stride 1.
+        active: whether the ReLU is there.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int = 3, *, stride: int = 1, dilation: int = 1, active: bool = True
+    ) -> None:
+        super().__init__()
+        padding = dilation * (kernel // 2)
+        self.convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation, bias=False)
+        self.norm = nn.BatchNorm2d(outputs)
+        self.active = active
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(B,inputs,H,W) -> (B,outputs,ceil(H/stride),ceil(W/stride))."""
+        layer = self.convolution
+        pixels = maps.shape[2] * maps.shape[3] // layer.stride[0] ** 2
+        # Scaling the weights costs a pass over them, the norm a pass over the output: take the cheaper one.
+        if self.training or torch.is_grad_enabled() or pixels * maps.shape[0] < layer.weight[0].numel():
+            result = self.norm(layer(maps))
+        else:
+            weight, bias = self.folded()
+            result = F.conv2d(maps, weight, bias, layer.stride, layer.padding, layer.dilation)
+        return F.relu(result, inplace=True) if self.active else result
+
+    def folded(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias of the one convolution that equals convolution and norm in evaluation."""
+        norm = self.norm
+        scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+        return self.convolution.weight * scale.view(-1, 1, 1, 1), norm.bias - norm.running_mean * scale

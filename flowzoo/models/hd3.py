@@ -1,0 +1,186 @@
+"""HD3. Yin, Darrell, Yu: "Hierarchical Discrete Distribution Decomposition for Match Density Estimation", CVPR 2019.
+
+Level l = 0..4 has 1/2^(6-l) of the size. Inside this file flow is in pixels of its level.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from flowzoo.blocks.alignment import warp_features_border
+from flowzoo.blocks.cost_volume import CostVolume
+from flowzoo.blocks.densities import read_density
+from flowzoo.blocks.dla import CHANNELS, DLA34
+from flowzoo.blocks.dla_up import DLAUp
+from flowzoo.blocks.flow_cues import CUE_CHANNELS, flow_cues
+from flowzoo.blocks.hda import ContextDecoder, DensityDecoder
+from flowzoo.blocks.resize import Size, scale_flow
+from flowzoo.errors import InputError
+from flowzoo.network import FlowNetwork, FlowPrediction
+from flowzoo.zoo.hd3 import HD3Settings
+
+LEVELS = 5
+MULTIPLE = 64
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+MASK_THRESHOLD = 0.9999
+
+
+class BorderedCostVolume(CostVolume):
+    """A cost volume whose alignment repeats the border before it masks what lies outside."""
+
+    def align(self, second: Tensor, flow: Tensor | None) -> Tensor:
+        """See `CostVolume.align`."""
+        return second if flow is None else warp_features_border(second, flow, MASK_THRESHOLD)
+
+
+class HD3Level(nn.Module):
+    """Match density and flow at one pyramid level."""
+
+    def __init__(self, settings: HD3Settings, level: int) -> None:
+        super().__init__()
+        self.cues = settings.flow_cues
+        features = CHANNELS[-1 - level]
+        self.cost_volume = BorderedCostVolume(settings.cost_volume, features, settings.cost_range)
+        bins = self.cost_volume.outputs
+        self.normalise = nn.BatchNorm2d(bins)
+        inputs = bins
+        if level > 0:
+            inputs += features + bins + 2 + (CUE_CHANNELS if self.cues else 0)
+        finest = level == LEVELS - 1
+        self.decoder: nn.Module
+        if finest and settings.context:
+            self.decoder = ContextDecoder(inputs, bins)
+        else:
+            aggregate = settings.decoder == "hda"
+            self.decoder = DensityDecoder(inputs, bins, aggregate=aggregate, handed=0 if finest else bins)
+
+    def forward(
+        self, first: Tensor, second: Tensor, above: tuple[Tensor, Tensor] | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """One level.
+
+        Args:
+            first, second: features (B,C,H,W).
+            above: the coarser flow (B,2,H,W), enlarged and in pixels of this level, and the features (B,bins,H,W)
+                handed down with it; None at the coarsest level.
+
+        Returns:
+            Logits (B,bins,H,W), and features (B,bins,2H,2W) for the next level, if there is one.
+        """
+        flow = None if above is None else above[0]
+        parts = [self.normalise(self.cost_volume(first, second, flow))]
+        if above is not None:
+            flow, handed = above
+            parts += [first, handed, flow]
+            if self.cues:
+                parts.append(flow_cues(flow.detach()))
+        return self.decoder(torch.cat(parts, dim=1))
+
+
+class HD3(FlowNetwork):
+    """HD3 as published (`hd3`), or with the context module (`hd3-context`)."""
+
+    multiple = MULTIPLE
+
+    def __init__(self, settings: HD3Settings) -> None:
+        super().__init__()
+        check(settings)
+        self.settings = settings
+        self.backbone = DLA34()
+        # Flow ends at a quarter of the size, which is the second entry of the backbone's levels.
+        self.aggregate = DLAUp(CHANNELS[1:], finest_used=1)
+        self.levels = nn.ModuleList(HD3Level(settings, level) for level in range(LEVELS))
+        self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("deviation", torch.tensor(DEVIATION).view(3, 1, 1), persistent=False)
+        initialise(self)
+
+    def predict(self, first: Tensor, second: Tensor) -> FlowPrediction:
+        """See `FlowNetwork.forward`.
+
+        `details`, each a list from coarse to fine: "logits" (B,bins,h,w), and "level_flows" (B,2,h,w) in pixels of
+        the network's input, whose size is the (height, width) "network_size". With `both_directions` or `flow_cues`
+        also "backward", "backward_pyramid", "backward_confidence", "backward_logits" and "backward_level_flows".
+        """
+        batch, _, height, width = first.shape
+        inner = network_size((height, width))
+        images = (torch.cat([first, second]) - self.mean) / self.deviation
+        features = self.aggregate(self.backbone(resize_corners(images, inner)))
+        both = self.settings.flow_cues or self.settings.both_directions
+        logits: list[Tensor] = []
+        flows: list[Tensor] = []
+        above = confidence = None
+        for level, maps in zip(self.levels, features, strict=True):
+            # With both directions, the second half of the batch runs from the second images to the first.
+            one, two = (maps, maps.roll(batch, 0)) if both else maps.chunk(2)
+            scores, handed = level(one, two, above)
+            flow, confidence = read_density(scores)
+            if above is not None:
+                flow = flow + above[0]
+            logits.append(scores)
+            flows.append(flow)
+            if handed is not None:
+                coarse = flow.detach() if self.settings.stop_flow_gradient else flow
+                above = (2 * resize_corners(coarse, (2 * flow.shape[2], 2 * flow.shape[3])), handed)
+        return self._prediction(logits, flows, confidence, (height, width), inner, batch)
+
+    def _prediction(
+        self, logits: list[Tensor], flows: list[Tensor], confidence: Tensor, size: Size, inner: Size, batch: int
+    ) -> FlowPrediction:
+        level_flows = [flow * 2 ** (LEVELS + 1 - level) for level, flow in enumerate(flows)]
+        x_factor, y_factor = size[1] / inner[1], size[0] / inner[0]
+        full = scale_flow(resize_corners(level_flows[-1], size), x_factor, y_factor)
+        pyramid = [scale_flow(flow, x_factor, y_factor) for flow in level_flows]
+        confidence = resize_corners(confidence, size)
+        forward, backward = slice(None, batch), slice(batch, None)
+        details = {"logits": [level[forward] for level in logits], "network_size": inner}
+        details["level_flows"] = [level[forward] for level in level_flows]
+        if len(full) > batch:
+            details["backward"] = full[backward]
+            details["backward_confidence"] = confidence[backward]
+            for name, levels in (("pyramid", pyramid), ("logits", logits), ("level_flows", level_flows)):
+                details[f"backward_{name}"] = [level[backward] for level in levels]
+        return FlowPrediction(
+            flow=full[forward],
+            pyramid=[level[forward] for level in pyramid],
+            confidence=confidence[forward],
+            details=details,
+        )
+
+
+def resize_corners(maps: Tensor, size: Size) -> Tensor:
+    """(B,C,h,w) -> (B,C,*size), bilinear with aligned corners; the input itself where the size is right."""
+    if tuple(maps.shape[-2:]) == tuple(size):
+        return maps
+    return F.interpolate(maps, size=size, mode="bilinear", align_corners=True)
+
+
+def network_size(size: Size) -> Size:
+    """The size an image is resized to: sides are multiples of 64 next to its own, height:width nearest to its own.
+
+    Of the (up to) four such sizes; the published inference script decides likewise, so an image may also shrink.
+    """
+    height, width = size
+    heights, widths = (
+        [side for side in (length // MULTIPLE * MULTIPLE, (length // MULTIPLE + 1) * MULTIPLE) if side]
+        for length in size
+    )
+    return min(((h, w) for h in heights for w in widths), key=lambda inner: abs(inner[0] / inner[1] - height / width))
+
+
+def initialise(network: nn.Module) -> None:
+    """Normal weights of deviation 0.02 and zero biases for all convolutions, as published."""
+    for layer in network.modules():
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.normal_(layer.weight, std=0.02)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
+def check(settings: HD3Settings) -> None:
+    """Refuse settings that do not make a network.
+
+    Raises:
+        InputError: naming the setting.
+    """
+    if not 1 <= settings.cost_range <= 16:
+        raise InputError(f"cost_range must be 1 to 16, got {settings.cost_range}")
