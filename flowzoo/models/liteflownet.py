@@ -161,7 +161,7 @@ class LiteFlowNet(FlowNetwork):
         if settings.pseudo_level:
             last = settings.subpixel_channels[-1]
             self.pseudo = PseudoLevel(last, settings.finest_level - 1, settings.stop_flow_gradient)
-        self.register_buffer("means", torch.tensor(MEANS).view(2, 1, 3, 1, 1))
+        self.register_buffer("means", torch.tensor(MEANS).view(2, 3, 1, 1))
         initialise(self)
 
     def predict(self, first: Tensor, second: Tensor) -> FlowPrediction:
@@ -185,7 +185,7 @@ class LiteFlowNet(FlowNetwork):
 
     def _normalise(self, first: Tensor, second: Tensor, size: Size) -> Tensor:
         """RGB in [0,1] -> both images in one batch, BGR, mean-free, resized: (2B,3,*size)."""
-        images = torch.stack([first, second]).flip(2) - self.means
+        images = torch.stack([first, second]).flip(2) - self.means.unsqueeze(1)
         return self._resize(images.flatten(0, 1), size)
 
     def _resize(self, maps: Tensor, size: Size) -> Tensor:
