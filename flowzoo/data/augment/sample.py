@@ -1,0 +1,23 @@
+"""One training pair, the thing that data sets yield and augmentation changes."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass
+class TrainingSample:
+    """A pair of frames with ground truth.
+
+    Attributes:
+        first, second: (3, H, W) RGB; uint8, or float32 in 0..1.
+        flow: (2, H, W) float32, x then y, pixels of the frames; anything where not valid.
+        valid: (H, W) bool.
+        sparse: valid is scattered (laser points): neighbours of a valid pixel may carry no flow.
+    """
+
+    first: Tensor
+    second: Tensor
+    flow: Tensor
+    valid: Tensor
+    sparse: bool = False

@@ -1,0 +1,74 @@
+"""What synthetic scenes are made of, in numbers."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Literal
+
+from flowzoo.errors import InputError
+
+
+@dataclass(frozen=True)
+class SceneSettings:
+    """Shares are probabilities in 0..1; lengths are pixels of the rendered frame.
+
+    `kind` "varied" is the scene of training optical flow: a background and objects under many motions. "static" and
+    "dynamic" are the geometric-matching sets of GLU-Net and GOCor (`SceneSettings.static()`, `.dynamic()`): one
+    strong affine, thin-plate or homography map of a photograph, dynamic with one moving object on it; of the other
+    settings they use `procedural`, `cutouts` and `matching`.
+    """
+
+    kind: Literal["varied", "static", "dynamic"] = "varied"
+    # what moves
+    objects: tuple[int, int] = (2, 9)  # fewest and most objects of a scene
+    cutouts: float = 0.6  # share of objects that are cut-outs (if there are any); the others are drawn shapes
+    thin: float = 0.3  # share of the drawn shapes that are bars, twigs, lattices and the like of 1-6 px
+    size: tuple[float, float] = (0.07, 0.8)  # object size, share of the frame's shorter side, log-uniform
+    foreground: float = 0.06  # share of scenes with one object larger than the frame, near the camera
+    # how it moves
+    motion: float = 1.0  # factor on every displacement
+    calm: float = 0.35  # share of scenes slowed down, by a log-uniform factor 0.02-0.5
+    camera: float = 0.5  # share of scenes where a camera translation couples background and objects
+    driving: float = 0.14  # share of scenes seen from a moving vehicle
+    smooth: float = 0.35  # share of layers that bend by a smooth field
+    perspective: float = 0.3  # share of layers with a projective part
+    still: float = 0.08  # share of objects that do not move at all
+    # how it looks
+    procedural: float = 0.15  # share of layers with a procedural texture
+    low_texture: float = 0.15  # share of layers whose texture is blurred and of low contrast
+    defocus: float = 0.15  # share of scenes with layers out of focus
+    motion_blur: float = 0.2  # share of scenes whose layers are blurred along their motion
+    longest_blur: float = 25.0  # pixels
+    frame_blur: float = 0.1  # share of scenes with both frames blurred a little
+    haze: float = 0.12  # share of scenes under haze or fog that moves on its own
+    shadow: float = 0.15  # share of scenes under a soft shadow or light that moves on its own
+    brightness: float = 0.4  # share of scenes whose frames differ in gain, gamma and colour
+    noise: float = 0.4  # share of scenes with sensor noise
+    strongest_noise: float = 0.03  # standard deviation on the 0..1 scale
+    swap: float = 0.5  # share of scenes with first and second frame exchanged
+    # geometric matching
+    matching: tuple[float, float, float] = (0.25, 0.25, 0.5)  # shares of affine, thin-plate and homography maps
+
+    def __post_init__(self) -> None:
+        for entry in dataclasses.fields(self):
+            value = getattr(self, entry.name)
+            is_share = isinstance(entry.default, float) and entry.name not in ("motion", "longest_blur")
+            if is_share and not 0 <= value <= 1:
+                raise InputError(f"scene setting {entry.name!r} is a share: give 0 to 1, not {value}")
+        if not 0 <= self.objects[0] <= self.objects[1] <= 50:
+            raise InputError(f"scene setting 'objects' must be fewest,most within 0 to 50, not {self.objects}")
+        if not 0 < self.size[0] <= self.size[1] <= 3:
+            raise InputError(f"scene setting 'size' must be smallest,largest within 0 to 3, not {self.size}")
+        if not 0 <= self.motion <= 10 or not 0 <= self.longest_blur <= 200:
+            raise InputError("scene settings: 'motion' takes 0 to 10, 'longest_blur' 0 to 200")
+        if min(self.matching) < 0 or sum(self.matching) <= 0:
+            raise InputError(f"scene setting 'matching' takes three shares, not {self.matching}")
+
+    @classmethod
+    def static(cls) -> "SceneSettings":
+        """The Static set of GLU-Net (CAD-520): affine, thin-plate and homography maps, nothing else."""
+        return cls(kind="static", procedural=0.0, swap=0.0)
+
+    @classmethod
+    def dynamic(cls) -> "SceneSettings":
+        """The Dynamic set of GOCor: the Static set plus, in 80 % of the pairs, one object with its own motion."""
+        return cls(kind="dynamic", procedural=0.0, swap=0.0)
