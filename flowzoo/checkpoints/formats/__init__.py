@@ -1,0 +1,5 @@
+"""Files of weights, whatever format they are in: found by their content, never by their suffix."""
+
+from flowzoo.checkpoints.formats.reading import Checkpoint, read_checkpoint
+
+__all__ = ["Checkpoint", "read_checkpoint"]
