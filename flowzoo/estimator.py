@@ -88,8 +88,8 @@ class Estimator:
             InputError: an image is not HxWx3 uint8, or sizes differ.
         """
         first, second = self._tensor(firsts), self._tensor(seconds)
-        forward = self._run(first, second)
-        reverse = self._run(second, first) if self.backward or self.occlusion else None
+        forward = self.predict(first, second)
+        reverse = self.predict(second, first) if self.backward or self.occlusion else None
         hidden = occlusion(forward.flow, reverse.flow).cpu().numpy() if self.occlusion and reverse else None
         confidence = forward.confidence
         return [
@@ -115,8 +115,8 @@ class Estimator:
         return max(1, round(height * self.scale)), max(1, round(width * self.scale))
 
     @torch.inference_mode()
-    def _run(self, first: Tensor, second: Tensor) -> FlowPrediction:
-        """Flow at the first image's size, whatever `scale` and the tiling are."""
+    def predict(self, first: Tensor, second: Tensor) -> FlowPrediction:
+        """(B,3,H,W) float RGB in [0,1] twice, on the network's device -> flow and confidence at the first's size."""
         height, width = first.shape[2:]
         if self.scale != 1:
             sizes = [self._working_size(*images.shape[2:]) for images in (first, second)]

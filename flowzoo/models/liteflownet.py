@@ -143,6 +143,7 @@ class LiteFlowNet(FlowNetwork):
         super().__init__()
         check(settings)
         self.settings = settings
+        self.bytes_per_pixel = 1100 if settings.finest_level == 2 else 550
         channels = settings.feature_channels
         self.features = FeaturePyramid(
             (

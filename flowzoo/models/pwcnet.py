@@ -73,6 +73,8 @@ class PWCNet(FlowNetwork):
     """PWC-Net as published (`pwcnet`) or with the paper's smaller extractor (`pwcnet-paper`)."""
 
     multiple = 64
+    bytes_per_pixel = 650
+    channels_last = False
 
     def __init__(self, settings: PWCNetSettings) -> None:
         super().__init__()
