@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from flowzoo.data.synthetic.settings import SceneSettings
 
 Array = NDArray[np.float64]
-SOLID = ("polygon", "blob", "ring", "ragged", "bar", "frame")
-THIN = ("bar", "twig", "twig", "lattice", "frame", "ring")
+SOLID = ("polygon", "polygon", "blob", "blob", "blob", "ragged", "ragged", "ragged", "bar", "ring")
+THIN = ("bar", "bar", "twig", "twig", "twig", "lattice", "lattice", "frame", "ring")
 MARGIN = 32  # pixels of background texture around the frame; beyond, it is mirrored
 NO_BLUR = (0.0, 0.0)
 
@@ -245,7 +245,7 @@ class _Draw:
             "source": rng.random(),
             "procedural": self.happens(settings.procedural),
             "corner": (rng.random(), rng.random()),
-            "zoom": rng.uniform(0.55, 1.5),
+            "zoom": math.exp(rng.uniform(math.log(0.55), math.log(1.6 if depth == 0 else 3.5))),
             "flip": self.happens(0.5),
             "sharpness": sharpness,
             "gain": tuple(rng.uniform(0.75, 1.25) * rng.uniform(0.93, 1.07, 3)),
