@@ -21,6 +21,7 @@ class CostVolume(nn.Module):
         radius: search radius in steps.
         step: pixels between displacements; costs are then taken at every `step`-th pixel only.
         mask_threshold: see `warp_features`.
+        gocor_iterations: of GOCor's optimiser, in evaluation and in training.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class CostVolume(nn.Module):
         *,
         step: int = 1,
         mask_threshold: float | None = None,
+        gocor_iterations: tuple[int, int] = (3, 3),
     ) -> None:
         super().__init__()
         self.kind, self.radius, self.step, self.mask_threshold = kind, radius, step, mask_threshold
@@ -38,7 +40,8 @@ class CostVolume(nn.Module):
         if kind == "gocor":
             from flowzoo.blocks.gocor import LocalGOCor
 
-            self.matcher = LocalGOCor(radius)
+            evaluation, training = gocor_iterations
+            self.matcher = LocalGOCor(radius, iterations=evaluation, training_iterations=training)
 
     def align(self, second: Tensor, flow: Tensor | None) -> Tensor:
         """The second image's features as the volume sees them; the input itself at a level without flow."""

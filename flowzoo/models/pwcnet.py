@@ -15,6 +15,7 @@ from flowzoo.blocks.dense_decoder import DenseDecoder
 from flowzoo.blocks.flow_cues import CUE_CHANNELS, flow_cues
 from flowzoo.blocks.pyramid import FeaturePyramid
 from flowzoo.blocks.resize import resize, round_up, scale_flow
+from flowzoo.blocks.resize_8bit import enlarge_8bit
 from flowzoo.blocks.upsampling import doubling
 from flowzoo.errors import InputError
 from flowzoo.network import FlowNetwork, FlowPrediction
@@ -37,7 +38,11 @@ class PWCLevel(nn.Module):
         self.cues = settings.flow_cues
         features = settings.feature_channels[level - 1]
         self.cost_volume = CostVolume(
-            settings.cost_volume, features, settings.cost_range, mask_threshold=settings.mask_threshold
+            settings.cost_volume,
+            features,
+            settings.cost_range,
+            mask_threshold=settings.mask_threshold,
+            gocor_iterations=(settings.gocor_iterations, settings.gocor_training_iterations),
         )
         inputs = self.cost_volume.outputs
         if level < COARSEST:
@@ -93,7 +98,8 @@ class PWCNet(FlowNetwork):
         """See `FlowNetwork.forward`."""
         batch, _, height, width = first.shape
         inner = round_up((height, width), self.multiple)
-        images = resize(torch.cat([first, second]).flip(1), inner)
+        enlarge = enlarge_8bit if self.settings.input_resize == "8-bit" else resize
+        images = enlarge(torch.cat([first, second]).flip(1), inner)
         features = self.features(images, first_kept=FINEST - 1)
         if self.settings.flow_cues:
             # Cues compare both directions: the second half of the batch runs from the second images to the first.
@@ -133,5 +139,7 @@ def check(settings: PWCNetSettings) -> None:
         raise InputError("dense_order needs one value for each of decoder_channels")
     if not 1 <= settings.cost_range <= 16:
         raise InputError(f"cost_range must be 1 to 16, got {settings.cost_range}")
+    if min(settings.gocor_iterations, settings.gocor_training_iterations) < 0:
+        raise InputError("gocor_iterations and gocor_training_iterations must be 0 or more")
     if settings.convolutions < 1:
         raise InputError(f"convolutions must be at least 1, got {settings.convolutions}")

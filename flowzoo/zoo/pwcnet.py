@@ -18,9 +18,11 @@ class PWCNetSettings:
         mask_threshold: warped features count where the warped all-ones map reaches this value, else they are 0.
         cost_volume: "warp" (as published), "sample", "sample-sad", or "gocor".
         cost_range: radius of the cost volume in pixels of the level.
+        gocor_iterations, gocor_training_iterations: steps of GOCor's optimiser with cost_volume "gocor".
         context: whether the dilated context network refines the last flow.
         stop_flow_gradient: cut the gradient of flow between levels ("Improving Optical Flow on a Pyramid Level", 3.3).
         flow_cues: four occlusion cues as further inputs of the decoders (same paper, 3.2).
+        input_resize: how images get sides that are multiples of 64: "float", or "8-bit" as Pillow rounds them.
     """
 
     feature_channels: tuple[int, ...] = (16, 32, 64, 96, 128, 196)
@@ -30,9 +32,12 @@ class PWCNetSettings:
     mask_threshold: float = 0.9999
     cost_volume: Literal["warp", "sample", "sample-sad", "gocor"] = "warp"
     cost_range: int = 4
+    gocor_iterations: int = 7
+    gocor_training_iterations: int = 3
     context: bool = True
     stop_flow_gradient: bool = False
     flow_cues: bool = False
+    input_resize: Literal["float", "8-bit"] = "float"
 
 
 _PARTS = {
@@ -72,5 +77,17 @@ CARDS = (
         parts=_PARTS,
         checkpoint="flowzoo.checkpoints.pwcnet:convert",
         notes=_LICENCE,
+    ),
+    Card(
+        name="pwcnet-gocor",
+        summary="PWC-Net whose five correlations use GOCor's optimised filter maps",
+        build="flowzoo.models.pwcnet:PWCNet",
+        settings=replace(PWCNetSettings(), cost_volume="gocor", input_resize="8-bit"),
+        parameters=9_374_505,
+        paper="Truong, Danelljan, Van Gool, Timofte: GOCor, NeurIPS 2020",
+        parts=_PARTS | {"measure": "local GOCor 9x9"},
+        checkpoint="flowzoo.checkpoints.pwcnet_gocor:convert",
+        notes="The authors' weights were trained with 3 optimiser iterations; their results use 7. "
+        "Code and weights are CC BY-NC-SA 4.0.",
     ),
 )
