@@ -1,0 +1,87 @@
+"""Weights: the index of what is published, its download, and the conversion of every published format into ours.
+
+Importing this package imports no torch; the functions below do when they are called.
+"""
+
+from collections.abc import Mapping
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from flowzoo.network import FlowNetwork
+
+__all__ = ["describe", "import_checkpoint", "load_weights", "model_of_weights", "save_weights"]
+
+
+def import_checkpoint(name: str, state_dict: "Mapping[str, Any]", **settings: Any) -> "dict[str, Tensor]":
+    """Turn a published state dict of network `name` into one that `create(name, **settings)` loads strictly.
+
+    Args:
+        name: of the network.
+        state_dict: published names -> tensors, alone or inside a training script's dict; not changed.
+        settings: as for `create`.
+
+    Raises:
+        InputError: a tensor is left over or missing, has another shape, or is not finite.
+    """
+    from flowzoo.checkpoints.importing import import_checkpoint as run
+
+    return run(name, state_dict, **settings)
+
+
+def load_weights(name: str, weights: "str | PathLike[str]", **settings: Any) -> "FlowNetwork":
+    """Build network `name` with weights, in training mode.
+
+    Args:
+        name: of the network.
+        weights: a tag of the index (downloaded on first use), or a file of any known format.
+        settings: that differ from the card; those that our files or the index record are applied first.
+
+    Raises:
+        InputError: unknown name or tag, no such file, a damaged file, or weights of another model.
+    """
+    from flowzoo.checkpoints.loading import load_weights as run
+
+    return run(name, weights, **settings)
+
+
+def save_weights(network: "FlowNetwork", path: "str | PathLike[str]", **facts: Any) -> None:
+    """Write a network's weights as our safetensors file, complete or not at all.
+
+    Model and changed settings are recorded; `facts` is what else the file shall say (licence, trained_on, recipe, ...),
+    in values that JSON knows. The same weights and facts give the same bytes.
+
+    Raises:
+        InputError: the file cannot be written, or a fact is no plain value.
+    """
+    from flowzoo.checkpoints.loading import save_weights as run
+
+    run(network, path, **facts)
+
+
+def describe(path: "str | PathLike[str]") -> dict[str, Any]:
+    """What a file of weights is.
+
+    Returns:
+        "file", "format", "bytes", "sha256", "tensors" (number), "parameters" (numbers in them), "models" (networks of
+        the zoo that it fits), "tags" (entries of the index with this content), "facts" (what it says about itself).
+
+    Raises:
+        InputError: it is no file of weights, or damaged.
+    """
+    from flowzoo.checkpoints.loading import describe as run
+
+    return run(path)
+
+
+def model_of_weights(weights: "str | PathLike[str]") -> str:
+    """The network that a tag or a file belongs to.
+
+    Raises:
+        InputError: unknown tag or file, or a file that fits no network or several.
+    """
+    from flowzoo.checkpoints.loading import model_of_weights as run
+
+    return run(weights)

@@ -1,0 +1,84 @@
+"""From published tensors to a state dict of ours, with nothing missing and nothing left over."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from flowzoo import registry
+from flowzoo.checkpoints.formats.nested import find_state_dict
+from flowzoo.checkpoints.keymap import shorten
+from flowzoo.errors import InputError
+from flowzoo.network import FlowNetwork
+
+
+def import_checkpoint(name: str, state_dict: Mapping[str, Any], **settings: Any) -> dict[str, Tensor]:
+    """See `flowzoo.checkpoints.import_checkpoint`."""
+    return import_into(build_quietly(name, **settings), state_dict)
+
+
+def build_quietly(name: str, **settings: Any) -> FlowNetwork:
+    """A network that is about to be filled: the global random numbers stay as they are."""
+    with torch.random.fork_rng(devices=[]):
+        return registry.build(name, **settings)
+
+
+def import_into(network: FlowNetwork, state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The state dict that `network` loads strictly; the network is not changed.
+
+    Raises:
+        InputError: as for `import_checkpoint`.
+    """
+    name = network.model_name
+    tensors, _ = find_state_dict(state_dict)
+    if not tensors:
+        raise InputError(f"these are no weights of {name}: there are no tensors in them")
+    converter = registry.card(name).checkpoint
+    try:
+        if converter:
+            tensors = registry.resolve(converter)(tensors, network.settings)
+        return matched(network, tensors)
+    except InputError as error:
+        raise InputError(f"these are no weights of {name}: {error}") from error
+
+
+def matched(network: FlowNetwork, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`tensors` in the network's order and types, after comparison with what it needs.
+
+    Raises:
+        InputError: a name is missing or left over, a shape differs, or a value is not finite.
+    """
+    wanted = network.state_dict()
+    missing = [name for name in wanted if name not in tensors]
+    left = [name for name in tensors if name not in wanted]
+    if missing or left:
+        problems = [f"{len(missing)} missing ({shorten(missing)})"] if missing else []
+        problems += [f"{len(left)} left over ({shorten(left)})"] if left else []
+        raise InputError(f"tensors are {' and '.join(problems)}")
+    wrong = [name for name, value in wanted.items() if value.shape != tensors[name].shape]
+    if wrong:
+        first = wrong[0]
+        raise InputError(
+            f"{len(wrong)} shapes differ ({first} is {tuple(tensors[first].shape)}, "
+            f"wanted {tuple(wanted[first].shape)})"
+        )
+    result = {name: tensors[name].to(device="cpu", dtype=value.dtype) for name, value in wanted.items()}
+    broken = [name for name, value in result.items() if not torch.isfinite(value).all()]
+    if broken:
+        raise InputError(f"{len(broken)} tensors hold NaN or infinity ({shorten(broken)})")
+    return result
+
+
+def models_that_fit(tensors: Mapping[str, Tensor]) -> list[str]:
+    """Networks of the zoo that could be filled from these tensors, with the settings of their cards."""
+    found = []
+    for name, card in registry.cards().items():
+        if not card.checkpoint:
+            continue
+        try:
+            import_checkpoint(name, tensors)
+        except InputError:
+            continue
+        found.append(name)
+    return found

@@ -1,0 +1,123 @@
+"""The zoo's list of weights, `weights/index.toml`. No torch."""
+
+import functools
+import tomllib
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from flowzoo.assets import asset_path
+from flowzoo.errors import InputError
+from flowzoo.settings import suggestion
+
+UNKNOWN = "unknown until first download"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file of weights.
+
+    Attributes:
+        tag: what `--weights` takes.
+        model: name of the network.
+        format: of the published file, in words.
+        licence: of the weights.
+        trained_on: data sets, in the order of training.
+        url: where it can be downloaded; or
+        file: its name in the package's folder `weights/`; or
+        manual: how to get it by hand; or
+        not_importable: why the zoo cannot use it.
+        sha256: 64 digits, or `UNKNOWN`; then what the first download had is recorded in the cache.
+        sha256_prefix: its first digits where the publisher has put them into the file's name.
+        bytes: size of the file, 0 if not known.
+        non_commercial: whether the licence forbids commercial use.
+        settings: of the network that differ from its card.
+        published: scores with who measured them: by, split, scores = data set -> metric -> value, and `seen`, the data
+            sets of these that the weights were trained on.
+        measured: our own scores, with the command.
+        notes: what a user should know.
+    """
+
+    tag: str
+    model: str
+    format: str
+    licence: str
+    trained_on: list[str]
+    url: str = ""
+    file: str = ""
+    manual: str = ""
+    not_importable: str = ""
+    sha256: str = UNKNOWN
+    sha256_prefix: str = ""
+    bytes: int = 0
+    non_commercial: bool = False
+    settings: dict[str, Any] = field(default_factory=dict)
+    published: list[dict[str, Any]] = field(default_factory=list)
+    measured: list[dict[str, Any]] = field(default_factory=list)
+    notes: str = ""
+
+    def has_content(self, sha256: str) -> bool:
+        """Whether a file with this SHA-256 is this entry's, as far as the index knows."""
+        if self.sha256 != UNKNOWN:
+            return sha256 == self.sha256
+        return bool(self.sha256_prefix) and sha256.startswith(self.sha256_prefix)
+
+
+@functools.cache
+def entries() -> dict[str, Entry]:
+    """All entries by tag, in the order of the index.
+
+    Raises:
+        InputError: the installed index is missing or damaged.
+    """
+    return read_index(asset_path("weights", "index.toml"))
+
+
+def read_index(path: Path) -> dict[str, Entry]:
+    """Entries of one index file by tag.
+
+    Raises:
+        InputError: it is no TOML, or an entry is incomplete, unknown in a field, or doubled.
+    """
+    try:
+        rows = tomllib.loads(path.read_text(encoding="utf-8")).get("weights", [])
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"{path} is not readable as TOML: {error}") from error
+    found: dict[str, Entry] = {}
+    known = {entry.name for entry in fields(Entry)}
+    for row in rows:
+        tag = row.get("tag", "?")
+        wrong = sorted(set(row) - known)
+        if wrong:
+            raise InputError(f"{path}: weights {tag!r} have an unknown field {wrong[0]!r}: {suggestion(wrong[0], known)}")
+        try:
+            entry = Entry(**row)
+        except TypeError as error:
+            raise InputError(f"{path}: weights {tag!r} are incomplete: {error}") from error
+        if entry.tag in found:
+            raise InputError(f"{path}: two weights have the tag {tag!r}")
+        found[entry.tag] = entry
+    return found
+
+
+def find(tag: str) -> Entry:
+    """The entry of a tag.
+
+    Raises:
+        InputError: there is none; the message names the nearest one.
+    """
+    known = entries()
+    if tag not in known:
+        raise InputError(f"no weights called {tag!r}: {near(tag)} (flowzoo weights list)")
+    return known[tag]
+
+
+def near(tag: str) -> str:
+    """Part of a message: the nearest tag, or what to do."""
+    text = suggestion(tag, entries())
+    return text if text.startswith("did") else "it is no tag of the index and no file"
+
+
+def of_model(model: str) -> list[Entry]:
+    """Entries of one network."""
+    return [entry for entry in entries().values() if entry.model == model]

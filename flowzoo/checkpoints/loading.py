@@ -1,0 +1,140 @@
+"""Networks from weights and weights from networks: tags, files, and our own format."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from flowzoo import registry
+from flowzoo.checkpoints import index
+from flowzoo.checkpoints.download import obtain, sha256_of
+from flowzoo.checkpoints.formats import Checkpoint, native, read_checkpoint
+from flowzoo.checkpoints.importing import build_quietly, import_into, matched, models_that_fit
+from flowzoo.checkpoints.index import Entry
+from flowzoo.errors import InputError
+from flowzoo.network import FlowNetwork
+
+Weights = str | os.PathLike[str]
+
+
+def load_weights(name: str, weights: Weights, **settings: Any) -> FlowNetwork:
+    """See `flowzoo.checkpoints.load_weights`."""
+    registry.card(name)
+    path, entry = locate(weights)
+    if entry is not None and entry.model != name:
+        raise InputError(f"weights {entry.tag} are of {entry.model}, not of {name}: use --model {entry.model}")
+    path = path or obtain(entry)
+    return network_from(name, read_checkpoint(path), path, entry.settings if entry else {}, settings)
+
+
+def network_from(
+    name: str, checkpoint: Checkpoint, path: Path, recorded: dict[str, Any], settings: dict[str, Any]
+) -> FlowNetwork:
+    """The network `name` with the contents of a file.
+
+    Args:
+        name: of the network.
+        checkpoint: what was read from `path`.
+        path: for messages.
+        recorded: settings that belong to these weights, besides those that our own files record.
+        settings: the user's; they win.
+
+    Raises:
+        InputError: the file is of another model, or does not fit.
+    """
+    if checkpoint.format == "flowzoo":
+        model = checkpoint.facts["model"]
+        if model != name:
+            raise InputError(f"{path} holds weights of {model}, not of {name}: use --model {model}")
+        recorded = recorded | dict(checkpoint.facts.get("settings") or {})
+    network = build_quietly(name, **(recorded | settings))
+    try:
+        if checkpoint.format == "flowzoo":
+            state = matched(network, checkpoint.tensors)
+        else:
+            state = import_into(network, checkpoint.tensors)
+    except InputError as error:
+        others = [] if checkpoint.format == "flowzoo" else models_that_fit(checkpoint.tensors)
+        if others and name not in others:
+            shown = " or ".join(others)
+            raise InputError(f"{path} holds weights of {shown}, not of {name}: use --model {others[0]}") from error
+        raise InputError(f"{path}: {error}") from error
+    network.load_state_dict(state, strict=True)
+    return network
+
+
+def locate(weights: Weights) -> tuple[Path | None, Entry | None]:
+    """A file, or an entry of the index.
+
+    Raises:
+        InputError: neither.
+    """
+    if not isinstance(weights, str):
+        return Path(weights), None
+    if weights in index.entries():
+        return None, index.entries()[weights]
+    path = Path(weights)
+    if path.exists():
+        return path, None
+    if path.suffix or path.name != weights:
+        raise InputError(f"no file of weights at {weights}, and no tag of this name (flowzoo weights list)")
+    raise InputError(f"no weights called {weights!r}: {index.near(weights)} (flowzoo weights list)")
+
+
+def save_weights(network: FlowNetwork, path: Weights, **facts: Any) -> None:
+    """See `flowzoo.checkpoints.save_weights`."""
+    own = {"model": network.model_name, "settings": registry.changed_settings(network)}
+    native.write(path, network.state_dict(), facts | own)
+
+
+def convert_file(source: Path, name: str, target: Path, **settings: Any) -> dict[str, Any]:
+    """Write the published file `source` of network `name` as ours to `target`; returns the facts recorded in it.
+
+    Raises:
+        InputError: as for `load_weights`, or `target` cannot be written.
+    """
+    checkpoint = read_checkpoint(source)
+    sha256 = sha256_of(source)
+    entries = [entry for entry in index.of_model(name) if entry.has_content(sha256)]
+    recorded = entries[0].settings if entries else {}
+    network = network_from(name, checkpoint, source, recorded, settings)
+    own = checkpoint.facts if checkpoint.format == "flowzoo" else {}
+    facts = own | {"source": source.name, "source_format": checkpoint.format, "source_sha256": sha256}
+    if entries:
+        entry = entries[0]
+        facts |= {"tag": entry.tag, "licence": entry.licence, "trained_on": list(entry.trained_on)}
+    save_weights(network, target, **facts)
+    return facts
+
+
+def describe(path: Weights) -> dict[str, Any]:
+    """See `flowzoo.checkpoints.describe`."""
+    path = Path(path)
+    checkpoint = read_checkpoint(path)
+    sha256 = sha256_of(path)
+    ours = checkpoint.format == "flowzoo"
+    return {
+        "file": str(path),
+        "format": checkpoint.format,
+        "bytes": path.stat().st_size,
+        "sha256": sha256,
+        "tensors": len(checkpoint.tensors),
+        "parameters": sum(value.numel() for value in checkpoint.tensors.values()),
+        "models": [checkpoint.facts["model"]] if ours else models_that_fit(checkpoint.tensors),
+        "tags": [entry.tag for entry in index.entries().values() if entry.has_content(sha256)],
+        "facts": checkpoint.facts,
+    }
+
+
+def model_of_weights(weights: Weights) -> str:
+    """See `flowzoo.checkpoints.model_of_weights`."""
+    path, entry = locate(weights)
+    if entry is not None:
+        return entry.model
+    checkpoint = read_checkpoint(path)
+    if checkpoint.format == "flowzoo":
+        return checkpoint.facts["model"]
+    models = models_that_fit(checkpoint.tensors)
+    if len(models) != 1:
+        found = f"fits {', '.join(models)}" if models else "fits no network of the zoo as its card has it"
+        raise InputError(f"{path} {found}: say which with --model")
+    return models[0]
