@@ -58,31 +58,46 @@ def read_density(logits: Tensor) -> Reading:
     return Reading(torch.cat([x, y], dim=1), total)
 
 
-def density_of(flow: Tensor, radius: int) -> Tensor:
-    """Densities that say `flow`: mass 1 spread over the four nearest bins with bilinear weights.
+class Bins(NamedTuple):
+    """Where a vector's mass goes.
+
+    Attributes:
+        place: (B,4,H,W) int64, four different bins.
+        mass: (B,4,H,W), adding up to 1.
+    """
+
+    place: Tensor
+    mass: Tensor
+
+
+def bins_of(flow: Tensor, radius: int) -> Bins:
+    """The four bins next to `flow` and its bilinear weights there.
 
     Args:
         flow: (B,2,H,W) in pixels of this grid; clamped to -radius..radius, NaN counts as 0.
         radius: c >= 1.
+    """
+    side = 2 * radius + 1
+    position = flow.nan_to_num(0.0).clamp(-radius, radius) + radius
+    # At the upper end the corner stays one bin inside: all the mass is then on the far bins.
+    corner = position.floor().clamp(max=side - 2)
+    right, bottom = (position - corner).unbind(1)
+    left, top = corner.long().unbind(1)
+    first = top * side + left
+    place = torch.stack([first, first + 1, first + side, first + side + 1], dim=1)
+    shares = [(1 - right) * (1 - bottom), right * (1 - bottom), (1 - right) * bottom, right * bottom]
+    return Bins(place, torch.stack(shares, dim=1))
+
+
+def density_of(flow: Tensor, radius: int) -> Tensor:
+    """Densities that say `flow`: mass 1 spread bilinearly over the four nearest bins.
+
+    Args:
+        flow, radius: as in `bins_of`.
 
     Returns:
         (B,(2c+1)^2,H,W), each pixel's bins adding up to 1.
     """
-    side = 2 * radius + 1
-    position = flow.nan_to_num(0.0).clamp(-radius, radius) + radius
-    corner = position.floor().clamp(max=side - 2)
-    x_share, y_share = (position - corner).unbind(1)
-    left, top = corner.long().unbind(1)
-    first = top * side + left
-    index = torch.stack([first, first + 1, first + side, first + side + 1], dim=1)
-    mass = torch.stack(
-        [
-            (1 - x_share) * (1 - y_share),
-            x_share * (1 - y_share),
-            (1 - x_share) * y_share,
-            x_share * y_share,
-        ],
-        dim=1,
-    )
+    place, mass = bins_of(flow, radius)
     batch, _, height, width = flow.shape
-    return mass.new_zeros(batch, side * side, height, width).scatter_(1, index, mass)
+    return mass.new_zeros(batch, (2 * radius + 1) ** 2, height, width).scatter_(1, place, mass)

@@ -1,6 +1,7 @@
 """Occlusion cues from the flows of both directions.
 
-"Improving Optical Flow on a Pyramid Level", section 3.2, names the four cues; their formulas are ours.
+Hofinger et al.: "Improving Optical Flow on a Pyramid Level", ECCV 2020, section 3.4, names the four cues; their
+formulas are ours. The density is the range map of Wang et al., "Occlusion Aware Unsupervised Learning of Optical Flow".
 """
 
 import torch
@@ -14,19 +15,24 @@ CUE_CHANNELS = 6
 def flow_cues(flow: Tensor) -> Tensor:
     """Cues for the flows of both directions in one pass.
 
+    With U the flow of a sample, U' the reverse one, and w(x,p) the bilinear weight of a vector's end p at pixel x:
+
+    - consistency U(x) + U'(x + U(x)), about 0 where a pixel is visible in both images; U' reads as 0 outside;
+    - the flow rebuilt from the reverse one: sum_y w(x, y + U'(y)) (-U'(y)) / sum_y w(x, y + U'(y)), 0 without any y;
+    - density sum_y w(x, y + U'(y)): how many pixels of the other image map here; 0 = occluded, above 1 = contested;
+    - 1 where x + U(x) is outside the image, else 0.
+
     Args:
         flow: (2B,2,H,W) in pixels of this grid: B flows from first to second, then their B reverse flows.
 
     Returns:
-        (2B,6,H,W): forward-backward consistency (2: the flow plus the reverse flow it leads to), the flow rebuilt
-        from the reverse one by splatting (2), how many pixels of the other image land here (1; 0 = occluded), and
-        whether the flow leaves the image (1).
+        (2B,6,H,W): consistency (2), rebuilt flow (2), density (1), outside (1); each half for its own direction.
     """
     reverse = torch.cat(flow.chunk(2)[::-1])
     consistency = flow + warp(reverse, flow)
     landed = splat(torch.cat([-reverse, torch.ones_like(reverse[:, :1])], dim=1), reverse)
     density = landed[:, 2:]
-    rebuilt = torch.where(density > 0, landed[:, :2] / density.clamp(min=1e-6), torch.zeros_like(flow))
+    rebuilt = landed[:, :2] / torch.where(density > 0, density, 1.0)
     height, width = flow.shape[2:]
     x = flow[:, :1] + torch.arange(width, dtype=flow.dtype, device=flow.device)
     y = flow[:, 1:] + torch.arange(height, dtype=flow.dtype, device=flow.device).view(-1, 1)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from flowzoo.blocks.normalised_convolution import NormalisedConvolution
+from flowzoo.blocks.normalised_convolution import BatchNorm, NormalisedConvolution
 
 WIDTH = 128
 DILATIONS = (1, 1, 2, 4, 8, 16, 1)
@@ -19,7 +19,7 @@ class PreactivatedBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, *, normalise: bool) -> None:
         super().__init__()
-        self.norm = nn.BatchNorm2d(inputs) if normalise else None
+        self.norm = BatchNorm(inputs) if normalise else None
         self.first = NormalisedConvolution(inputs, outputs)
         self.second = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
         self.shortcut = nn.Conv2d(inputs, outputs, 1, bias=False) if inputs != outputs else None
@@ -41,7 +41,7 @@ class Mapping(nn.Module):
         self.root = None
         if aggregate:
             layer = nn.Conv2d(2 * outputs, outputs, 1, bias=False)
-            self.root = nn.Sequential(nn.BatchNorm2d(2 * outputs), nn.ReLU(inplace=True), layer)
+            self.root = nn.Sequential(BatchNorm(2 * outputs), nn.ReLU(inplace=True), layer)
 
     def forward(self, maps: Tensor) -> Tensor:
         """(B,inputs,H,W) -> (B,outputs,H,W)."""
@@ -63,12 +63,12 @@ class DensityDecoder(nn.Module):
     def __init__(self, inputs: int, bins: int, *, aggregate: bool, handed: int) -> None:
         super().__init__()
         self.mapping = Mapping(inputs, WIDTH, aggregate=aggregate)
-        self.classify = nn.Sequential(nn.BatchNorm2d(WIDTH), nn.ReLU(inplace=True), nn.Conv2d(WIDTH, bins, 1))
+        self.classify = nn.Sequential(BatchNorm(WIDTH), nn.ReLU(inplace=True), nn.Conv2d(WIDTH, bins, 1))
         self.enlarge = None
         if handed:
             layer = nn.ConvTranspose2d(WIDTH, handed, 4, stride=2, padding=1, bias=False)
             self.enlarge = nn.Sequential(
-                nn.BatchNorm2d(WIDTH), nn.ReLU(inplace=True), layer, nn.BatchNorm2d(handed), nn.ReLU(inplace=True)
+                BatchNorm(WIDTH), nn.ReLU(inplace=True), layer, BatchNorm(handed), nn.ReLU(inplace=True)
             )
 
     def forward(self, maps: Tensor) -> tuple[Tensor, Tensor | None]:

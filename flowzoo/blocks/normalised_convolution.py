@@ -1,8 +1,25 @@
 """Convolution, batch norm and ReLU as one part; without gradients the norm is folded into the convolution."""
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """Batch norm that trains on a single value a channel, too: it then uses (and leaves) its running statistics.
+
+    One sample of 64x64 pixels has such a map at the coarsest level.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B,C,H,W) -> the same shape."""
+        if self.training and input.numel() == input.shape[1]:
+            return F.batch_norm(
+                input, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps
+            )
+        return super().forward(input)
 
 
 class NormalisedConvolution(nn.Module):
@@ -19,7 +36,7 @@ class NormalisedConvolution(nn.Module):
         super().__init__()
         padding = dilation * (kernel // 2)
         self.convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation, bias=False)
-        self.norm = nn.BatchNorm2d(outputs)
+        self.norm = BatchNorm(outputs)
         self.active = active
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -37,5 +54,6 @@ class NormalisedConvolution(nn.Module):
     def folded(self) -> tuple[Tensor, Tensor]:
         """Weight and bias of the one convolution that equals convolution and norm in evaluation."""
         norm = self.norm
-        scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
-        return self.convolution.weight * scale.view(-1, 1, 1, 1), norm.bias - norm.running_mean * scale
+        mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
+        scale = norm.weight * torch.rsqrt(variance + norm.eps)
+        return self.convolution.weight * scale.view(-1, 1, 1, 1), norm.bias - mean * scale

@@ -3,6 +3,8 @@
 Level l = 0..4 has 1/2^(6-l) of the size. Inside this file flow is in pixels of its level.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,6 +16,7 @@ from flowzoo.blocks.dla import CHANNELS, DLA34
 from flowzoo.blocks.dla_up import DLAUp
 from flowzoo.blocks.flow_cues import CUE_CHANNELS, flow_cues
 from flowzoo.blocks.hda import ContextDecoder, DensityDecoder
+from flowzoo.blocks.normalised_convolution import BatchNorm
 from flowzoo.blocks.resize import Size, scale_flow
 from flowzoo.errors import InputError
 from flowzoo.network import FlowNetwork, FlowPrediction
@@ -42,7 +45,7 @@ class HD3Level(nn.Module):
         features = CHANNELS[-1 - level]
         self.cost_volume = BorderedCostVolume(settings.cost_volume, features, settings.cost_range)
         bins = self.cost_volume.outputs
-        self.normalise = nn.BatchNorm2d(bins)
+        self.normalise = BatchNorm(bins)
         inputs = bins
         if level > 0:
             inputs += features + bins + 2 + (CUE_CHANNELS if self.cues else 0)
@@ -81,6 +84,8 @@ class HD3(FlowNetwork):
     """HD3 as published (`hd3`), or with the context module (`hd3-context`)."""
 
     multiple = MULTIPLE
+    mean: Tensor
+    deviation: Tensor
 
     def __init__(self, settings: HD3Settings) -> None:
         super().__init__()
@@ -108,7 +113,8 @@ class HD3(FlowNetwork):
         both = self.settings.flow_cues or self.settings.both_directions
         logits: list[Tensor] = []
         flows: list[Tensor] = []
-        above = confidence = None
+        confidence = first
+        above: tuple[Tensor, Tensor] | None = None
         for level, maps in zip(self.levels, features, strict=True):
             # With both directions, the second half of the batch runs from the second images to the first.
             one, two = (maps, maps.roll(batch, 0)) if both else maps.chunk(2)
@@ -132,7 +138,8 @@ class HD3(FlowNetwork):
         pyramid = [scale_flow(flow, x_factor, y_factor) for flow in level_flows]
         confidence = resize_corners(confidence, size)
         forward, backward = slice(None, batch), slice(batch, None)
-        details = {"logits": [level[forward] for level in logits], "network_size": inner}
+        details: dict[str, Any] = {"network_size": inner}
+        details["logits"] = [level[forward] for level in logits]
         details["level_flows"] = [level[forward] for level in level_flows]
         if len(full) > batch:
             details["backward"] = full[backward]

@@ -1,0 +1,104 @@
+"""HD3's loss: at every level, how far the predicted match density is from the one the ground truth asks for.
+
+Yin, Darrell, Yu: HD3 (CVPR 2019), section 3.4. The target of a level is the rest of the true flow that the coarser
+levels left over, so it changes with the prediction; no gradient flows through it.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from flowzoo.blocks.densities import bins_of, radius_of
+from flowzoo.errors import InputError
+from flowzoo.losses.max_pooling import PixelLoss, max_pooled
+from flowzoo.network import FlowPrediction
+
+
+def density_loss(
+    prediction: FlowPrediction,
+    flow: Tensor,
+    valid: Tensor | None = None,
+    *,
+    share: float = 1.0,
+    level_weights: Sequence[float] | None = None,
+) -> Tensor:
+    """Sum over levels of the mean divergence.
+
+    Args:
+        prediction: of an HD3.
+        flow: true flow (B,2,H,W) in pixels of the images that were given to the network.
+        valid: (B,H,W) or (B,1,H,W), above 0 where `flow` is known. With every pixel known (or None), levels get the
+            flow interpolated; else the mean over the known pixels of each block.
+        share: of the pixels that count, see `max_pooled`; 1 divides by all pixels, known or not, as published.
+        level_weights: coarse to fine; None = 1 each.
+
+    Raises:
+        InputError: the network predicts no densities, or level_weights does not fit.
+    """
+    levels = density_losses(prediction, flow, valid)
+    weights = [1.0] * len(levels) if level_weights is None else level_weights
+    if len(weights) != len(levels):
+        raise InputError(f"the density loss needs {len(levels)} level weights, got {len(weights)}")
+    reduced = (level.values.mean() if share == 1 else max_pooled(level, share) for level in levels)
+    return torch.stack([weight * value for weight, value in zip(weights, reduced, strict=True)]).sum()
+
+
+def density_losses(
+    prediction: FlowPrediction, flow: Tensor, valid: Tensor | None = None, *, backward: bool = False
+) -> list[PixelLoss]:
+    """Every level's divergence at every pixel, coarse to fine; arguments as in `density_loss`.
+
+    `backward` takes the prediction's reverse direction; `flow` and `valid` are then those of the second image.
+    """
+    prefix = "backward_" if backward else ""
+    details = prediction.details
+    if prefix + "logits" not in details:
+        what = "of both directions (both_directions=True)" if backward else "densities"
+        raise InputError(f"the density loss needs a network that predicts {what}, such as hd3")
+    logits, flows = details[prefix + "logits"], details[prefix + "level_flows"]
+    tall, wide = details["network_size"]
+    height, width = flow.shape[2:]
+    # From pixels of the image to pixels of the network's input.
+    factors = flow.new_tensor([wide / width, tall / height]).view(1, 2, 1, 1)
+    flow = flow.detach() * factors
+    if valid is not None:
+        valid = valid.reshape(len(flow), 1, height, width) > 0
+        if bool(valid.all()):
+            valid = None
+    losses = []
+    coarse = None
+    for scores, level_flow in zip(logits, flows, strict=True):
+        size = scores.shape[2:]
+        truth, known = truth_at(flow, valid, (size[0], size[1]))
+        if coarse is not None:
+            truth = truth - F.interpolate(coarse, size=size, mode="bilinear", align_corners=True)
+        losses.append(_divergence(scores, truth * (size[0] / tall), known))
+        coarse = level_flow.detach()
+    return losses
+
+
+def truth_at(flow: Tensor, valid: Tensor | None, size: tuple[int, int]) -> tuple[Tensor, Tensor | None]:
+    """True flow (B,2,H,W) at a level's size, its values unchanged, and where it is known (B,h,w).
+
+    Dense flow is interpolated bilinearly with aligned corners; with `valid` (B,1,H,W) bool, a pixel of the level is
+    the mean over the known pixels it covers.
+    """
+    if valid is None:
+        return F.interpolate(flow, size=size, mode="bilinear", align_corners=True), None
+    share = F.adaptive_avg_pool2d(valid.to(flow.dtype), size)
+    mean = F.adaptive_avg_pool2d(torch.where(valid, flow, 0.0), size)
+    return mean / (share + 1e-9), share[:, 0] > 0
+
+
+def _divergence(logits: Tensor, target: Tensor, known: Tensor | None) -> PixelLoss:
+    """Kullback-Leibler divergence of softmax(logits) from the density of `target` (B,2,h,w), pixels of the level."""
+    radius = radius_of(logits.shape[1])
+    place, mass = bins_of(target.to(logits.dtype), radius)
+    log_density = logits.log_softmax(dim=1).gather(1, place)
+    values = (torch.xlogy(mass, mass) - mass * log_density).sum(1)
+    reachable = (target.abs() <= radius).all(dim=1)
+    if known is not None:
+        values = torch.where(known, values, 0.0)
+    return PixelLoss(values, known, reachable)
