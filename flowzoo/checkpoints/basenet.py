@@ -1,0 +1,40 @@
+"""BaseNets trained with DenseMatching -> flowzoo's names, and VGG-16 to train from. No weights were published."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from flowzoo.checkpoints.keymap import unknown_names
+from flowzoo.checkpoints.matching import is_vgg, move_common, move_context, move_decoder, published, vgg_in_place
+
+if TYPE_CHECKING:
+    from flowzoo.zoo.basenet import BaseNetSettings
+
+
+def convert(state: Mapping[str, Tensor], settings: "BaseNetSettings") -> dict[str, Tensor]:
+    """Their state dict as ours.
+
+    A VGG-16 of ImageNet fills the backbone; all else then has a random start, drawn from a fixed seed.
+
+    Raises:
+        InputError: its names are unknown, or do not match these settings.
+    """
+    if any(name.startswith("backbone.levels.") for name in state):
+        return dict(state)
+    if is_vgg(state):
+        from flowzoo.models.basenet import BaseNet
+
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return vgg_in_place(BaseNet(settings), state)
+    names = published(state, "BaseNet")
+    if not names.has("upfeat3.weight"):
+        raise unknown_names(state, "DenseMatching's BaseNets, nor VGG-16's")
+    move_common(names, settings)
+    for level in (3, 2):
+        move_decoder(names, f"decoder{level}", f"decoder{level}")
+    names.move_layer("upfeat3", "enlarge_features")
+    move_context(names, "dc_conv", "context")
+    return names.finish()

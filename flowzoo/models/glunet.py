@@ -1,0 +1,217 @@
+"""GLU-Net, GLU-Net-GOCor and Semantic-GLU-Net.
+
+Truong, Danelljan, Timofte: "GLU-Net: Global-Local Universal Network for Dense Flow and Correspondences", CVPR 2020;
+Truong et al.: "GOCor", NeurIPS 2020. Flow is in pixels of the image that a level works on: of the pair at 256x256 at the
+two coarse levels ("L-Net"), of the pair at its own size, rounded to multiples of 8, at the two fine ones ("H-Net").
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from flowzoo.blocks.convolution import initialise
+from flowzoo.blocks.matching_decoders import MappingDecoder, NormedContext, ResidualFlowDecoder
+from flowzoo.blocks.matching_geometry import mapping_to_flow, mirror_back, prepare, to_second_size
+from flowzoo.blocks.matching_layers import GlobalMatching, LocalMatching
+from flowzoo.blocks.resize import Size, resize, scale_flow
+from flowzoo.blocks.upsampling import doubling
+from flowzoo.blocks.vgg import CHANNELS, VGGPyramid
+from flowzoo.errors import InputError
+from flowzoo.network import FlowNetwork, FlowPrediction
+from flowzoo.operators import warp
+from flowzoo.zoo.glunet import GLUNetSettings, MatchingSettings
+
+COARSE = 256
+"""Side of the images of the two coarse levels."""
+GRID = 16
+"""Side of the coarsest level."""
+RADIUS = 4
+LARGEST_STEP = 3
+"""Ratio of sizes between the coarse and the fine levels above which passes in between pay."""
+
+
+class GLUNet(FlowNetwork):
+    """All GLU-Nets; see `flowzoo.zoo.glunet.GLUNetSettings`."""
+
+    same_size = False
+    multiple = 8
+    tileable = False
+
+    def __init__(self, settings: GLUNetSettings) -> None:
+        super().__init__()
+        check(settings)
+        self.settings = settings
+        costs = (2 * RADIUS + 1) ** 2
+        coarse_channels = CHANNELS[4] * (2 if settings.semantic_features else 1)
+        self.backbone = VGGPyramid(trained=settings.train_backbone)
+        self.global_matching = make_global_matching(settings, coarse_channels)
+        self.local_matching = make_local_matching(settings)
+        self.mapping = MappingDecoder(GRID * GRID)
+        self.enlarge_mapping = doubling(2, 2)
+        self.decoder3 = ResidualFlowDecoder(costs + 2)
+        self.context3 = NormedContext(self.decoder3.outputs)
+        self.decoder2 = ResidualFlowDecoder(costs + 2)
+        self.enlarge_flow = doubling(2, 2)
+        self.enlarge_features = doubling(self.decoder2.outputs, 2)
+        self.decoder1 = ResidualFlowDecoder(costs + 4)
+        self.context1 = NormedContext(self.decoder1.outputs)
+        initialise(self)
+
+    def predict(self, first: Tensor, second: Tensor) -> FlowPrediction:
+        """See `FlowNetwork.forward`. The images may differ in size; flow leads to pixels of the second."""
+        mirrored = None
+        if self.settings.flipping and not self.training:
+            mirrored = self._mirrored(first, second)
+            first = torch.where(mirrored, first.flip(3), first)
+        size, second_size = (first.shape[2], first.shape[3]), (second.shape[2], second.shape[3])
+        inner = (inner_side(size[0]), inner_side(size[1]))
+        rounding = self.settings.input_rounding
+        fine = [prepare(images, inner, rounding) for images in (first, second)]
+        coarse = fine
+        if inner != (COARSE, COARSE):
+            coarse = [prepare(images, (COARSE, COARSE), rounding) for images in (first, second)]
+        features = [self._features(c, f) for c, f in zip(coarse, fine, strict=True)]
+        coarse_flows = self._coarse_flows(*(level[0] for level in features))
+        fine_flows = self._fine_flows(coarse_flows[-1], inner, *(level[1] for level in features))
+
+        def finish(flow: Tensor, at: Size) -> Tensor:
+            flow = scale_flow(flow.float(), size[1] / at[1], size[0] / at[0])
+            if mirrored is not None and flow.shape[2:] == size:
+                flow = torch.where(mirrored, mirror_back(flow), flow)
+            return flow
+
+        full = to_second_size(finish(resize(fine_flows[-1].float(), size), inner), second_size)
+        pyramid = [finish(flow, (COARSE, COARSE)) for flow in coarse_flows]
+        pyramid += [finish(flow, inner) for flow in fine_flows]
+        details = {} if mirrored is None else {"mirrored": mirrored.flatten()}
+        return FlowPrediction(flow=full, pyramid=pyramid, details=details)
+
+    def _features(self, coarse: Tensor, fine: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """Features of one image: at 16x16 and 32x32 of the coarse one, at 1/8 and 1/4 of the fine one."""
+        if coarse is fine:
+            levels = self.backbone(fine, (2, 3, 4))
+            small = levels
+        else:
+            levels, small = self.backbone(fine, (2, 3)), self.backbone(coarse, (3, 4))
+        return self._coarse_features(small), (levels[3], levels[2])
+
+    def _coarse_features(self, levels: dict[int, Tensor]) -> tuple[Tensor, Tensor]:
+        """What is matched at 16x16 and at 32x32."""
+        if not self.settings.semantic_features:
+            return levels[4], levels[3]
+        half = resize(levels[4], (GRID // 2, GRID // 2))
+        stacked = torch.cat([levels[4], resize(half, (GRID, GRID))], dim=1)
+        double = (2 * GRID, 2 * GRID)
+        return stacked, torch.cat([levels[3], resize(levels[4], double), resize(half, double)], dim=1)
+
+    def _coarsest(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+        """Global scores and the flow at 16x16, in pixels of the 256x256 image."""
+        scores = self.global_matching(first, second)
+        return scores, mapping_to_flow(self.mapping(scores)) * (COARSE / GRID)
+
+    def _coarse_flows(self, first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> list[Tensor]:
+        """Flow at 16x16 and 32x32, in pixels of the 256x256 image."""
+        _, flow4 = self._coarsest(first[0], second[0])
+        start = self.enlarge_mapping(flow4)
+        residual, maps = self._local(self.decoder3, first[1], second[1], start, 2 * GRID / COARSE)
+        return [flow4, start + residual + self.context3(maps)]
+
+    def _fine_flows(
+        self, flow3: Tensor, inner: Size, first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]
+    ) -> list[Tensor]:
+        """Flow at 1/8 and 1/4 of the inner image, in its pixels."""
+        flow = scale_flow(flow3, inner[1] / COARSE, inner[0] / COARSE)
+        passes = self.refinement_passes(inner) if self.settings.iterative_refinement and not self.training else 0
+        for number in range(passes, 0, -1):
+            ratio = 1 / (8 * 2**number)
+            size = (max(1, int(inner[0] * ratio)), max(1, int(inner[1] * ratio)))
+            flow = resize(flow, size)
+            smaller = [F.interpolate(features[0], size=size, mode="area") for features in (first, second)]
+            residual, _ = self._local(self.decoder2, smaller[0], smaller[1], flow, ratio)
+            flow = flow + residual
+        start = resize(flow, (inner[0] // 8, inner[1] // 8))
+        residual, maps = self._local(self.decoder2, first[0], second[0], start, 1 / 8)
+        flow2 = start + residual
+        start = self.enlarge_flow(flow2)
+        residual, maps = self._local(self.decoder1, first[1], second[1], start, 1 / 4, self.enlarge_features(maps))
+        return [flow2, start + residual + self.context1(maps)]
+
+    def _local(
+        self, decoder: nn.Module, first: Tensor, second: Tensor, start: Tensor, scale: float, *more: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Flow residual and the decoder's maps of one local level; `scale` takes flow to pixels of its grid."""
+        scores = self.local_matching(first, warp(second, start * scale))
+        residual, maps = decoder([scores, start, *more])
+        return residual, maps
+
+    def refinement_passes(self, inner: Size) -> int:
+        """Number of further passes of level 2 between 32x32 and 1/8 of the inner image."""
+        side = max(inner) if self.settings.refinement_size == "longer-side" else inner[1]
+        return max(0, round(math.log2(side / COARSE / LARGEST_STEP)))
+
+    def _mirrored(self, first: Tensor, second: Tensor) -> Tensor:
+        """For each pair whether the mirrored first image matches better, (B,1,1,1) bool.
+
+        It does if it is better from the first image to the second and from the second to the first. Better is less
+        horizontal motion, or, with GOCor, larger best scores.
+        """
+        images = [prepare(image, (COARSE, COARSE), self.settings.input_rounding) for image in (first, second)]
+        plain = [self._coarse_features(self.backbone(image, (3, 4)))[0] for image in images]
+        flipped = [self._coarse_features(self.backbone(image.flip(3), (3, 4)))[0] for image in images]
+        better = [
+            self._quality(flipped[a], plain[b]) > self._quality(plain[a], plain[b]) for a, b in ((0, 1), (1, 0))
+        ]
+        return (better[0] & better[1]).view(-1, 1, 1, 1)
+
+    def _quality(self, first: Tensor, second: Tensor) -> Tensor:
+        scores, flow = self._coarsest(first, second)
+        if self.settings.global_matching == "gocor":
+            return scores.flatten(2).amax(dim=2).sum(dim=1)
+        return -flow[:, 0].abs().mean(dim=(1, 2))
+
+
+def inner_side(side: int) -> int:
+    """Side of the fine levels' image: a multiple of 8, at least 256."""
+    return max(COARSE, side // 8 * 8)
+
+
+def make_global_matching(settings: MatchingSettings, channels: int) -> GlobalMatching:
+    """The coarsest level's part."""
+    return GlobalMatching(
+        settings.global_matching,
+        channels,
+        mutual=settings.mutual_matching,
+        iterations=settings.gocor_global_iterations,
+        training_iterations=settings.gocor_training_iterations,
+        query_loss=settings.gocor_query_loss,
+        initialiser=settings.gocor_initialiser,
+        objective=settings.gocor_objective,
+        smoothing=settings.gocor_smoothing,
+    )
+
+
+def make_local_matching(settings: MatchingSettings) -> LocalMatching:
+    """The part that all other levels share."""
+    return LocalMatching(
+        settings.local_matching,
+        RADIUS,
+        iterations=settings.gocor_local_iterations,
+        training_iterations=settings.gocor_training_iterations,
+        query_loss=settings.gocor_local_query_loss,
+        smoothing=settings.gocor_smoothing,
+    )
+
+
+def check(settings: MatchingSettings) -> None:
+    """Refuse settings that do not make a network.
+
+    Raises:
+        InputError: naming the setting.
+    """
+    for name in ("gocor_global_iterations", "gocor_local_iterations", "gocor_training_iterations"):
+        if getattr(settings, name) < 0:
+            raise InputError(f"{name} must be 0 or more, got {getattr(settings, name)}")
+    if settings.gocor_smoothing < 0:
+        raise InputError(f"gocor_smoothing must be 0 or more, got {settings.gocor_smoothing}")
