@@ -42,7 +42,7 @@ class Augmentation:
         check(sample)
         rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence((self.seed, epoch, index))))
         settings = self.settings
-        plan = draw_spatial(rng, settings, tuple(sample.flow.shape[-2:]), self.crop, strength)
+        plan = draw_spatial(rng, settings, (sample.flow.shape[-2], sample.flow.shape[-1]), self.crop, strength)
         colours = draw_colour(rng, settings)
         frames = [
             recolour(_bytes(frame), colour)

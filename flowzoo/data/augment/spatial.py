@@ -1,8 +1,8 @@
 """Zoom, squeeze, rotation, flips and crop of a pair, with the flow that belongs to the result.
 
 Both frames are sampled through affine maps from pixels of the crop to pixels of the source: `first` for the first
-frame, `second` for the second. A point p of the crop shows the source point first(p); it moves to first(p) + flow, which
-the new second frame shows at second^-1 of that. The new flow is therefore second^-1(first(p) + flow(first(p))) - p.
+frame, `second` for the second. A point p of the crop shows the source point first(p); it moves to first(p) + flow,
+which the new second frame shows at second^-1 of that. The new flow is therefore second^-1(first(p) + flow(first(p))) - p.
 """
 
 import math

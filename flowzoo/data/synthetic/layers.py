@@ -14,8 +14,7 @@ from flowzoo.data.synthetic.scene import NO_BLUR, LayerPlan, MotionPlan
 from flowzoo.data.synthetic.shapes import signed_distance
 from flowzoo.data.synthetic.textures import Cutouts, Textures, resize_bytes
 
-FINE = 2.0  # layer pixels per frame pixel: bilinear sampling of these is as sharp as bicubic sampling at 1
-FINE_OBJECT = 1.6
+FINE_OBJECT = 1.6  # layer pixels per frame pixel of objects
 SHAPE_SIDE = 160  # grid of the distance of a drawn shape, at most; it is then enlarged
 
 Array = NDArray[np.float64]
@@ -41,9 +40,9 @@ class Picture:
 def build(plan: LayerPlan, textures: Textures, cutouts: Cutouts | None, device: torch.device) -> Picture:
     """The picture of one layer on `device`."""
     if plan.kind == "background":
-        piece = _piece(plan, textures, device, FINE)
+        piece = _piece(plan, textures, device, plan.fine)
         turned = plan.place[:, :2] @ np.array(plan.blur)
-        values = _smear(_unit(piece), (turned[0], turned[1]), FINE, "replicate")
+        values = _smear(_unit(piece), (turned[0], turned[1]), plan.fine, "replicate")
         return Picture(values, _to_picture(plan, values, 0), _tone(piece, plan), plan)
     if plan.kind == "cutout" and cutouts is not None:
         values, tone = _cutout(plan, cutouts, device)
@@ -72,7 +71,10 @@ def _fine_size(plan: LayerPlan, fine: float) -> tuple[int, int]:
 
 
 def _resampled(picture: Tensor, plan: LayerPlan, fine: float) -> Tensor:
-    """uint8 (C, h, w) -> the size of the layer; never more detail than one pixel of the frame, or `sharpness` of it."""
+    """uint8 (C, h, w) -> the size of the layer, with the detail of one pixel per frame pixel, or `sharpness` of it.
+
+    Bilinear sampling of a picture that was enlarged again is as sharp as bicubic sampling, and faster.
+    """
     height, width = picture.shape[-2:]
     rows, columns = (max(2, round(side * plan.sharpness)) for side in plan.size)
     if rows < height and columns < width:
@@ -82,9 +84,8 @@ def _resampled(picture: Tensor, plan: LayerPlan, fine: float) -> Tensor:
 
 def _piece(plan: LayerPlan, textures: Textures, device: torch.device, fine: float) -> Tensor:
     """A piece of a texture, uint8 (3, h, w)."""
-    pool = textures.photographs
-    if not pool or (plan.procedural and textures.procedural):
-        pool = textures.procedural
+    procedural = not textures.photographs or (plan.procedural and len(textures.procedural) > 0)
+    pool = textures.procedural if procedural else textures.photographs
     texture = pool[min(int(plan.source * len(pool)), len(pool) - 1)]
     height, width = texture.shape[-2:]
     zoom = min(plan.zoom, height / plan.size[0], width / plan.size[1])
@@ -164,8 +165,8 @@ def _smear(values: Tensor, blur: tuple[float, float], fine: float, border: str) 
 class Layer:
     """The same layer of every scene of a batch, ready to composite.
 
-    values (B, C, h, w); locate (B, 2, 3) to grid_sample coordinates; tone (B, 2, 3, 1, 1); windows of both frames outside
-    of which the layer is empty.
+    values (B, C, h, w); locate (B, 2, 3) to grid_sample coordinates; tone (B, 2, 3, 1, 1); windows of both frames
+    outside of which the layer is empty.
     """
 
     values: Tensor

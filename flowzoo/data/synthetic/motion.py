@@ -1,7 +1,7 @@
 """Motions with an exact inverse: drive, then bend by a smooth field, then a homography.
 
-Every map takes points of the first frame to points of the second: `forward = homography(field(drive(x)))`. The drive and
-the homography are inverted in closed form; the field by Newton's method, checked by its residual.
+Every map takes points of the first frame to points of the second: `forward = homography(field(drive(x)))`. The drive
+and the homography are inverted in closed form; the field by Newton's method, checked by its residual.
 """
 
 from dataclasses import dataclass

@@ -66,7 +66,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
         for name in ("size", "seed", "backward", "recipe"):
             if getattr(there, name) != getattr(manifest, name):
                 raise InputError(f"{folder} holds pairs rendered with another {name}: give another folder")
-        if there.count > manifest.count or there.count % SHARD and there.count != manifest.count:
+        if there.count > manifest.count or (there.count % SHARD and there.count != manifest.count):
             raise InputError(
                 f"{folder} holds {there.count} pairs: give that --count, or more if it is a multiple of {SHARD}"
             )

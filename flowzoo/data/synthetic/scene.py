@@ -44,7 +44,8 @@ class LayerPlan:
     size: tuple[float, float]  # height, width in pixels of the frame
     place: Array
     motion: MotionPlan
-    zoom: float = 1.0  # texture pixels per pixel
+    zoom: float = 1.0  # texture pixels per pixel, at most what the texture has
+    fine: float = 2.0  # layer pixels per pixel of a background
     flip: bool = False
     sharpness: float = 1.0  # resolution that is left, of one pixel per pixel
     gain: tuple[float, float, float] = (1.0, 1.0, 1.0)
@@ -207,9 +208,9 @@ class _Draw:
             for _ in range(3):
                 parts.append((along * rng.normal(0, 0.22), rng.uniform(0.6, 2.5)))
         if bends:
-            amplitude = rng.exponential(2.5) * self.pace
+            strength = rng.exponential(2.5) * self.pace
             for _ in range(3):
-                parts.append((rng.normal(0, 0.6, 2) * amplitude, rng.uniform(0.4, 2.0)))
+                parts.append((rng.normal(0, 0.6, 2) * strength, rng.uniform(0.4, 2.0)))
         if not parts:
             return None
         angle = rng.uniform(0, 2 * math.pi, len(parts))

@@ -4,6 +4,7 @@ All are drawn from a seed on a grid that covers the unit square [-1, 1]^2; posit
 longer side of the object.
 """
 
+import itertools
 import math
 
 import numpy as np
@@ -93,7 +94,7 @@ def _twig(x: Tensor, y: Tensor, a: float, b: float, thickness: float, rng: np.ra
     stem -= stem.mean()
     along = np.linspace(-0.95, 0.95, 5)
     points = np.stack((along * a, np.clip(stem, -0.9, 0.9) * b), axis=1)
-    segments = [np.concatenate(pair) for pair in zip(points[:-1], points[1:], strict=True)]
+    segments = [np.concatenate(pair) for pair in itertools.pairwise(points)]
     for _ in range(int(rng.integers(2, 8))):
         start = points[rng.integers(5)]
         angle = rng.uniform(0, 2 * np.pi)

@@ -36,7 +36,23 @@ class Textures:
             raise InputError("no textures: give a folder of photographs or a positive number of procedural textures")
         self.names = [] if folder is None else image_files(folder, "textures")
         self.photographs = [_photograph(path) for path in self.names]
-        self.procedural = [_channels_first(procedural_texture(seed, index)) for index in range(procedural)]
+        self.procedural = ProceduralSet(seed, procedural)
+
+
+class ProceduralSet:
+    """Procedural textures by number, made when they are first needed."""
+
+    def __init__(self, seed: int, count: int) -> None:
+        self.seed, self.count = seed, count
+        self._made: dict[int, Tensor] = {}
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> Tensor:
+        if index not in self._made:
+            self._made[index] = _channels_first(procedural_texture(self.seed, index))
+        return self._made[index]
 
 
 class Cutouts:
