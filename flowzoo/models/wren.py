@@ -36,8 +36,10 @@ class Wren(FlowNetwork):
         self.projections = nn.ModuleList(_convolution(c, matching, kernel=1) for c in channels[1:])
         self.decoder = Decoder(settings.radius, matching, settings.hidden, settings.width)
         if settings.finest == 2:
-            self.fine_projection = _convolution(channels[0], matching, kernel=1)
-            self.fine_decoder = Decoder(settings.fine_radius, matching, settings.hidden, settings.fine_width)
+            fine_matching = settings.fine_matching_channels
+            self.fine_projection = _convolution(channels[0], fine_matching, kernel=1)
+            self.from_above = _convolution(channels[1], fine_matching, kernel=1)
+            self.fine_decoder = Decoder(settings.fine_radius, fine_matching, settings.hidden, settings.fine_width, last=True)
             self.upsampling_weights = nn.Sequential(
                 _convolution(self.fine_decoder.out_channels, 48),
                 nn.LeakyReLU(SLOPE),
@@ -75,9 +77,9 @@ class Wren(FlowNetwork):
         maps = [project(level) for project, level in zip(self.projections, levels[1:], strict=True)]
         if self.settings.finest == 2:
             # The 1/2 level alone sees 9x9 pixels; the level above tells it what it looks at.
-            above = F.interpolate(maps[0], scale_factor=2, mode="bilinear", align_corners=False)
+            above = F.interpolate(self.from_above(levels[1]), scale_factor=2, mode="bilinear", align_corners=False)
             maps.insert(0, self.fine_projection(levels[0]) + above)
-        return [_normalised(x.float()) for x in maps]
+        return [_normalised(x) for x in maps]
 
     def _coarse_to_fine(self, features: list[Tensor]) -> tuple[Tensor, list[Tensor], tuple[Tensor, Tensor]]:
         """Flow at the size of the images, the flows of the levels in pixels of the images, and flow and hidden at 1/4."""
@@ -100,7 +102,7 @@ class Wren(FlowNetwork):
         self, features: Tensor, flow: Tensor, hidden: Tensor, pyramid: list[Tensor]
     ) -> tuple[Tensor, list[Tensor]]:
         """The light level at 1/2 and convex upsampling."""
-        flow, hidden, decoded = self.fine_decoder(features, *_doubled(flow, hidden))
+        flow, _, decoded = self.fine_decoder(features, *_doubled(flow, hidden))
         return convex_upsampling(flow, self.upsampling_weights(decoded), 2), [*pyramid, flow * 2]
 
     def _cascade(self, images: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, list[Tensor]]:
@@ -126,21 +128,21 @@ class Wren(FlowNetwork):
 class Decoder(nn.Module):
     """Cost volume, features, flow and hidden state of a level -> a better flow and the next hidden state."""
 
-    def __init__(self, radius: int, matching: int, hidden: int, width: int) -> None:
+    def __init__(self, radius: int, matching: int, hidden: int, width: int, *, last: bool = False) -> None:
         super().__init__()
         self.radius, self.out_channels = radius, width * 4 // 5
         self.reduce = _convolution((2 * radius + 1) ** 2 + matching + 2 + hidden, width)
         self.refine = nn.ModuleList(_convolution(width, width, dilation=d) for d in (1, 2, 4))
         self.out = _convolution(width, self.out_channels)
         self.flow_head = _convolution(self.out_channels, 2)
-        self.hidden_head = _convolution(self.out_channels, hidden, kernel=1)
+        self.hidden_head = nn.Identity() if last else _convolution(self.out_channels, hidden, kernel=1)
 
     def forward(self, maps: Tensor, flow: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(2B,C,h,w), (B,2,h,w) in pixels of this level, (B,hidden,h,w) -> flow, hidden, (B,out_channels,h,w)."""
         first, second = maps.chunk(2)
         flow = flow.detach()  # each level answers for its own step only
-        cost = 2 * F.leaky_relu(correlation(first, warp(second, flow), self.radius), SLOPE)
-        x = torch.cat([cost, first, flow / 8, hidden], dim=1).contiguous(memory_format=torch.channels_last)
+        cost = F.leaky_relu(correlation(first, warp(second, flow), self.radius), SLOPE)
+        x = torch.cat([cost * 2, first, flow / 8, hidden], dim=1).contiguous(memory_format=torch.channels_last)
         x = F.leaky_relu(self.reduce(x), SLOPE)
         plain, *dilated = self.refine
         x = F.leaky_relu(plain(x), SLOPE)
@@ -170,10 +172,8 @@ def _initialise(network: nn.Module) -> None:
 
 def _normalised(maps: Tensor) -> Tensor:
     """Mean 0 and deviation 1 per sample, over the channels and pixels of both of its images."""
-    pairs = torch.stack(maps.chunk(2), dim=1)
-    deviation, mean = torch.std_mean(pairs, dim=(1, 2, 3, 4), keepdim=True, correction=0)
-    pairs = (pairs - mean) / (deviation + 1e-5)
-    return torch.cat([pairs[:, 0], pairs[:, 1]])
+    pairs = torch.cat(maps.float().contiguous().chunk(2), dim=1)
+    return torch.cat(F.group_norm(pairs, 1).chunk(2, dim=1))
 
 
 def _doubled(flow: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:

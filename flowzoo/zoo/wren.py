@@ -18,7 +18,7 @@ class WrenSettings:
         hidden: channels of the state that the decoder hands to the next finer level.
         finest: 4 stops at 1/4 of the image and enlarges bilinearly (the first stage of training); 2 adds a light
             level at 1/2 of the image and convex upsampling.
-        fine_radius, fine_width: the same two numbers for that light level.
+        fine_matching_channels, fine_radius, fine_width: the same numbers for that light level.
         cascade: run again on the pair at twice the size, starting from the flow of the first run: four times the
             time, finer small motion.
         refinement: "variational" polishes the flow by minimising a brightness, gradient and smoothness energy
@@ -31,6 +31,7 @@ class WrenSettings:
     width: int = 80
     hidden: int = 16
     finest: Literal[2, 4] = 2
+    fine_matching_channels: int = 16
     fine_radius: int = 3
     fine_width: int = 48
     cascade: bool = False

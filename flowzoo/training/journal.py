@@ -1,0 +1,99 @@
+"""What a run says about itself: log.csv, log.jsonl, optionally TensorBoard, and one line of progress."""
+
+import csv
+import json
+import logging
+import time
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from flowzoo.errors import InputError
+from flowzoo.files.atomic import replacing
+
+log = logging.getLogger(__name__)
+
+
+class Journal:
+    """Rows of numbers by step, in `folder`/log.csv and log.jsonl.
+
+    When a run resumes at `step`, rows of later steps (written after the checkpoint, before the end) are dropped, so
+    that the files read as if the run had never stopped.
+    """
+
+    COLUMNS = (
+        "stage", "step", "loss", "epe", "learning_rate", "gradient_norm", "samples_per_second", "waiting", "validation_epe",
+    )  # fmt: skip
+
+    def __init__(self, folder: Path, step: int, tensorboard: bool) -> None:
+        self.csv, self.jsonl = folder / "log.csv", folder / "log.jsonl"
+        rows = [row for row in self._rows() if row["step"] <= step] if step else []
+        with replacing(self.jsonl) as temporary:
+            temporary.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        with replacing(self.csv) as temporary:
+            temporary.write_text(",".join(self.COLUMNS) + "\n" + "".join(map(self._csv_line, rows)), encoding="utf-8")
+        self.board = _tensorboard(folder) if tensorboard else None
+
+    def write(self, **row: Any) -> None:
+        """Append one row; values that are not there stay empty."""
+        try:
+            with self.jsonl.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+            with self.csv.open("a", encoding="utf-8") as file:
+                file.write(self._csv_line(row))
+        except OSError as error:
+            raise InputError(f"cannot write {self.csv.parent}: {error.strerror}; free some space and --resume") from error
+        if self.board is not None:
+            for key, value in row.items():
+                if isinstance(value, (int, float)) and key != "step":
+                    self.board.add_scalar(f"{row['stage']}/{key}", value, row["step"])
+
+    def close(self) -> None:
+        """Flush what is buffered."""
+        if self.board is not None:
+            self.board.close()
+
+    def _rows(self) -> list[dict[str, Any]]:
+        rows = []
+        if self.jsonl.is_file():
+            for line in self.jsonl.read_text(encoding="utf-8", errors="replace").splitlines():
+                try:
+                    rows.append(json.loads(line))
+                except json.JSONDecodeError:
+                    continue  # a line that was being written when the process died
+        return rows
+
+    def _csv_line(self, row: dict[str, Any]) -> str:
+        text = StringIO()
+        csv.writer(text, lineterminator="\n").writerow([row.get(column, "") for column in self.COLUMNS])
+        return text.getvalue()
+
+
+class Clock:
+    """Wall time since the last row: samples per second, share of it spent waiting for data, time left."""
+
+    def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Start an interval."""
+        self.since, self.waited, self.samples, self.steps = time.perf_counter(), 0.0, 0, 0
+
+    def rates(self) -> tuple[float, float, float]:
+        """Samples per second, share of the time waited for data (0..1), seconds per step; over the interval."""
+        elapsed = max(time.perf_counter() - self.since, 1e-9)
+        return self.samples / elapsed, self.waited / elapsed, elapsed / max(self.steps, 1)
+
+
+def duration(seconds: float) -> str:
+    """3723 -> "1:02:03"."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+
+
+def _tensorboard(folder: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise InputError("--tensorboard needs the extra flowzoo[log]: pip install 'flowzoo[log]'") from None
+    return SummaryWriter(str(folder / "tensorboard"))

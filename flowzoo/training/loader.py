@@ -1,0 +1,50 @@
+"""Batches of a mixture, prepared ahead of the loop by other processes."""
+
+from collections.abc import Iterator
+
+import torch
+from torch.utils.data import DataLoader
+
+from flowzoo.data.augment import TrainingBatch, collate
+from flowzoo.data.mixture import Mixture
+from flowzoo.training.distributed import Ranks
+from flowzoo.training.recipe import Stage
+
+
+class Positions(torch.utils.data.Sampler[list[int]]):
+    """Sample numbers of the parts of steps of one rank, from step `first` to the end of the stage.
+
+    Step s of a global batch of B covers samples sB to (s+1)B; rank r of n takes the r-th of its n equal runs, cut into
+    the accumulation's parts.
+    """
+
+    def __init__(self, first: int, stage: Stage, ranks: Ranks) -> None:
+        self.first, self.stage, self.ranks = first, stage, ranks
+        self.part = ranks.share_of(stage.batch, stage.accumulate)
+
+    def __len__(self) -> int:
+        return (self.stage.steps - self.first) * self.stage.accumulate
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for step in range(self.first, self.stage.steps):
+            begin = step * self.stage.batch + self.ranks.rank * self.part * self.stage.accumulate
+            for part in range(self.stage.accumulate):
+                yield list(range(begin + part * self.part, begin + (part + 1) * self.part))
+
+
+def batches(mixture: Mixture, first: int, stage: Stage, ranks: Ranks, workers: int) -> Iterator[TrainingBatch]:
+    """The batches of this rank from step `first` of the stage on; `workers` processes prepare them."""
+    loader = DataLoader(
+        mixture,
+        batch_sampler=Positions(first, stage, ranks),
+        collate_fn=collate,
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
+        worker_init_fn=_one_thread if workers else None,
+        pin_memory=False,
+    )
+    return iter(loader)
+
+
+def _one_thread(_: int) -> None:
+    torch.set_num_threads(1)

@@ -1,0 +1,196 @@
+"""Presets: a readable TOML file -> typed stages. No torch import, so `--print-config` is instant."""
+
+import dataclasses
+import json
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from flowzoo import settings as settings_module
+from flowzoo.errors import InputError
+
+PRESETS = Path(__file__).parent.parent / "presets"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Everything about one stage of a training run. A preset's [all] table gives the values its stages share.
+
+    Attributes:
+        name: of the stage, in logs and for `--set STAGE.key=value`.
+        steps: optimiser steps.
+        network: settings of the network, as "key=value"; a later stage may add levels: parameters that the stage
+            before does not have are taken from the level above where shapes agree, else drawn afresh.
+        data: sources and their shares of a batch, as "NAME" or "NAME:share"; see `flowzoo.data.mixture`.
+        crop: height and width of the training crops, pixels.
+        batch: pairs per step, over all ranks and accumulation steps.
+        accumulate: parts in which a rank computes its share of a batch, to save memory.
+        augmentation: name of the augmentation ("none" only crops); see `flowzoo.data.mixture`.
+        optimizer, learning_rate, betas, weight_decay: as in torch; biases are not decayed.
+        schedule: after a linear rise over the first `warmup` steps, "steps" multiplies the rate by `decay` at each of
+            `milestones`; "cosine" and "linear" (the second half of a one-cycle) fall to `last_learning_rate`.
+        clip: largest norm of the gradient; 0 = unlimited.
+        average: decay of the exponential mean of the weights that is validated and saved; 0 = none. The mean starts
+            faster: at step t the decay is at most (1 + t) / (10 + t).
+        precision: of the convolutions; "float16" scales its loss (CUDA).
+        loss: name of the loss; level_weights (coarse to fine), full_weight (the term at full size), exponent and
+            epsilon are its numbers, see `flowzoo.losses`.
+        frozen: prefixes of parameters that this stage does not train.
+        compile: run the network through torch.compile.
+        validate_every, save_every, log_every: steps; 0 = only at the end of the stage (validation: never).
+        patience: validations without a better EPE after which the stage ends early; 0 = never.
+    """
+
+    name: str = "main"
+    steps: int = 1000
+    network: tuple[str, ...] = ()
+    data: tuple[str, ...] = ("synthetic",)
+    crop: tuple[int, int] = (320, 448)
+    batch: int = 8
+    accumulate: int = 1
+    augmentation: str = "flownet2"
+    optimizer: Literal["adam", "adamw"] = "adam"
+    learning_rate: float = 1e-4
+    last_learning_rate: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 4e-4
+    schedule: Literal["constant", "steps", "cosine", "linear"] = "steps"
+    milestones: tuple[int, ...] = ()
+    decay: float = 0.5
+    warmup: int = 0
+    clip: float = 0.0
+    average: float = 0.0
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    loss: str = "multiscale"
+    level_weights: tuple[float, ...] = (0.32, 0.08, 0.02, 0.01, 0.005)
+    full_weight: float = 0.0
+    exponent: float = 0.5
+    epsilon: float = 0.01
+    frozen: tuple[str, ...] = ()
+    compile: bool = False
+    validate_every: int = 0
+    save_every: int = 1000
+    log_every: int = 50
+    patience: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("batch", "accumulate", "save_every", "log_every"):
+            if getattr(self, name) < 1:
+                raise InputError(f"setting {name!r} of stage {self.name!r} must be at least 1, not {getattr(self, name)}")
+        for name in ("steps", "warmup", "validate_every", "patience"):
+            if getattr(self, name) < 0:
+                raise InputError(f"setting {name!r} of stage {self.name!r} cannot be negative: {getattr(self, name)}")
+        for name in ("learning_rate", "last_learning_rate", "weight_decay", "clip"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise InputError(f"setting {name!r} of stage {self.name!r} must be 0 or more, not {getattr(self, name)}")
+        if not 0 <= self.average < 1:
+            raise InputError(f"setting 'average' of stage {self.name!r} is a decay from 0 to below 1, not {self.average}")
+        if min(self.crop) < 1:
+            raise InputError(f"setting 'crop' of stage {self.name!r} is height,width in pixels, not {self.crop}")
+        if not self.data:
+            raise InputError(f"setting 'data' of stage {self.name!r} is empty: name at least one source")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A whole run.
+
+    Attributes:
+        name: of the preset.
+        summary: one line.
+        model: name in the zoo.
+        seed: of initial weights, data order and augmentation.
+        stages: in order; optimiser and schedule start anew in each.
+    """
+
+    name: str
+    summary: str
+    model: str
+    seed: int
+    stages: tuple[Stage, ...] = field(default_factory=tuple)
+
+    def as_json(self) -> str:
+        """One line that two equal recipes share; kept in checkpoints."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+
+def list_presets() -> dict[str, str]:
+    """Name -> summary of the presets in the package."""
+    return {path.stem: _read(path).get("summary", "") for path in sorted(PRESETS.glob("*.toml"))}
+
+
+def load_recipe(preset: str, changes: dict[str, str] | None = None, model: str | None = None) -> Recipe:
+    """The recipe of a preset.
+
+    Args:
+        preset: a name from `list_presets`, or the path of a TOML file.
+        changes: "key" -> value for every stage, "STAGE.key" -> value for one, "seed" -> number.
+        model: another network of the zoo.
+
+    Raises:
+        InputError: unknown preset, key, stage or value.
+    """
+    path = Path(preset)
+    if path.suffix != ".toml":
+        path = PRESETS / f"{preset}.toml"
+        if not path.is_file():
+            known = settings_module.suggestion(preset, list_presets())
+            raise InputError(f"no preset named {preset!r}: {known} (or give a .toml file)")
+    table = _read(path)
+    known = {"summary", "model", "seed", "all", "stage"}
+    for key in table:
+        if key not in known:
+            raise InputError(f"{path.name} has an unknown key {key!r}: {settings_module.suggestion(key, known)}")
+    changes = dict(changes or {})
+    seed = settings_module.convert(changes.pop("seed", table.get("seed", 0)), int, "the seed")
+    tables: list[dict[str, Any]] = table.get("stage", [{}])
+    names = [str(entry.get("name", "main")) for entry in tables]
+    if len(set(names)) != len(names):
+        raise InputError(f"{path.name} has two stages of one name: {', '.join(names)}")
+    stages = []
+    for name, entry in zip(names, tables, strict=True):
+        values = {"name": name, **table.get("all", {}), **entry, **_changes_for(name, names, changes)}
+        stages.append(settings_module.replace(Stage(), f"stage {name!r} of {path.name}", **values))
+    return Recipe(path.stem, str(table.get("summary", "")), model or str(table.get("model", "")), seed, tuple(stages))
+
+
+def describe(recipe: Recipe) -> str:
+    """The recipe as TOML with every value spelled out; reading it back gives the same recipe."""
+    shared, *others = [dataclasses.asdict(stage) for stage in recipe.stages]
+    common = {k: v for k, v in shared.items() if k != "name" and all(other[k] == v for other in others)}
+    lines = [f"summary = {_toml(recipe.summary)}", f"model = {_toml(recipe.model)}", f"seed = {recipe.seed}", "", "[all]"]
+    lines += [f"{key} = {_toml(value)}" for key, value in common.items()]
+    for stage in (shared, *others):
+        lines += ["", "[[stage]]", *(f"{k} = {_toml(v)}" for k, v in stage.items() if k not in common)]
+    return "\n".join(lines) + "\n"
+
+
+def _changes_for(stage: str, stages: list[str], changes: dict[str, str]) -> dict[str, str]:
+    everywhere, here = {}, {}
+    for key, value in changes.items():
+        owner, dot, name = key.partition(".")
+        if not dot:
+            everywhere[key] = value
+        elif owner not in stages:
+            raise InputError(f"no stage named {owner!r} in this preset: {settings_module.suggestion(owner, stages)}")
+        elif owner == stage:
+            here[name] = value
+    return everywhere | here
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"no preset file {path}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not a TOML file: {error}") from None
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (tuple, list)):
+        return "[" + ", ".join(_toml(entry) for entry in value) + "]"
+    return json.dumps(value) if isinstance(value, str) else repr(value)
