@@ -1,0 +1,109 @@
+"""`flowzoo evaluate`: run a model, or score flow files, over a data set by its official protocol."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flowzoo.cli.common import add_model_arguments
+from flowzoo.data.catalogue import DATASETS, dataset_class
+from flowzoo.errors import InputError
+
+if TYPE_CHECKING:
+    from flowzoo.estimator import Estimator
+    from flowzoo.evaluation.ranks import Ranks
+
+HELP = "Run a model over a data set by its official protocol; or score a folder of flow files."
+
+EXAMPLES = """examples:
+  flowzoo evaluate sintel-final --root MPI-Sintel --model liteflownet2 --weights liteflownet2-sintel
+  flowzoo evaluate kitti-2015 --root KITTI --json kitti.json --csv kitti.csv --worst 10
+  flowzoo evaluate sintel-clean --root MPI-Sintel --predictions flows/     score .flo files: SCENE/frame_NNNN.flo
+  flowzoo evaluate kitti-2012 --root KITTI --submission upload/            what the test server takes
+  flowzoo evaluate flyingchairs --root FlyingChairs_release --limit 20     a look
+  torchrun --nproc-per-node 4 -m flowzoo evaluate spring --root spring     the same numbers, four times as fast
+
+data sets: """ + ", ".join(DATASETS)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of this verb."""
+    parser.epilog = EXAMPLES
+    parser.add_argument("dataset", metavar="DATASET", help="name of a data set (below)")
+    data = parser.add_argument_group("data")
+    data.add_argument("--root", metavar="DIR", type=Path, help="folder of the data set, or its parent")
+    data.add_argument("--subset", metavar="NAME", help="part of the data set; 'list' says which there are")
+    data.add_argument("--partial", action="store_true", help="evaluate the pairs that are there, and say how many")
+    data.add_argument("--limit", type=int, metavar="N", help="only the first N pairs")
+    data.add_argument("--mask-invalid", action="store_true", help="Sintel: leave out the official invalid pixels")
+    data.add_argument("--predictions", metavar="DIR", type=Path, help="score these flow files instead of a network")
+    outputs = parser.add_argument_group("outputs")
+    outputs.add_argument("--json", metavar="FILE", type=Path, help="all numbers, also of every pair")
+    outputs.add_argument("--csv", metavar="FILE", type=Path, help="the same as a table")
+    outputs.add_argument("--worst", type=int, default=0, metavar="K", help="name the K worst pairs, draw their errors")
+    outputs.add_argument(
+        "--pictures", metavar="DIR", type=Path, help="folder of these drawings (default: worst-DATASET)"
+    )
+    outputs.add_argument("--submission", metavar="DIR", type=Path, help="write what the benchmark's server takes")
+    computing = parser.add_argument_group("computing")
+    computing.add_argument("--batch-size", type=int, default=1, metavar="N", help="pairs at once (default: 1)")
+    computing.add_argument(
+        "--workers", type=int, default=2, metavar="N", help="threads that read and score (default: 2)"
+    )
+    computing.add_argument(
+        "--memory", type=float, metavar="GB", help="bound for activations; larger frames are tiled (default: 4)"
+    )
+    add_model_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Do it.
+
+    Raises:
+        InputError: see the messages.
+    """
+    kind = dataset_class(arguments.dataset)
+    if arguments.subset == "list":
+        width = max(map(len, kind.subsets))
+        print(f"{kind.title}: {kind.layout}")
+        print("\n".join(f"  {name:{width}s}  {what}" for name, what in kind.subsets.items()))
+        return
+    if arguments.root is None:
+        raise InputError(f"give --root with the folder of {kind.title}: {kind.layout}")
+    if arguments.pictures is not None and not arguments.worst:
+        raise InputError("--pictures needs --worst K: how many pairs to draw")
+    for path in (arguments.json, arguments.csv):
+        if path is not None and path.is_dir():
+            raise InputError(f"cannot write {path}: it is a folder; give a file name")
+    from flowzoo.evaluation.report import write_text
+    from flowzoo.evaluation.run import Evaluation
+    from flowzoo.evaluation.table import table
+
+    names = ["dataset", "root", "subset", "partial", "limit", "predictions", "submission", "mask_invalid"]
+    names += ["batch_size", "workers", "worst"]
+    pictures = arguments.pictures or (Path(f"worst-{arguments.dataset}") if arguments.worst else None)
+    evaluation = Evaluation(**{name: getattr(arguments, name) for name in names}, pictures=pictures)
+    report = evaluation.run(lambda ranks: make_estimator(arguments, ranks), progress=True)
+    if report is None:
+        return
+    print(table(report))
+    if report.worst:
+        print(f"\n  error maps of the worst pairs: {pictures}")
+    for path, text in ((arguments.json, report.as_json), (arguments.csv, report.as_csv)):
+        if path is not None:
+            write_text(path, text())
+
+
+def make_estimator(arguments: argparse.Namespace, ranks: "Ranks") -> "tuple[Estimator, str]":
+    """The network of the model options on this process's device; the first process downloads weights alone."""
+    from flowzoo.cli.common import make_network, pick_device, pick_precision
+    from flowzoo.estimator import DEFAULT_MEMORY, Estimator
+
+    device = pick_device(arguments.device)
+    if ranks.world > 1 and arguments.device in ("auto", "cuda") and device.type == "cuda":
+        import torch
+
+        arguments.device = f"cuda:{ranks.local % torch.cuda.device_count()}"
+        device = pick_device(arguments.device)
+    network, weights = make_network(arguments)
+    memory = DEFAULT_MEMORY if arguments.memory is None else arguments.memory
+    return Estimator(network, precision=pick_precision(arguments.precision, device), memory=memory), weights

@@ -1,0 +1,202 @@
+"""What every data set with image pairs is: a list of files found at once, and readers that open them one by one."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from flowzoo.errors import InputError
+from flowzoo.files.flow import read_flow
+from flowzoo.files.images import image_size, read_image
+from flowzoo.settings import suggestion
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The files of one pair; nothing is read yet.
+
+    Attributes:
+        name: short and unique within the data set, for example "alley_1/frame_0001".
+        first, second: image files; flow goes from `first` to `second`.
+        flow: ground truth file, or None where the benchmark keeps it.
+        prediction: path of this pair's file in a folder of predictions, relative to that folder.
+        group: part of the data set that some protocols average over (scene, interval), or "".
+        extras: further files of the ground truth by kind, for example "occlusion".
+    """
+
+    name: str
+    first: Path
+    second: Path
+    flow: Path | None
+    prediction: str
+    group: str = ""
+    extras: Mapping[str, Path] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Ground truth of one pair.
+
+    Attributes:
+        flow: HxWx2 float32, x then y, pixels of the first image; 0 where unknown. With `points`: Nx2.
+        valid: HxW (or N) bool, True = known.
+        masks: further HxW bool masks by name ("occlusion", "invalid", "noc", "foreground", ...).
+        points: rows and columns, each (N,) int, where a prediction is read; None = at every pixel.
+        size: height and width that a prediction must have.
+        other: a second ground truth that some benchmarks score too (KITTI's flow_noc): flow and valid.
+        length: reference length of a relative threshold, in pixels (TSS), or 0.
+    """
+
+    flow: np.ndarray
+    valid: np.ndarray
+    size: tuple[int, int]
+    masks: Mapping[str, np.ndarray] = field(default_factory=dict)
+    points: tuple[np.ndarray, np.ndarray] | None = None
+    other: tuple[np.ndarray, np.ndarray] | None = None
+    length: float = 0.0
+
+
+@dataclass(frozen=True)
+class FlowSample:
+    """One pair, read: HxWx3 uint8 RGB twice, HxWx2 float32 flow and HxW bool validity (None without ground truth)."""
+
+    name: str
+    first: np.ndarray
+    second: np.ndarray
+    flow: np.ndarray | None
+    valid: np.ndarray | None
+    masks: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+class FlowDataset:
+    """Image pairs with ground truth; usable wherever torch takes a map-style data set.
+
+    `dataset[i]` reads pair i; `dataset.pairs` are the files. A subclass lists its files in `list_pairs` and may
+    change how they are read.
+
+    Args:
+        root: folder of the data set, or its parent.
+        subset: one of `subsets`; None = the first of them.
+        partial: take the pairs that are there instead of insisting on the official number.
+        images: False = ground truth is enough, as when files with flow are scored.
+
+    Raises:
+        InputError: no such folder or subset, or files are missing; the message says which were expected where.
+    """
+
+    name: ClassVar[str] = ""
+    title: ClassVar[str] = ""
+    layout: ClassVar[str] = ""
+    markers: ClassVar[tuple[str, ...]] = ()
+    subsets: ClassVar[Mapping[str, str]] = {"all": "every pair"}
+    required_extras: ClassVar[frozenset[str]] = frozenset()
+    without_extra: ClassVar[Mapping[str, str]] = {}
+    """What it means for the numbers that files of a kind are missing."""
+
+    def __init__(
+        self,
+        root: str | PathLike[str],
+        subset: str | None = None,
+        *,
+        partial: bool = False,
+        images: bool = True,
+    ) -> None:
+        self.subset = next(iter(self.subsets)) if subset is None else subset
+        if self.subset not in self.subsets:
+            raise InputError(f"{self.name} has no subset {subset!r}: {suggestion(self.subset, self.subsets)}")
+        self.root = self.find_root(Path(root))
+        self.partial = partial
+        self.notes: list[str] = []
+        candidates, expected = self.list_pairs()
+        self.official = frozenset(pair.prediction for pair in candidates)
+        self.pairs = self._present(candidates, max(expected, len(candidates)), images)
+
+    def list_pairs(self) -> tuple[list[Pair], int]:
+        """All pairs of the subset whose names are known, there or not, in order, and their official number."""
+        raise TypeError(f"{type(self).__name__} does not list its pairs")
+
+    def find_root(self, root: Path) -> Path:
+        """`root` itself, or the folder right below it that looks like this data set."""
+        if not root.is_dir():
+            raise InputError(f"--root {root}: no such folder; give the folder of {self.title} or its parent")
+        children = sorted(entry for entry in root.iterdir() if entry.is_dir())
+        for candidate in (root, *children):
+            if any(next(candidate.glob(marker), None) for marker in self.markers):
+                return candidate
+        return root
+
+    def _present(self, candidates: list[Pair], expected: int, images: bool) -> list[Pair]:
+        """The pairs whose files are there, after the checks that the class promises."""
+        # Where flow files are scored, the images say only which pairs belong to this pass, if they are there at all.
+        first = images or any(pair.first.is_file() for pair in candidates)
+        missing: list[Path] = []
+        present: list[Pair] = []
+        for pair in candidates:
+            wanted = [pair.first] * first + [pair.second] * images + ([] if pair.flow is None else [pair.flow])
+            absent = [path for path in wanted if not path.is_file()]
+            missing += absent
+            if not absent:
+                present.append(pair)
+        kinds = sorted({kind for pair in present for kind in pair.extras})
+        there = {kind: [pair.name for pair in present if self._has(pair, kind)] for kind in kinds}
+        for kind in kinds:
+            if there[kind] or kind in self.required_extras:
+                missing += [pair.extras[kind] for pair in present if kind in pair.extras and not self._has(pair, kind)]
+        if not present:
+            raise InputError(f"no {self.title} ({self.subset}) under {self.root}: expected {self.layout}")
+        if not self.partial and (missing or len(present) < expected):
+            gone = ", ".join(str(path.relative_to(self.root)) for path in missing[:3])
+            gone = f"missing {len(missing)} files such as {gone}" if missing else f"expected {self.layout}"
+            raise InputError(
+                f"{self.title} ({self.subset}) under {self.root} is incomplete: {len(present)} of {expected} pairs, "
+                f"{gone}; add them, or give --partial to evaluate what is there"
+            )
+        for kind in kinds:
+            if len(there[kind]) < len(present):
+                meaning = self.without_extra.get(kind, "numbers that need them cover these pairs only")
+                self.notes.append(f"{kind} files are there for {len(there[kind])} of {len(present)} pairs: {meaning}")
+        self.expected = expected
+        return [
+            dataclasses.replace(pair, extras={kind: path for kind, path in pair.extras.items() if path.is_file()})
+            for pair in present
+        ]
+
+    @staticmethod
+    def _has(pair: Pair, kind: str) -> bool:
+        return kind in pair.extras and pair.extras[kind].is_file()
+
+    def read_images(self, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
+        """First and second image, HxWx3 uint8 RGB."""
+        return read_image(pair.first), read_image(pair.second)
+
+    def read_truth(self, pair: Pair) -> Truth | None:
+        """Ground truth, or None where the benchmark keeps it."""
+        if pair.flow is None:
+            return None
+        flow, valid = read_flow(pair.flow)
+        return Truth(flow, valid, size=valid.shape)
+
+    def prediction_size(self, pair: Pair) -> tuple[int, int]:
+        """Height and width of a prediction where there is no ground truth to compare with."""
+        return image_size(pair.first)
+
+    def training_flow(self, truth: Truth) -> tuple[np.ndarray, np.ndarray]:
+        """Flow and validity on the grid of the first image."""
+        return truth.flow, truth.valid
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> FlowSample:
+        pair = self.pairs[index]
+        first, second = self.read_images(pair)
+        truth = self.read_truth(pair)
+        flow, valid = (None, None) if truth is None else self.training_flow(truth)
+        return FlowSample(pair.name, first, second, flow, valid, {} if truth is None else truth.masks)
+
+    def __iter__(self) -> Iterator[FlowSample]:
+        return (self[index] for index in range(len(self)))

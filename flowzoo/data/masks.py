@@ -1,0 +1,37 @@
+"""Reading masks: images whose stored numbers matter, not their colours."""
+
+from os import PathLike
+
+import numpy as np
+
+from flowzoo.errors import InputError
+
+
+def read_raw(path: str | PathLike[str]) -> np.ndarray:
+    """The stored values of an image file, HxW or HxWxC, without any conversion.
+
+    Raises:
+        InputError: the file is missing, truncated, or no image.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InputError(f"cannot read mask {path}: {error}; get the file again") from error
+
+
+def read_mask(path: str | PathLike[str], size: tuple[int, int]) -> np.ndarray:
+    """HxW bool, True where the stored value is not 0.
+
+    Raises:
+        InputError: the file cannot be read, or is not of `size` (height, width).
+    """
+    values = read_raw(path)
+    mask = np.ascontiguousarray((values if values.ndim == 2 else values.any(axis=-1)) != 0)
+    if mask.shape != size:
+        raise InputError(
+            f"mask {path} is {mask.shape[1]}x{mask.shape[0]}, its flow is {size[1]}x{size[0]}; get the file again"
+        )
+    return mask

@@ -1,0 +1,1 @@
+"""Runs networks, or flow files, over data sets by the official protocols."""

@@ -1,0 +1,136 @@
+"""Where the flow that is scored comes from: a network, or a folder of files."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from flowzoo.data.dataset import FlowDataset, Pair
+from flowzoo.errors import InputError
+from flowzoo.files.flow import read_flow
+
+if TYPE_CHECKING:
+    from flowzoo.estimator import Estimator
+
+Found = tuple[np.ndarray, np.ndarray]
+"""A prediction: HxWx2 float32 flow and HxW bool validity."""
+
+
+class Predictor(Protocol):
+    """Reads what it needs of a pair in a background thread, then predicts a batch in the main one.
+
+    Attributes:
+        seconds: time spent in `predict`.
+    """
+
+    seconds: float
+
+    def load(self, pair: Pair) -> tuple[np.ndarray, ...]:
+        """Arrays that `predict` needs of this pair."""
+        ...
+
+    def predict(self, loaded: Sequence[tuple[np.ndarray, ...]]) -> list[Found]:
+        """One prediction for each."""
+        ...
+
+
+class NetworkPredictor:
+    """Runs a network; pairs of a batch that differ in size are computed one after the other."""
+
+    def __init__(self, estimator: "Estimator", dataset: FlowDataset) -> None:
+        self.estimator, self.dataset, self.seconds = estimator, dataset, 0.0
+
+    def load(self, pair: Pair) -> tuple[np.ndarray, ...]:
+        """Both images."""
+        first, second = self.dataset.read_images(pair)
+        if self.estimator.network.same_size and first.shape != second.shape:
+            raise InputError(
+                f"{pair.name}: {pair.first.name} is {first.shape[1]}x{first.shape[0]}, {pair.second.name} is "
+                f"{second.shape[1]}x{second.shape[0]}: {self.estimator.network.model_name} takes images of one size"
+            )
+        return first, second
+
+    def predict(self, loaded: Sequence[tuple[np.ndarray, ...]]) -> list[Found]:
+        """Flow at the first images' size."""
+        began = time.perf_counter()
+        flows = []
+        for group in same_sizes(loaded):
+            flows += self.estimator.batch([images[0] for images in group], [images[1] for images in group])
+        self.seconds += time.perf_counter() - began
+        return [(estimate.flow, np.ones(estimate.flow.shape[:2], bool)) for estimate in flows]
+
+
+def same_sizes(loaded: Sequence[tuple[np.ndarray, ...]]) -> list[list[tuple[np.ndarray, ...]]]:
+    """Neighbours of equal shapes together, in order."""
+    groups: list[list[tuple[np.ndarray, ...]]] = []
+    for arrays in loaded:
+        if groups and [a.shape for a in groups[-1][0]] == [a.shape for a in arrays]:
+            groups[-1].append(arrays)
+        else:
+            groups.append([arrays])
+    return groups
+
+
+class FilePredictor:
+    """Reads flow files whose names mirror the ground truth's.
+
+    Args:
+        folder: where they lie.
+        dataset: what they are predictions of.
+        pairs: the pairs that will be scored.
+
+    Raises:
+        InputError: the folder is missing, lacks a file, or holds one that belongs to no pair.
+    """
+
+    def __init__(self, folder: Path, dataset: FlowDataset, pairs: Sequence[Pair]) -> None:
+        self.folder, self.seconds = folder, 0.0
+        if not folder.is_dir():
+            raise InputError(f"--predictions {folder}: no such folder; give the folder of flow files")
+        missing = [pair.prediction for pair in pairs if not (folder / pair.prediction).is_file()]
+        if missing:
+            raise InputError(
+                f"--predictions {folder} lacks {len(missing)} of {len(pairs)} files, first {missing[0]}; "
+                "add them (their names mirror the ground truth's)"
+            )
+        suffixes = {Path(pair.prediction).suffix for pair in pairs}
+        known = dataset.official | {pair.prediction for pair in dataset.pairs}
+        found = sorted(
+            path.relative_to(folder) for path in folder.rglob("*") if path.suffix in suffixes and path.is_file()
+        )
+        extra = [path.as_posix() for path in found if path.as_posix() not in known and not path.name.startswith(".")]
+        if extra:
+            raise InputError(
+                f"--predictions {folder} holds {len(extra)} files that belong to no pair of {dataset.name}, first "
+                f"{extra[0]}; remove them"
+            )
+
+    def load(self, pair: Pair) -> tuple[np.ndarray, ...]:
+        """The file's flow and validity."""
+        return read_flow(self.folder / pair.prediction)
+
+    def predict(self, loaded: Sequence[tuple[np.ndarray, ...]]) -> list[Found]:
+        """They are read already."""
+        return [(arrays[0], arrays[1]) for arrays in loaded]
+
+
+def check_prediction(found: Found, size: tuple[int, int], *, sparse: bool, where: str) -> Found:
+    """The prediction, cut to `size` where a network saw padded images.
+
+    Raises:
+        InputError: its size is wrong, a value is not finite, or pixels are missing that the protocol does not fill.
+    """
+    flow, valid = found
+    height, width = size
+    if valid.shape != size:
+        raise InputError(
+            f"{where} is {valid.shape[1]}x{valid.shape[0]} pixels, expected {width}x{height}; predict it again"
+        )
+    wrong = valid & ~np.isfinite(flow).all(axis=-1)
+    gone = np.count_nonzero(wrong) if sparse else np.count_nonzero(wrong | ~valid)
+    if gone:
+        kind = "NaN or infinite" if np.count_nonzero(wrong) or not np.isfinite(flow).all() else "NaN or unknown"
+        raise InputError(f"{where}: {gone} of {valid.size} pixels are {kind}; a prediction must be complete")
+    return flow, valid

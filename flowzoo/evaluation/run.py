@@ -1,0 +1,175 @@
+"""One evaluation from options to report: the body of `flowzoo evaluate`, usable from Python too."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flowzoo.data.catalogue import open_dataset
+from flowzoo.data.dataset import FlowDataset
+from flowzoo.errors import InputError
+from flowzoo.evaluation.loop import EvaluationLoop, Scored
+from flowzoo.evaluation.pictures import write_error_pictures
+from flowzoo.evaluation.predictors import FilePredictor, NetworkPredictor, Predictor
+from flowzoo.evaluation.protocols import protocol_for
+from flowzoo.evaluation.ranks import Ranks
+from flowzoo.evaluation.report import Report, summarise
+from flowzoo.evaluation.submission import LAYOUTS, Submission
+
+if TYPE_CHECKING:
+    from flowzoo.estimator import Estimator
+
+
+@dataclass
+class Evaluation:
+    """What to evaluate.
+
+    Attributes:
+        dataset: a name of `flowzoo.data.catalogue.DATASETS`.
+        root: folder of the data set, or its parent.
+        subset: one of the data set's; None = its first, or the server's split for a submission.
+        partial: take the pairs that are there.
+        limit: take that many pairs from the start.
+        predictions: folder of flow files to score instead of running a network.
+        submission: folder for what the benchmark's server takes.
+        mask_invalid: leave out Sintel's invalid pixels.
+        batch_size, workers: pairs at once, and threads that read and score.
+        worst: number of worst pairs to name, and to draw into `pictures`.
+    """
+
+    dataset: str
+    root: Path
+    subset: str | None = None
+    partial: bool = False
+    limit: int | None = None
+    predictions: Path | None = None
+    submission: Path | None = None
+    mask_invalid: bool = False
+    batch_size: int = 1
+    workers: int = 1
+    worst: int = 0
+    pictures: Path | None = None
+
+    def run(
+        self,
+        make_estimator: "Callable[[Ranks], tuple[Estimator, str]] | None" = None,
+        *,
+        progress: bool = False,
+    ) -> Report | None:
+        """Evaluate; None in all processes of `torchrun` but the first.
+
+        Args:
+            make_estimator: makes the network and says which weights it has; not called for `predictions`.
+            progress: show a bar.
+
+        Raises:
+            InputError: see the messages; in one process only.
+        """
+        with Ranks() as ranks:
+            problem, prepared = None, None
+            try:
+                prepared = self._prepare(make_estimator, ranks)
+            except InputError as error:
+                problem = str(error)
+            ranks.agree(problem)
+            if prepared is None:
+                raise SystemExit(2)
+            dataset, loop, submission, who = prepared
+            try:
+                if submission is not None:
+                    if ranks.first:
+                        submission.begin()
+                    ranks.gather(None)
+                return self._score(dataset, loop, submission, who, ranks, progress)
+            finally:
+                if submission is not None and ranks.first:
+                    submission.discard()
+
+    def _prepare(
+        self, make_estimator: "Callable[[Ranks], tuple[Estimator, str]] | None", ranks: Ranks
+    ) -> tuple[FlowDataset, EvaluationLoop, Submission | None, tuple[str | None, str | None]]:
+        """Everything that can go wrong before the first pair."""
+        for name in ("limit", "batch_size", "workers"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
+        if self.worst < 0:
+            raise InputError(f"--worst must be at least 0, got {self.worst}")
+        protocol = protocol_for(self.dataset, mask_invalid=self.mask_invalid)
+        subset = self.subset
+        if subset is None and self.submission is not None and self.dataset in LAYOUTS:
+            subset = LAYOUTS[self.dataset].subset
+        dataset = open_dataset(self.dataset, self.root, subset, partial=self.partial, images=self.predictions is None)
+        count = len(dataset) if self.limit is None else min(self.limit, len(dataset))
+        submission = None if self.submission is None else Submission(self.submission, dataset, count)
+        predictor: Predictor
+        if self.predictions is not None:
+            predictor = FilePredictor(self.predictions, dataset, dataset.pairs[:count])
+            who: tuple[str | None, str | None] = (None, None)
+        elif make_estimator is None:
+            raise InputError("give a network, or --predictions with a folder of flow files")
+        else:
+            estimator, weights = make_estimator(ranks)
+            predictor = NetworkPredictor(estimator, dataset)
+            who = (estimator.network.model_name, weights)
+        loop = EvaluationLoop(
+            dataset,
+            protocol,
+            predictor,
+            self.batch_size,
+            self.workers,
+            self.limit,
+            self.worst if self.pictures is not None else 0,
+            None if submission is None else submission.keep,
+        )
+        return dataset, loop, submission, who
+
+    def _score(
+        self,
+        dataset: FlowDataset,
+        loop: EvaluationLoop,
+        submission: Submission | None,
+        who: tuple[str | None, str | None],
+        ranks: Ranks,
+        progress: bool,
+    ) -> Report | None:
+        """Run all pairs and put the processes' results together."""
+        from tqdm import tqdm
+
+        problem, mine = None, []
+        share = len(range(0, loop.count, loop.batch_size)[ranks.rank :: ranks.world])
+        total = loop.count if ranks.world == 1 else min(share * loop.batch_size, loop.count)
+        hidden = not (progress and ranks.first and sys.stderr.isatty())
+        try:
+            with tqdm(total=total, unit="pair", desc=dataset.name, disable=hidden) as bar:
+                loop.progress = bar.update
+                mine = loop.run(ranks.rank, ranks.world)
+        except InputError as error:
+            problem = str(error)
+        ranks.agree(problem)
+        everything: list[tuple[list[Scored], float]] = ranks.gather((mine, loop.predictor.seconds))
+        results = [result for part, _ in everything for result in part]
+        summary = summarise(loop.protocol, results, self.worst)
+        if self.pictures is not None:
+            write_error_pictures(self.pictures, dataset, summary["worst"], loop.worst)
+        notes = [*dataset.notes, *(loop.protocol.notes if summary["metrics"] else ())]
+        if dataset.partial and len(dataset) < dataset.expected:
+            notes.insert(0, f"partial: {len(dataset)} of {dataset.expected} pairs are there")
+        if submission is not None and ranks.first:
+            notes.append(submission.finish())
+        if not ranks.first:
+            return None
+        seconds = None if self.predictions is not None else sum(time for _, time in everything) / max(1, len(results))
+        return Report(
+            dataset=dataset.name,
+            subset=dataset.subset,
+            model=who[0],
+            weights=who[1],
+            pairs=len(results),
+            expected=dataset.expected,
+            seconds_per_pair=seconds,
+            notes=notes,
+            predictions=None if self.predictions is None else str(self.predictions),
+            **summary,
+        )
