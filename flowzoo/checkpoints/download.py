@@ -94,7 +94,9 @@ def _recorded(path: Path) -> str | None:
 def _check(path: Path, entry: Entry) -> None:
     found, recorded = sha256_of(path), _recorded(path)
     if found != recorded:
-        raise InputError(f"{path} has changed since it was downloaded (SHA-256 {found[:12]}..., was {recorded}): delete it")
+        raise InputError(
+            f"{path} has changed since it was downloaded (SHA-256 {found[:12]}..., was {recorded}): delete it"
+        )
     _compare(found, entry, f"the cached file {path} of weights {entry.tag}", "delete it and try again")
 
 
@@ -132,7 +134,9 @@ def _copy(entry: Entry, target: Path) -> str:
             expected = int(answer.headers.get("Content-Length") or 0)
             done = _write(answer, target, digest, expected)
     except urllib.error.HTTPError as error:
-        raise InputError(f"cannot download {entry.url}: the server says {error.code} {error.reason}; {remedy}") from error
+        raise InputError(
+            f"cannot download {entry.url}: the server says {error.code} {error.reason}; {remedy}"
+        ) from error
     except (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError) as error:
         reason = getattr(error, "reason", None) or error
         raise InputError(f"cannot download {entry.url}: {reason}; {remedy}") from error

@@ -77,7 +77,9 @@ def models_that_fit(tensors: Mapping[str, Tensor]) -> list[str]:
         if not card.checkpoint:
             continue
         try:
-            import_checkpoint(name, tensors)
+            # The names tell most networks apart; only those that are left are built and compared.
+            renamed = registry.resolve(card.checkpoint)(dict(tensors), card.settings)
+            matched(build_quietly(name), renamed)
         except InputError:
             continue
         found.append(name)

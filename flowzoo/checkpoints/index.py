@@ -89,7 +89,9 @@ def read_index(path: Path) -> dict[str, Entry]:
         tag = row.get("tag", "?")
         wrong = sorted(set(row) - known)
         if wrong:
-            raise InputError(f"{path}: weights {tag!r} have an unknown field {wrong[0]!r}: {suggestion(wrong[0], known)}")
+            raise InputError(
+                f"{path}: weights {tag!r} have an unknown field {wrong[0]!r}: {suggestion(wrong[0], known)}"
+            )
         try:
             entry = Entry(**row)
         except TypeError as error:

@@ -248,8 +248,8 @@ _CAFFE_LAYER = r"conv\d(_\d)?|.*_L\d(to\d)?(_[xy])?"
 def _caffe(names: Renaming, settings: "LiteFlowNetSettings") -> Renaming:
     """The official networks, as saved by a training network or by the deployed one, whose layer lists differ."""
     for stage, layers in enumerate(_CAFFE_FEATURES):
-        for index, layer in enumerate(layers):
-            names.move_layer(layer, f"features.stages.{stage}.{2 * index}", _BLOBS)
+        for index, name in enumerate(layers):
+            names.move_layer(name, f"features.stages.{stage}.{2 * index}", _BLOBS)
     for level in _levels(settings):
         ours, part = f"levels.{level}", f"L{level}"
         if level == 2:
@@ -278,18 +278,19 @@ def _caffe(names: Renaming, settings: "LiteFlowNetSettings") -> Renaming:
         _caffe_filter(names, part, f"{ours}.regularisation.filter")
     if settings.pseudo_level:
         _caffe_enlarging(names, "scaled_flow_R_L3to2", "pseudo.enlarge_flow.weight", 2)
-        for layer, own in (
+        for name, own in (
             ("conv5_D2_L2", "enlarge_subpixel"),
             ("scaled_flow_D2_res_L2", "residual"),
             ("conv6_R_L2", "enlarge_regularisation"),
             ("distH_R_L2", "distance.0"),
             ("distW_R_L2", "distance.1"),
         ):
-            names.move_layer(layer, f"pseudo.{own}", _BLOBS)
+            names.move_layer(name, f"pseudo.{own}", _BLOBS)
         _caffe_filter(names, "L2", "pseudo.filter")
     means = [names.take(f"img{image}s_aug/2", required=False) for image in (0, 1)]
-    if means[0] is not None and means[1] is not None:
-        joined = torch.cat([value.flatten() for value in means])
+    found = [value.flatten() for value in means if value is not None]
+    if len(found) == len(means):
+        joined = torch.cat(found)
         names.result["means"] = joined.view(2, 3, 1, 1) if joined.numel() == 6 else joined
     # Constants of the deployed network, enlarging in front of losses, and whatever is no part of NetC and NetE at all:
     # data layers (counters, per-pixel means), losses.

@@ -19,11 +19,14 @@ Weights = str | os.PathLike[str]
 def load_weights(name: str, weights: Weights, **settings: Any) -> FlowNetwork:
     """See `flowzoo.checkpoints.load_weights`."""
     registry.card(name)
-    path, entry = locate(weights)
-    if entry is not None and entry.model != name:
-        raise InputError(f"weights {entry.tag} are of {entry.model}, not of {name}: use --model {entry.model}")
-    path = path or obtain(entry)
-    return network_from(name, read_checkpoint(path), path, entry.settings if entry else {}, settings)
+    found = locate(weights)
+    recorded: dict[str, Any] = {}
+    if isinstance(found, Entry):
+        if found.model != name:
+            raise InputError(f"weights {found.tag} are of {found.model}, not of {name}: use --model {found.model}")
+        recorded = found.settings
+        found = obtain(found)
+    return network_from(name, read_checkpoint(found), found, recorded, settings)
 
 
 def network_from(
@@ -62,19 +65,19 @@ def network_from(
     return network
 
 
-def locate(weights: Weights) -> tuple[Path | None, Entry | None]:
+def locate(weights: Weights) -> Path | Entry:
     """A file, or an entry of the index.
 
     Raises:
         InputError: neither.
     """
     if not isinstance(weights, str):
-        return Path(weights), None
+        return Path(weights)
     if weights in index.entries():
-        return None, index.entries()[weights]
+        return index.entries()[weights]
     path = Path(weights)
     if path.exists():
-        return path, None
+        return path
     if path.suffix or path.name != weights:
         raise InputError(f"no file of weights at {weights}, and no tag of this name (flowzoo weights list)")
     raise InputError(f"no weights called {weights!r}: {index.near(weights)} (flowzoo weights list)")
@@ -127,14 +130,14 @@ def describe(path: Weights) -> dict[str, Any]:
 
 def model_of_weights(weights: Weights) -> str:
     """See `flowzoo.checkpoints.model_of_weights`."""
-    path, entry = locate(weights)
-    if entry is not None:
-        return entry.model
-    checkpoint = read_checkpoint(path)
+    found = locate(weights)
+    if isinstance(found, Entry):
+        return found.model
+    checkpoint = read_checkpoint(found)
     if checkpoint.format == "flowzoo":
         return checkpoint.facts["model"]
     models = models_that_fit(checkpoint.tensors)
     if len(models) != 1:
-        found = f"fits {', '.join(models)}" if models else "fits no network of the zoo as its card has it"
-        raise InputError(f"{path} {found}: say which with --model")
+        fits = f"fits {', '.join(models)}" if models else "fits no network of the zoo as its card has it"
+        raise InputError(f"{found} {fits}: say which with --model")
     return models[0]

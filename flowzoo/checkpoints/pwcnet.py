@@ -53,10 +53,10 @@ def convert(state: Mapping[str, Tensor], settings: "PWCNetSettings") -> dict[str
 
 def _nvlabs(names: Renaming, settings: "PWCNetSettings") -> Renaming:
     for level in range(1, COARSEST + 1):
-        order = ("a", "aa", "b") if level < COARSEST else ("aa", "a", "b")
+        order = "a aa b" if level < COARSEST else "aa a b"
         if settings.convolutions == 2:
-            order = ("a", "b")
-        for index, letter in enumerate(order):
+            order = "a b"
+        for index, letter in enumerate(order.split()):
             names.move_layer(f"conv{level}{letter}.0", f"features.stages.{level - 1}.{2 * index}")
     for level in _LEVELS:
         ours = f"levels.{level}"

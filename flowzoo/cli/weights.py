@@ -81,7 +81,7 @@ def _list(arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(json.dumps([vars(entry) for entry in chosen], indent=1))
         return
-    rows = [("tag", "model", "how", "size", "licence", "trained on")]
+    rows: list[tuple[str, ...]] = [("tag", "model", "how", "size", "licence", "trained on")]
     rows += [(e.tag, e.model, _how(e), _size(e.bytes), _licence(e), " > ".join(e.trained_on)) for e in chosen]
     _print_table(rows)
     print("\n`flowzoo weights info TAG` shows scores and where a file comes from; (nc) = non-commercial use only")
@@ -164,7 +164,12 @@ def _info(arguments: argparse.Namespace) -> None:
 
 
 def _entry_text(entry: "Entry") -> str:
-    rows = [("tag", entry.tag), ("model", entry.model), ("format", entry.format), ("licence", _licence(entry))]
+    rows: list[tuple[str, Any]] = [
+        ("tag", entry.tag),
+        ("model", entry.model),
+        ("format", entry.format),
+        ("licence", _licence(entry)),
+    ]
     rows.append(("trained on", " > ".join(entry.trained_on)))
     for name in ("url", "file", "manual", "not_importable", "sha256", "sha256_prefix", "notes"):
         if getattr(entry, name):

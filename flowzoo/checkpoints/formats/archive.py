@@ -35,7 +35,8 @@ def only_member(path: Path, suffix: str) -> bytes:
             file = archive.extractfile(members[0])
             content = file.read() if file else b""
     except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError) as error:
-        raise InputError(f"{path} is a damaged or truncated archive ({error}): fetch it again") from error
+        reason = str(error).partition("\n")[0]
+        raise InputError(f"{path} is a damaged or truncated archive ({reason}): fetch it again") from error
     if len(content) != members[0].size:
         raise InputError(f"{path} is a truncated archive: fetch it again")
     return content

@@ -19,14 +19,12 @@ def find_state_dict(content: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """
     if not isinstance(content, Mapping):
         return {}, {}
-    tensors = {str(key): as_tensor(value) for key, value in content.items() if is_tensor(value)}
-    if tensors:
-        return strip_prefixes(tensors), plain_facts(content)
     for name in CONTAINERS:
         found, facts = find_state_dict(content.get(name))
         if found:
             return found, plain_facts(content) | facts
-    return {}, {}
+    tensors = {str(key): as_tensor(value) for key, value in content.items() if is_tensor(value)}
+    return strip_prefixes(tensors), plain_facts(content)
 
 
 def strip_prefixes(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 import argparse
 import codecs
+import importlib
 import pickle
 import re
 import struct
@@ -47,14 +48,17 @@ def _load(path: Path) -> Any:
             # touch text written by Python 3.
             return torch.load(path, map_location="cpu", weights_only=True, encoding="latin1")
     except pickle.UnpicklingError as error:
-        found = re.findall(r"GLOBAL ([\w.]+)|Global: ([\w.]+)|global ([\w.]+)", str(error), flags=re.IGNORECASE)
-        names = sorted({name for group in found for name in group if "." in name})
+        # torch says so in a long text with advice that nobody should follow here.
+        names = re.findall(r"GLOBAL ([\w.]+) (?:was not|whose)", str(error))
         if names:
             raise InputError(
-                f"{path} holds code or objects besides tensors ({', '.join(names[:3])}) and is not opened, because "
+                f"{path} holds code or objects besides tensors ({', '.join(names)}) and is not opened, because "
                 "such a pickle can run anything: get the file from a source you trust, as a plain state dict"
             ) from error
-        raise InputError(f"{path} is a torch file that cannot be opened safely, or is damaged: {_line(error)}") from error
+        reason = str(error).rpartition("WeightsUnpickler error: ")[2].partition("Check the documentation")[0]
+        raise InputError(
+            f"{path} is a torch file that is damaged or cannot be opened safely: {_line(reason)}"
+        ) from error
     except (
         RuntimeError,
         EOFError,
@@ -67,18 +71,20 @@ def _load(path: Path) -> Any:
         struct.error,
         OSError,
     ) as error:
-        raise InputError(f"{path} is a damaged or truncated torch file ({_line(error)}): fetch it again") from error
+        raise InputError(
+            f"{path} is a damaged or truncated torch file ({_line(str(error) or type(error).__name__)}): fetch it again"
+        ) from error
 
 
-def _line(error: BaseException) -> str:
-    """First words of a long message, on one line."""
-    text = " ".join(str(error).split()) or type(error).__name__
+def _line(text: str) -> str:
+    """The beginning of a long message, on one line."""
+    text = " ".join(text.split())
     return text if len(text) <= 120 else text[:117] + "..."
 
 
 def _plain_data_types() -> list[Any]:
     """Types that published files hold beside tensors and that are data only; names as the files write them."""
-    multiarray = np._core.multiarray if hasattr(np, "_core") else np.core.multiarray
+    multiarray = importlib.import_module("numpy._core.multiarray" if hasattr(np, "_core") else "numpy.core.multiarray")
     kinds = [np.dtype(kind) for kind in "?bBhHiIlLqQefd"]
     types: list[Any] = [
         *{type(kind) for kind in kinds},
