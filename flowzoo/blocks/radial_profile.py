@@ -78,4 +78,3 @@ def smooth_magnitude(values: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
         return values.abs(), values.sign()
     root = torch.sqrt(values**2 + smoothing**2)
     return root - smoothing, values / root
-

@@ -8,7 +8,7 @@ CHANNELS = 16
 
 
 class SeparableConv4d(nn.Module):
-    """3x3 over the last two axes (1 -> 16 channels), then 3x3 over the first two (16 -> 16); no bias, zero padding 1."""
+    """3x3 over the last two axes (1 -> 16 channels), then 3x3 over the first two (16 -> 16); no bias, padding 1."""
 
     def __init__(self, channels: int = CHANNELS) -> None:
         super().__init__()

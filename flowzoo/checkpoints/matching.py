@@ -38,7 +38,9 @@ def vgg_in_place(network: "FlowNetwork", state: Mapping[str, Tensor]) -> dict[st
                 ours, theirs = f"backbone.levels.{level}.{index}.{kind}", f"features.{number}.{kind}"
                 if theirs not in state or state[theirs].shape != filled[ours].shape:
                     found = tuple(state[theirs].shape) if theirs in state else "absent"
-                    raise InputError(f"this is not a VGG-16: {theirs} should be {tuple(filled[ours].shape)}, is {found}")
+                    raise InputError(
+                        f"this is not a VGG-16: {theirs} should be {tuple(filled[ours].shape)}, is {found}"
+                    )
                 filled[ours] = state[theirs]
     return filled
 

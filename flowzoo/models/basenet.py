@@ -55,5 +55,3 @@ class BaseNet(FlowNetwork):
         flow2 = start + residual + self.context(maps)
         pyramid = [scale_flow(flow.float(), size[1] / COARSE, size[0] / COARSE) for flow in (flow4, flow3, flow2)]
         return FlowPrediction(flow=to_second_size(resize(pyramid[-1], size), second_size), pyramid=pyramid)
-
-

@@ -1,8 +1,8 @@
 """GLU-Net, GLU-Net-GOCor and Semantic-GLU-Net.
 
 Truong, Danelljan, Timofte: "GLU-Net: Global-Local Universal Network for Dense Flow and Correspondences", CVPR 2020;
-Truong et al.: "GOCor", NeurIPS 2020. Flow is in pixels of the image that a level works on: of the pair at 256x256 at the
-two coarse levels ("L-Net"), of the pair at its own size, rounded to multiples of 8, at the two fine ones ("H-Net").
+Truong et al.: "GOCor", NeurIPS 2020. Flow is in pixels of the image that a level works on: the pair at 256x256 at the
+two coarse levels ("L-Net"), the pair at its own size, rounded to multiples of 8, at the two fine ones ("H-Net").
 """
 
 import math
@@ -160,9 +160,7 @@ class GLUNet(FlowNetwork):
         images = [prepare(image, (COARSE, COARSE), self.settings.input_rounding) for image in (first, second)]
         plain = [self._coarse_features(self.backbone(image, (3, 4)))[0] for image in images]
         flipped = [self._coarse_features(self.backbone(image.flip(3), (3, 4)))[0] for image in images]
-        better = [
-            self._quality(flipped[a], plain[b]) > self._quality(plain[a], plain[b]) for a, b in ((0, 1), (1, 0))
-        ]
+        better = [self._quality(flipped[a], plain[b]) > self._quality(plain[a], plain[b]) for a, b in ((0, 1), (1, 0))]
         return (better[0] & better[1]).view(-1, 1, 1, 1)
 
     def _quality(self, first: Tensor, second: Tensor) -> Tensor:

@@ -96,9 +96,7 @@ CARDS = (
         name="semantic-glunet",
         summary="GLU-Net for images of different objects of one kind",
         build="flowzoo.models.glunet:GLUNet",
-        settings=replace(
-            _GLUNET, global_matching="consensus", semantic_features=True, refinement_size="longer-side"
-        ),
+        settings=replace(_GLUNET, global_matching="consensus", semantic_features=True, refinement_size="longer-side"),
         parameters=13_600_229,
         paper=_PAPER,
         parts=_PARTS
