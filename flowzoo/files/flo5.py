@@ -1,0 +1,68 @@
+"""Spring's `.flo5`: an HDF5 file with one data set `flow`, HxWx2 float32, NaN where unknown.
+
+Mehl et al., "Spring: A High-Resolution High-Detail Dataset and Benchmark for Scene Flow, Optical Flow and Stereo"
+(CVPR 2023). Ground truth there has twice the width and height of the images, in pixels of the images.
+"""
+
+import io
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+
+from flowzoo.errors import InputError
+from flowzoo.files.reading import opened, reason
+from flowzoo.files.validity import without_unknown
+
+if TYPE_CHECKING:
+    import types
+
+DEFLATE_LIMIT = 1032
+"""Deflate turns one byte into at most this many (zlib's technical notes), so stored bytes bound an honest array."""
+
+
+def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """See `flowzoo.files.flow.read_flow`."""
+    h5py = _h5py()
+    with opened(path, "a .flo5 file") as (file, size):
+        try:
+            with h5py.File(file, "r") as content:
+                data = content.get("flow")
+                if not isinstance(data, h5py.Dataset):
+                    raise InputError(
+                        f"{path} has no data set 'flow': found {', '.join(map(str, content)) or 'nothing'}"
+                    )
+                shape: tuple[int, ...] = data.shape or ()
+                if len(shape) != 3 or shape[2] != 2 or 0 in shape or data.dtype.kind != "f":
+                    raise InputError(f"{path} holds {data.dtype} of shape {shape}: flow is floats of shape (H, W, 2)")
+                if math.prod(shape) * data.dtype.itemsize > DEFLATE_LIMIT * size:
+                    raise InputError(
+                        f"{path} is truncated, or its header is damaged: {size} bytes cannot hold shape {shape}"
+                    )
+                flow = data.astype(np.float32)[()]
+        except InputError:
+            raise
+        except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+            raise InputError(f"{path} is no complete .flo5 (HDF5) file: {reason(error)}") from error
+    return without_unknown(flow)
+
+
+def write(file: BinaryIO, flow: np.ndarray, valid: np.ndarray) -> None:
+    """Write flow (HxWx2 float32) gzip-compressed, with unknown pixels as NaN."""
+    h5py = _h5py()
+    if not valid.all():
+        flow = np.where(valid[..., None], flow, np.float32(np.nan))
+    # In memory first: HDF5 reports a full disk only when it closes the file, and not in one line.
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as content:
+        content.create_dataset("flow", data=flow, compression="gzip", compression_opts=5)
+    file.write(buffer.getbuffer())
+
+
+def _h5py() -> "types.ModuleType":
+    try:
+        import h5py
+    except ImportError as error:
+        raise InputError(".flo5 files need the package h5py: pip install 'flowzoo[spring]'") from error
+    return h5py

@@ -1,0 +1,145 @@
+"""Image files: 8-bit RGB in and out, sizes without decoding, folders of frames in natural order."""
+
+import io
+import os
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from flowzoo.errors import InputError
+from flowzoo.files.atomic import replacing
+from flowzoo.files.reading import opened, reason, shown_start
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".ppm", ".pgm", ".pnm", ".bmp", ".tif", ".tiff", ".webp")
+"""What `list_images` takes for an image, and what `write_image` writes."""
+FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF", ".png": "PNG", ".bmp": "BMP"}
+FORMATS |= {".webp": "WEBP", ".ppm": "PPM", ".pgm": "PPM", ".pnm": "PPM"}
+DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error, zlib.error)
+"""What Pillow's decoders raise for damaged files."""
+
+
+def read_image(path: str | os.PathLike[str]) -> np.ndarray:
+    """Read an image file as HxWx3 uint8 RGB.
+
+    Grey, 1-bit, palette, CMYK and YCbCr images are converted. Alpha is dropped: the stored colours count, as in OpenCV
+    and in data sets' readers. Of 16-bit values the upper 8 bits are kept. The pixels are those of the file: an EXIF
+    orientation is not applied, so that flow and file have one pixel grid. Of several pictures in a file the first.
+
+    Raises:
+        InputError: the file is missing, empty, truncated, no image, or holds 32-bit or floating-point values.
+    """
+    with _image(path) as image:
+        image.load()
+        if image.mode.startswith("I;16"):
+            # Pillow's own conversion of 16-bit grey to 8 bits cuts off at 255 in some versions.
+            grey = (np.asarray(image) >> 8).astype(np.uint8)
+            return np.repeat(grey[..., None], 3, axis=2)
+        if image.mode in ("I", "F"):
+            kind = "32-bit" if image.mode == "I" else "floating-point"
+            raise InputError(f"{path} holds {kind} values: save it with 8 or 16 bits a channel")
+        if image.mode == "P" and "transparency" in image.info:
+            image = image.convert("RGBA")
+        return np.array(image.convert("RGB"))
+
+
+def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """(height, width) of an image file, from its header alone.
+
+    Raises:
+        InputError: the file is missing, empty or no image.
+    """
+    with _image(path) as image:
+        return image.height, image.width
+
+
+def write_image(path: str | os.PathLike[str], image: np.ndarray, quality: int = 95) -> None:
+    """Write HxWx3 uint8 RGB or HxW uint8 grey, complete or not at all.
+
+    Args:
+        path: where to; the suffix gives the format, one of `SUFFIXES`; missing folders are made.
+        image: the pixels.
+        quality: of JPEG and WebP, 1 to 100; JPEG keeps full colour resolution (4:4:4), since flow is told by colour.
+
+    Raises:
+        InputError: a wrong shape or type, an unknown suffix, a size the format cannot hold, or a file that cannot be
+            written.
+    """
+    image = np.asarray(image)
+    suffix = Path(path).suffix.lower()
+    if suffix not in FORMATS:
+        raise InputError(f"cannot write {path}: no image format ends in {suffix!r}; use {', '.join(SUFFIXES)}")
+    colour = image.ndim == 3 and image.shape[2] == 3
+    if not (colour or image.ndim == 2) or image.dtype != np.uint8 or image.size == 0:
+        raise InputError(
+            f"cannot write {path}: it is {image.dtype} of shape {image.shape}, expected uint8 (H, W, 3) or (H, W)"
+        )
+    if colour and suffix == ".pgm":
+        raise InputError(f"cannot write {path}: .pgm holds grey images; use .ppm")
+    if not 1 <= quality <= 100:
+        raise InputError(f"cannot write {path}: quality {quality} is not within 1 to 100")
+    options: dict[str, object] = {}
+    if FORMATS[suffix] in ("JPEG", "WEBP"):
+        options["quality"] = quality
+    if FORMATS[suffix] == "JPEG":
+        options["subsampling"] = 0
+    # In memory first: encoders report a full disk in words of their own.
+    buffer = io.BytesIO()
+    try:
+        Image.fromarray(np.ascontiguousarray(image)).save(buffer, FORMATS[suffix], **options)
+    except (OSError, ValueError) as error:
+        size = f"{image.shape[1]}x{image.shape[0]}"
+        raise InputError(f"cannot write {path}: {reason(error)} (size {size}); use .png or .tif") from error
+    with replacing(path) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
+
+
+def list_images(folder: str | os.PathLike[str]) -> list[Path]:
+    """Image files of a folder (by `SUFFIXES`, no hidden ones, not of its subfolders); frame_2 before frame_10.
+
+    Raises:
+        InputError: it is no folder, or cannot be read.
+    """
+    path = Path(folder)
+    if not path.is_dir():
+        raise InputError(f"{path} is no folder: give a folder of images")
+    try:
+        files = [
+            entry
+            for entry in path.iterdir()
+            if entry.suffix.lower() in SUFFIXES and not entry.name.startswith(".") and entry.is_file()
+        ]
+    except OSError as error:
+        raise InputError(f"cannot read the folder {path}: {reason(error)}") from error
+    return sorted(files, key=lambda file: natural_key(file.name))
+
+
+def natural_key(name: str) -> tuple[list[tuple[int, str]], str]:
+    """Sorting key that compares runs of digits as numbers, and other text without regard to case."""
+    # re.split with a group gives text, digits, text, ...: the same kind stands at the same place in every key.
+    parts = re.split(r"([0-9]+)", name.casefold())
+    return [(int(part), "") if index % 2 else (0, part) for index, part in enumerate(parts)], name
+
+
+@contextmanager
+def _image(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
+    """The image file `path`, its header read; whatever goes wrong with it is an InputError."""
+    with opened(path, "an image") as (file, _):
+        start = file.read(8)
+        file.seek(0)
+        try:
+            with Image.open(file) as image:
+                yield image
+        except InputError:
+            raise
+        except Image.UnidentifiedImageError as error:
+            raise InputError(f"{path} is no image that can be read: it starts with {shown_start(start)}") from error
+        except Image.DecompressionBombError as error:
+            raise InputError(f"{path} is too large: {reason(error)}") from error
+        except DECODER_ERRORS as error:
+            raise InputError(f"{path} is a truncated or damaged image: {reason(error)}") from error
