@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from flowzoo.operators import cpu_correlation as cpu
 from flowzoo.operators import portable_correlation as portable
 from flowzoo.operators.registration import LIBRARY, register
 
@@ -28,13 +29,13 @@ CORRELATE = register(
     f"(Tensor first, Tensor second, {_TAIL}",
     portable.correlate,
     _fake_correlate,
-    portable.correlate,
+    cpu.correlate,
 )
 GATHER = register(
-    "gather", f"(Tensor volume, Tensor second, {_TAIL}", portable.gather, _fake_like_maps, portable.gather
+    "gather", f"(Tensor volume, Tensor second, {_TAIL}", portable.gather, _fake_like_maps, cpu.gather
 )
 SCATTER = register(
-    "scatter", f"(Tensor volume, Tensor first, {_TAIL}", portable.scatter, _fake_like_maps, portable.scatter
+    "scatter", f"(Tensor volume, Tensor first, {_TAIL}", portable.scatter, _fake_like_maps, cpu.scatter
 )
 
 

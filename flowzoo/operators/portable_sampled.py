@@ -6,40 +6,35 @@ the flow, so a window of whole-pixel neighbours around floor(p + flow) holds all
 - correlation: dot products with the window, blended 2x2 afterwards (exact, since both are linear);
 - SAD: the window's vectors are blended first, the absolute differences taken after.
 
-Maps are turned to (pixels, channels) rows; one more row of zeros stands for everything outside the map.
+Maps are turned to (pixels, channels) rows. The second map gets a border of zeros as wide as a window, and windows
+are clamped to it, so every index is valid and everything outside counts as zero.
 """
 
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from flowzoo.operators.portable_correlation import working_dtype
 
-_CHUNK = 1 << 19
+_CHUNK = 1 << 18
 """Numbers gathered at a time: bounds the memory, and larger ones fall out of the cache."""
 
 
-class _Window(NamedTuple):
-    """Where a run of output pixels looks: whole part (n,) and fraction (n,1) of p + flow, and the image of each."""
+class _Windows(NamedTuple):
+    """Where each of n output pixels looks."""
 
-    image: Tensor
-    top: Tensor
-    left: Tensor
-    down_share: Tensor
-    right_share: Tensor
-    offsets: tuple[int, ...]  # of the window's rows, and of its columns, from (top, left)
-    size: tuple[int, int]
+    corner: Tensor  # (n,) index of the window's first pixel among the rows of the bordered second map
+    shifts: Tensor  # (k,) index steps along a window row
+    steps: tuple[int, ...]  # index steps from the window's first row to each of its k rows
+    down_share: Tensor  # (n,1) fraction of the flow, y
+    right_share: Tensor  # (n,1) x
 
-    def rows(self, row: int, start: int, stop: int) -> Tensor:
-        """(stop - start, window width) indices into the rows of `second` for one row of the windows."""
-        height, width = self.size
-        y = (self.top[start:stop] + self.offsets[row]).unsqueeze(1)
-        x = self.left[start:stop].unsqueeze(1) + torch.tensor(self.offsets, device=self.left.device)
-        inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
-        index = (self.image[start:stop].unsqueeze(1) * height + y) * width + x
-        return torch.where(inside, index, -1)
+    def row(self, row: int, start: int, stop: int) -> Tensor:
+        """(stop - start, k) indices for one row of the windows."""
+        return self.corner[start:stop].unsqueeze(1) + (self.shifts + self.steps[row])
 
 
 def _pixel_rows(maps: Tensor) -> Tensor:
@@ -52,22 +47,34 @@ def _maps(rows: Tensor, batch: int, height: int, width: int) -> Tensor:
     return rows.view(batch, height, width, rows.shape[1]).permute(0, 3, 1, 2).contiguous()
 
 
-def _window(flow: Tensor, size: tuple[int, int], radius: int, dilation: int, stride: int) -> _Window:
+def _extent(radius: int, dilation: int) -> int:
+    """Side of a window in pixels."""
+    return 2 * radius * dilation + 2
+
+
+def _windows(flow: Tensor, size: tuple[int, int], radius: int, dilation: int, stride: int) -> _Windows:
     height, width = size
     batch, _, rows, columns = flow.shape
     # Nothing as far as this is on the map; NaN fails the comparison and goes there too.
-    far = height + width + radius * dilation + 2
+    far = _far(size, radius, dilation)
     bounded = torch.where(flow.abs() <= far, flow, float(far))
     whole = bounded.detach().floor()
     share = (bounded - whole).permute(0, 2, 3, 1).reshape(-1, 2)
-    x = whole[:, 0].long() + torch.arange(columns, device=flow.device) * stride
-    y = whole[:, 1].long() + (torch.arange(rows, device=flow.device) * stride).view(-1, 1)
-    image = torch.arange(batch, device=flow.device).view(-1, 1, 1).expand_as(x)
-    steps = range(-radius, radius + 1)
-    offsets = sorted({step * dilation + shift for step in steps for shift in (0, 1)})
-    return _Window(
-        image.flatten(), y.flatten(), x.flatten(), share[:, 1:], share[:, :1], tuple(offsets), (height, width)
-    )
+    extent = _extent(radius, dilation)
+    reach = radius * dilation
+    x = whole[:, 0].long() + (torch.arange(columns, device=flow.device) * stride - reach)
+    y = whole[:, 1].long() + (torch.arange(rows, device=flow.device) * stride - reach).view(-1, 1)
+    left, top = x.clamp(-extent, width) + extent, y.clamp(-extent, height) + extent
+    image = torch.arange(batch, device=flow.device).view(-1, 1, 1)
+    bordered = width + 2 * extent
+    corner = (image * (height + 2 * extent) + top) * bordered + left
+    offsets = sorted({step * dilation + shift for step in range(2 * radius + 1) for shift in (0, 1)})
+    shifts = torch.tensor(offsets, device=flow.device)
+    return _Windows(corner.flatten(), shifts, tuple(o * bordered for o in offsets), share[:, 1:], share[:, :1])
+
+
+def _far(size: tuple[int, int], radius: int, dilation: int) -> int:
+    return sum(size) + radius * dilation + 2
 
 
 def _ends(dilation: int, radius: int) -> tuple[slice, slice]:
@@ -79,20 +86,20 @@ def _ends(dilation: int, radius: int) -> tuple[slice, slice]:
 
 def _chunks(pixels: int, numbers_per_pixel: int) -> Iterator[tuple[int, int]]:
     length = max(1, _CHUNK // numbers_per_pixel)
-    for start in range(0, pixels, length):
+    for start in range(0, max(pixels, 1), length):  # an empty batch is one empty chunk
         yield start, min(start + length, pixels)
 
 
-def _dot_window(window: _Window, base: Tensor, table: Tensor, start: int, stop: int) -> Tensor:
+def _dot_window(window: _Windows, base: Tensor, table: Tensor, start: int, stop: int) -> Tensor:
     """(n, window rows, window columns) scaled dot products of one chunk."""
-    vectors = base[start:stop].unsqueeze(2)
-    rows = [torch.bmm(_take(table, window.rows(row, start, stop)), vectors) for row in range(len(window.offsets))]
-    return torch.cat(rows, dim=2).transpose(1, 2)
+    vectors = base[start:stop].unsqueeze(1)
+    # In place: a fresh product costs more in page faults than in arithmetic. (A bmm is three times slower still.)
+    rows = [_take(table, window.row(row, start, stop)).mul_(vectors).sum(dim=2) for row in range(len(window.steps))]
+    return torch.stack(rows, dim=1)
 
 
 def _take(table: Tensor, index: Tensor) -> Tensor:
-    """table[index], index -1 being the row of zeros at the end."""
-    index = torch.where(index < 0, table.shape[0] - 1, index)
+    """table[index]: (n,k,C)."""
     return table.index_select(0, index.flatten()).view(*index.shape, table.shape[1])
 
 
@@ -101,23 +108,22 @@ def _blend(lower: Tensor, upper: Tensor, share: Tensor) -> Tensor:
 
 
 def _blended_row(
-    window: _Window, table: Tensor, row: int, ends: tuple[slice, slice], start: int, stop: int
+    window: _Windows, table: Tensor, row: int, ends: tuple[slice, slice], start: int, stop: int
 ) -> tuple[Tensor, Tensor]:
     """One window row of feature vectors, blended along x to (n, 2r+1, C), and its derivative by the fraction."""
-    vectors = _take(table, window.rows(row, start, stop))
+    vectors = _take(table, window.row(row, start, stop))
     near, far = vectors[:, ends[0]], vectors[:, ends[1]]
     return _blend(near, far, window.right_share[start:stop].unsqueeze(2)), far - near
 
 
 def _prepare(
     first: Tensor, second: Tensor, flow: Tensor, radius: int, dilation: int, stride: int
-) -> tuple[_Window, Tensor, Tensor]:
+) -> tuple[_Windows, Tensor, Tensor]:
     dtype = working_dtype(first)
     base = _pixel_rows(first.to(dtype)) / first.shape[1]
-    table = _pixel_rows(second.to(dtype))
-    table = torch.cat([table, table.new_zeros(1, table.shape[1])])
+    table = _pixel_rows(F.pad(second.to(dtype), [_extent(radius, dilation)] * 4))
     size = (second.shape[2], second.shape[3])
-    return _window(flow.to(dtype), size, radius, dilation, stride), base, table
+    return _windows(flow.to(dtype), size, radius, dilation, stride), base, table
 
 
 def sampled_volume(
@@ -129,15 +135,15 @@ def sampled_volume(
     """
     window, base, table = _prepare(first, second, flow, radius, dilation, stride)
     ends = _ends(dilation, radius)
-    side, channels = 2 * radius + 1, base.shape[1]
+    channels = base.shape[1]
     parts = []
-    for start, stop in _chunks(base.shape[0], len(window.offsets) * channels):
+    for start, stop in _chunks(base.shape[0], len(window.steps) * channels):
         down = window.down_share[start:stop].unsqueeze(2)
         if absolute:
             # `base` carries the 1/C, so the second map gets it as well.
             rows = [
                 _blended_row(window, table, row, ends, start, stop)[0] / channels
-                for row in range(len(window.offsets))
+                for row in range(len(window.steps))
             ]
             pixel = base[start:stop].unsqueeze(1)
             pairs = zip(rows[ends[0]], rows[ends[1]], strict=True)
@@ -147,8 +153,7 @@ def sampled_volume(
             dots = _dot_window(window, base, table, start, stop)
             across = _blend(dots[:, :, ends[0]], dots[:, :, ends[1]], window.right_share[start:stop].unsqueeze(2))
             parts.append(_blend(across[:, ends[0]], across[:, ends[1]], down).flatten(1))
-    volume = torch.cat(parts) if parts else base.new_empty(0, side * side)
-    return _maps(volume, first.shape[0], first.shape[2], first.shape[3]).to(first.dtype)
+    return _maps(torch.cat(parts), first.shape[0], first.shape[2], first.shape[3]).to(first.dtype)
 
 
 def sampled_volume_backward(
@@ -168,12 +173,14 @@ def sampled_volume_backward(
     to_base, to_table = torch.zeros_like(base), torch.zeros_like(table)
     to_flow = base.new_zeros(base.shape[0], 2)
     step = _sad_chunk_backward if absolute else _dot_chunk_backward
-    for start, stop in _chunks(base.shape[0], len(window.offsets) * base.shape[1]):
+    for start, stop in _chunks(base.shape[0], len(window.steps) * base.shape[1]):
         step(window, base, table, incoming, (to_base, to_table, to_flow), _ends(dilation, radius), start, stop)
     # The fraction is flat where the flow was replaced: far away or NaN.
-    reach = sum(window.size) + radius * dilation + 2
-    alive = (flow.abs() <= reach).to(base.dtype)
-    to_second = _maps(to_table[:-1], second.shape[0], second.shape[2], second.shape[3])
+    batch, _, height, width = second.shape
+    alive = (flow.abs() <= _far((height, width), radius, dilation)).to(base.dtype)
+    extent = _extent(radius, dilation)
+    bordered = _maps(to_table, batch, height + 2 * extent, width + 2 * extent)
+    to_second = bordered[..., extent : extent + height, extent : extent + width].contiguous()
     sizes = (first.shape[0], first.shape[2], first.shape[3])
     return (
         _maps(to_base / first.shape[1], *sizes).to(first.dtype),
@@ -183,13 +190,12 @@ def sampled_volume_backward(
 
 
 def _add_rows(to_table: Tensor, index: Tensor, values: Tensor) -> None:
-    """Scatter (n,k,C) values to their rows of `second`; those outside land in the last row, which is dropped."""
-    index = torch.where(index < 0, to_table.shape[0] - 1, index)
+    """Scatter (n,k,C) values to their rows of the bordered second map."""
     to_table.index_add_(0, index.flatten(), values.flatten(0, 1))
 
 
 def _dot_chunk_backward(
-    window: _Window,
+    window: _Windows,
     base: Tensor,
     table: Tensor,
     incoming: Tensor,
@@ -215,15 +221,15 @@ def _dot_chunk_backward(
     to_dots[:, :, near] += to_across * (1 - right)
     to_dots[:, :, far] += to_across * right
     vectors = base[start:stop].unsqueeze(1)
-    for row in range(len(window.offsets)):
-        index = window.rows(row, start, stop)
-        weights = to_dots[:, row]
-        to_base[start:stop] += torch.bmm(weights.unsqueeze(1), _take(table, index)).squeeze(1)
-        _add_rows(to_table, index, weights.unsqueeze(2) * vectors)
+    for row in range(len(window.steps)):
+        index = window.row(row, start, stop)
+        weights = to_dots[:, row].unsqueeze(2)
+        to_base[start:stop] += _take(table, index).mul_(weights).sum(dim=1)
+        _add_rows(to_table, index, weights * vectors)
 
 
 def _sad_chunk_backward(
-    window: _Window,
+    window: _Windows,
     base: Tensor,
     table: Tensor,
     incoming: Tensor,
@@ -236,7 +242,7 @@ def _sad_chunk_backward(
     channels = base.shape[1]
     right, down = window.right_share[start:stop].unsqueeze(2), window.down_share[start:stop].unsqueeze(2)
     pixel = base[start:stop].unsqueeze(1) * channels
-    count = len(window.offsets)
+    count = len(window.steps)
     rows = [_blended_row(window, table, row, ends, start, stop) for row in range(count)]
     to_rows = [torch.zeros_like(rows[0][0]) for _ in range(count)]
     order = list(range(count))
@@ -250,7 +256,7 @@ def _sad_chunk_backward(
         to_rows[near] += slope * (1 - down)
         to_rows[far] += slope * down
     for row in range(count):
-        index = window.rows(row, start, stop)
+        index = window.row(row, start, stop)
         to_vectors = to_rows[row].new_zeros(*index.shape, channels)
         to_vectors[:, ends[0]] += to_rows[row] * (1 - right)
         to_vectors[:, ends[1]] += to_rows[row] * right

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from flowzoo.operators import cpu_sampled as cpu
 from flowzoo.operators import portable_sampled as portable
 from flowzoo.operators.registration import LIBRARY, register
 
@@ -36,14 +37,14 @@ SAMPLED_VOLUME = register(
     f"({_TAIL} -> Tensor",
     portable.sampled_volume,
     _fake_volume,
-    portable.sampled_volume,
+    cpu.sampled_volume,
 )
 SAMPLED_VOLUME_BACKWARD = register(
     "sampled_volume_backward",
     f"(Tensor gradient, {_TAIL} -> (Tensor, Tensor, Tensor)",
     portable.sampled_volume_backward,
     _fake_backward,
-    portable.sampled_volume_backward,
+    cpu.sampled_volume_backward,
 )
 
 

@@ -1,0 +1,140 @@
+"""Builds and loads the C++ kernels of the CPU: on first use, cached, and never in anybody's way.
+
+The library is compiled for this very processor, so the cache key holds the sources, the flags, the compiler and the
+processor's features: a home directory shared between machines is safe. Any failure means the portable operators are
+used, and one log line (logger "flowzoo", level INFO) says why. FLOWZOO_NATIVE=0 turns the kernels off.
+"""
+
+import ctypes
+import functools
+import hashlib
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from flowzoo.assets import asset_path
+from flowzoo.errors import InputError
+
+_SOURCES = ("correlation.cpp", "relaxation.cpp", "sampled_volume.cpp", "threads.h", "vector.h")
+_FLAGS = ("-std=c++17", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-shared", "-fPIC", "-fvisibility=hidden")
+_BUILD_SECONDS = 180
+
+_LOG = logging.getLogger("flowzoo")
+
+
+class _BuildError(Exception):
+    """Why there is no library, in one line."""
+
+
+def cache_folder() -> Path:
+    """`$FLOWZOO_CACHE`, else `$XDG_CACHE_HOME/flowzoo`, else `~/.cache/flowzoo`."""
+    if chosen := os.environ.get("FLOWZOO_CACHE"):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "flowzoo"
+
+
+def switched_on() -> bool:
+    """Whether FLOWZOO_NATIVE allows the kernels."""
+    return os.environ.get("FLOWZOO_NATIVE", "1").lower() not in ("0", "false", "no", "off")
+
+
+def library() -> ctypes.CDLL | None:
+    """The loaded kernels, built if need be; None where they are switched off or cannot be had."""
+    return _load() if switched_on() else None
+
+
+@functools.cache
+def _load() -> ctypes.CDLL | None:
+    try:
+        return _loaded_or_built()
+    except (OSError, RuntimeError, InputError, _BuildError, subprocess.SubprocessError) as error:
+        reason = " ".join(str(error).split())[:300]
+        _LOG.info("the CPU kernels are not available (%s); using the portable operators", reason)
+        return None
+
+
+def _loaded_or_built() -> ctypes.CDLL:
+    compiler = _compiler()
+    sources = {name: asset_path("kernels", name) for name in _SOURCES}
+    folder = cache_folder() / "native"
+    target = folder / f"operators-{_key(compiler, sources)}.so"
+    folder.mkdir(parents=True, exist_ok=True)
+    if not target.is_file():
+        with _locked(folder / "build.lock"):
+            if not target.is_file():  # another process may have built it meanwhile
+                _build(compiler, sources, target)
+    try:
+        return ctypes.CDLL(str(target))
+    except OSError:
+        # A damaged file, or one for another C library: build it once more.
+        with _locked(folder / "build.lock"):
+            _build(compiler, sources, target)
+        return ctypes.CDLL(str(target))
+
+
+def _compiler() -> str:
+    if sys.platform == "win32":
+        raise _BuildError("there is no build for Windows")
+    for name in (os.environ.get("CXX", "").split(" ")[0], "c++", "g++", "clang++"):
+        if name and (found := shutil.which(name)):
+            return found
+    raise _BuildError("no C++ compiler found")
+
+
+def _key(compiler: str, sources: dict[str, Path]) -> str:
+    version = subprocess.run([compiler, "--version"], capture_output=True, timeout=30, check=False).stdout
+    digest = hashlib.sha256()
+    for part in (version, " ".join(_FLAGS).encode(), processor_features().encode()):
+        digest.update(part + b"\0")
+    for name, path in sorted(sources.items()):
+        digest.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:24]
+
+
+def processor_features() -> str:
+    """What `-march=native` depends on: machine, processor and, on Linux, its feature flags."""
+    features = [platform.machine(), platform.processor(), platform.libc_ver()[1]]
+    information = Path("/proc/cpuinfo")
+    if information.is_file():
+        wanted = ("model name", "flags", "Features", "CPU part", "CPU implementer")
+        lines = information.read_text(errors="replace").splitlines()
+        features += sorted({line for line in lines if line.startswith(wanted)})
+    return "\n".join(features)
+
+
+def _build(compiler: str, sources: dict[str, Path], target: Path) -> None:
+    """Compile to a temporary name beside `target`, then rename."""
+    temporary = target.with_name(f".{target.stem}.{os.getpid()}.partial.so")
+    files = [str(path) for path in sources.values() if path.suffix == ".cpp"]
+    tuning = (["-march=native"], ["-mcpu=native"], [])
+    try:
+        for options in tuning:
+            command = [compiler, *_FLAGS, *options, *files, "-pthread", "-o", str(temporary)]
+            done = subprocess.run(
+                command, capture_output=True, timeout=_BUILD_SECONDS, check=False, stdin=subprocess.DEVNULL
+            )
+            if done.returncode == 0:
+                os.replace(temporary, target)
+                return
+        raise _BuildError(f"{compiler} failed: {done.stderr.decode(errors='replace')}")
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock on `path` between processes."""
+    import fcntl  # not on Windows, where _compiler() has already refused
+
+    with path.open("a") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(handle, fcntl.LOCK_UN)

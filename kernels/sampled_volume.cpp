@@ -1,0 +1,437 @@
+// Sampled cost volumes on the CPU, float32: correlation or sum of absolute differences around p + flow(p).
+//
+// The lanes of a vector are the columns of a pixel's window and channels are looped over, so no sum across lanes is
+// needed: cost[row][lane] += first[c] * second[row][c][lane], one load and one multiply-add each. A run of neighbouring
+// pixels goes through the channels in small blocks together: their windows overlap, and a block's share stays in the
+// first-level cache.
+//
+// Layouts, prepared by the caller:
+//   first  (B, h, w, C)
+//   table  (B, H, C, dilation, padded): `second` row by row, each row split into its phases modulo the dilation, with
+//          `margin` zeros before and at least 17 behind, so that 16 lanes can be loaded wherever the window touches.
+// With dilation 1 a window row holds 2r+2 columns and serves as near and far neighbour; else near and far columns lie
+// on different phases and are loaded apart. Rows outside the map point to zeros.
+
+#include <cmath>
+
+#include "threads.h"
+#include "vector.h"
+
+namespace {
+
+constexpr int64_t kMostSide = 15;             // radius 7
+constexpr int64_t kMostRows = 2 * kMostSide;  // window rows where displacements are dilated
+constexpr int64_t kRun = 16;                  // pixels of a run
+constexpr int64_t kBlock = 8;                 // channels of a block
+
+// Lines of 16 lanes; one before and one behind are there to be read by shifted loads, whose lanes then do not count.
+template <int64_t LINES>
+struct Lines {
+    alignas(64) float data[(LINES + 2) * kWideLanes];
+    float* line(int64_t n) { return data + (n + 1) * kWideLanes; }
+    const float* line(int64_t n) const { return data + (n + 1) * kWideLanes; }
+    void clear() { std::memset(data, 0, sizeof(data)); }
+};
+
+struct Problem {
+    int64_t batch, channels, height, width, rows, columns, radius, dilation, stride, padded, margin;
+    int64_t side() const { return 2 * radius + 1; }
+    bool dense() const { return dilation == 1; }
+    int64_t window() const { return dense() ? side() + 1 : 2 * side(); }
+    int64_t near_row(int64_t o) const { return dense() ? o : 2 * o; }
+    int64_t far_row(int64_t o) const { return near_row(o) + 1; }
+    int64_t channel_step() const { return dilation * padded; }
+    int64_t row_step() const { return channels * dilation * padded; }
+};
+
+// Where one pixel looks: offsets into the table (negative: outside) for its window's near and far columns.
+struct Window {
+    int64_t near[kMostRows], far[kMostRows];
+    float right, down;
+};
+
+int64_t floor_divide(int64_t a, int64_t b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
+
+// NaN and whatever is surely off the map go to one place that is.
+float bounded(float flow, float limit) { return std::fabs(flow) <= limit ? flow : limit; }
+
+Window find_window(const Problem& p, int64_t image, int64_t y, int64_t x, float flow_x, float flow_y) {
+    Window window;
+    const float limit = static_cast<float>(p.height + p.width + p.radius * p.dilation + 2);
+    flow_x = bounded(flow_x, limit);
+    flow_y = bounded(flow_y, limit);
+    const float whole_x = std::floor(flow_x), whole_y = std::floor(flow_y);
+    window.right = flow_x - whole_x;
+    window.down = flow_y - whole_y;
+    const int64_t left = x * p.stride + static_cast<int64_t>(whole_x) - p.radius * p.dilation;
+    const int64_t top = y * p.stride + static_cast<int64_t>(whole_y) - p.radius * p.dilation;
+    const int64_t held = (p.width + p.dilation - 1) / p.dilation;
+    int64_t column[2];
+    for (int shift = 0; shift < 2; ++shift) {
+        const int64_t at = floor_divide(left + shift, p.dilation);
+        const int64_t phase = left + shift - at * p.dilation;
+        const bool touches = at > -p.margin && at < held;
+        column[shift] = touches ? phase * p.padded + p.margin + at : -1;
+    }
+    if (p.dense()) column[1] = column[0] < 0 ? -1 : column[0] + 1;
+    for (int64_t n = 0; n < p.window(); ++n) {
+        const int64_t row = top + (p.dense() ? n : n / 2 * p.dilation + n % 2);
+        const bool inside = row >= 0 && row < p.height;
+        const int64_t start = (image * p.height + row) * p.row_step();
+        window.near[n] = inside && column[0] >= 0 ? start + column[0] : -1;
+        window.far[n] = inside && column[1] >= 0 ? start + column[1] : -1;
+    }
+    return window;
+}
+
+alignas(64) const float kZeros[64] = {};
+
+// Adds a block's dot products with ROWS window rows to their lines.
+template <int ROWS>
+void dot_rows(const float* table, const int64_t* offsets, const float* pixel, int64_t channels, int64_t step, float* out) {
+    const float* row[ROWS];
+    int64_t steps[ROWS];
+    Wide total[ROWS];
+    for (int k = 0; k < ROWS; ++k) {
+        row[k] = offsets[k] < 0 ? kZeros : table + offsets[k];
+        steps[k] = offsets[k] < 0 ? 0 : step;
+        total[k] = wide_load(out + k * kWideLanes);
+    }
+    for (int64_t c = 0; c < channels; ++c) {
+        const Wide value = wide_splat(pixel[c]);
+#pragma GCC unroll 5
+        for (int k = 0; k < ROWS; ++k) {
+            total[k] = total[k] + value * wide_load(row[k]);
+            row[k] += steps[k];
+        }
+    }
+    for (int k = 0; k < ROWS; ++k) wide_store(out + k * kWideLanes, total[k]);
+}
+
+void dots(const float* table, const int64_t* offsets, int64_t rows, const float* pixel, int64_t channels, int64_t step,
+          float* out) {
+    int64_t n = 0;
+    for (; n + 5 <= rows; n += 5) dot_rows<5>(table, offsets + n, pixel, channels, step, out + n * kWideLanes);
+    switch (rows - n) {
+        case 4: dot_rows<4>(table, offsets + n, pixel, channels, step, out + n * kWideLanes); break;
+        case 3: dot_rows<3>(table, offsets + n, pixel, channels, step, out + n * kWideLanes); break;
+        case 2: dot_rows<2>(table, offsets + n, pixel, channels, step, out + n * kWideLanes); break;
+        case 1: dot_rows<1>(table, offsets + n, pixel, channels, step, out + n * kWideLanes); break;
+        default: break;
+    }
+}
+
+WIDE_INLINE Wide blend(Wide lower, Wide upper, Wide share) { return lower + share * (upper - lower); }
+
+// A run of up to kRun neighbouring pixels of one output row, with everything that is kept for each of them.
+struct Run {
+    const Problem& p;
+    int64_t count = 0;
+    Window windows[kRun];
+    const float* pixels = nullptr;        // their features, C apart
+    Lines<kMostRows> near[kRun], far[kRun];  // dot products with the windows' columns, later their weights
+    Lines<kMostSide> costs[kRun];         // results, or the incoming gradient
+    explicit Run(const Problem& problem) : p(problem) {
+        for (int64_t i = 0; i < kRun; ++i) {
+            near[i].clear();
+            far[i].clear();
+            costs[i].clear();
+        }
+    }
+
+    void start(const float* first, const float* flow, int64_t image, int64_t y, int64_t x) {
+        const int64_t plane = p.rows * p.columns, at = y * p.columns + x;
+        count = p.columns - x < kRun ? p.columns - x : kRun;
+        pixels = first + (image * plane + at) * p.channels;
+        const float* along = flow + image * 2 * plane + at;
+        for (int64_t i = 0; i < count; ++i) windows[i] = find_window(p, image, y, x + i, along[i], along[plane + i]);
+    }
+
+    Wide near_dots(int64_t i, int64_t n) const { return wide_load(near[i].line(n)); }
+    Wide far_dots(int64_t i, int64_t n) const {
+        return p.dense() ? wide_load(near[i].line(n) + 1) : wide_load(far[i].line(n));
+    }
+
+    // Dot products of the channels from..until-1.
+    void fill_dots(const float* table, int64_t from, int64_t until) {
+        for (int64_t i = 0; i < count; ++i) {
+            near[i].clear();
+            if (!p.dense()) far[i].clear();
+        }
+        for (int64_t c = from; c < until; c += kBlock) {
+            const int64_t block = until - c < kBlock ? until - c : kBlock;
+            const float* shifted = table + c * p.channel_step();
+            for (int64_t i = 0; i < count; ++i) {
+                const float* pixel = pixels + i * p.channels + c;
+                dots(shifted, windows[i].near, p.window(), pixel, block, p.channel_step(), near[i].line(0));
+                if (!p.dense())
+                    dots(shifted, windows[i].far, p.window(), pixel, block, p.channel_step(), far[i].line(0));
+            }
+        }
+    }
+};
+
+void correlation_costs(Run& run, const float* table) {
+    const Problem& p = run.p;
+    run.fill_dots(table, 0, p.channels);
+    const Wide scale = wide_splat(1.0f / static_cast<float>(p.channels));
+    for (int64_t i = 0; i < run.count; ++i) {
+        const Wide right = wide_splat(run.windows[i].right), down = wide_splat(run.windows[i].down);
+        for (int64_t o = 0; o < p.side(); ++o) {
+            const int64_t n = p.near_row(o), f = p.far_row(o);
+            const Wide above = blend(run.near_dots(i, n), run.far_dots(i, n), right);
+            const Wide below = blend(run.near_dots(i, f), run.far_dots(i, f), right);
+            wide_store(run.costs[i].line(o), blend(above, below, down) * scale);
+        }
+    }
+}
+
+// Pointers to a window's rows and how they move with the channel; rows outside stay at zeros.
+struct Rows {
+    const float* near[kMostRows];
+    const float* far[kMostRows];
+    int64_t near_step[kMostRows], far_step[kMostRows];
+    Rows(const Problem& p, const Window& w, const float* table) {
+        for (int64_t n = 0; n < p.window(); ++n) {
+            near[n] = w.near[n] < 0 ? kZeros : table + w.near[n];
+            far[n] = w.far[n] < 0 ? kZeros : table + w.far[n];
+            near_step[n] = w.near[n] < 0 ? 0 : p.channel_step();
+            far_step[n] = w.far[n] < 0 ? 0 : p.channel_step();
+        }
+    }
+};
+
+void difference_costs(Run& run, const float* table) {
+    const Problem& p = run.p;
+    for (int64_t i = 0; i < run.count; ++i) run.costs[i].clear();
+    const Wide scale = wide_splat(1.0f / static_cast<float>(p.channels));
+    Wide across[kMostRows];
+    for (int64_t from = 0; from < p.channels; from += kBlock) {
+        const int64_t block = p.channels - from < kBlock ? p.channels - from : kBlock;
+        for (int64_t i = 0; i < run.count; ++i) {
+            const Rows rows(p, run.windows[i], table + from * p.channel_step());
+            const Wide right = wide_splat(run.windows[i].right), down = wide_splat(run.windows[i].down);
+            for (int64_t c = 0; c < block; ++c) {
+                const Wide value = wide_splat(run.pixels[i * p.channels + from + c]);
+                for (int64_t n = 0; n < p.window(); ++n)
+                    across[n] = blend(wide_load(rows.near[n] + c * rows.near_step[n]),
+                                      wide_load(rows.far[n] + c * rows.far_step[n]), right) - value;
+                for (int64_t o = 0; o < p.side(); ++o) {
+                    float* total = run.costs[i].line(o);
+                    const Wide gap = magnitude(blend(across[p.near_row(o)], across[p.far_row(o)], down));
+                    wide_store(total, wide_load(total) + gap * scale);
+                }
+            }
+        }
+    }
+}
+
+// A line of the incoming gradient, read `shift` lanes to the left; zero outside the displacements.
+Wide line(const Run& run, int64_t i, int64_t o, int64_t shift) {
+    return o < 0 || o >= run.p.side() ? wide_splat(0.0f) : wide_load(run.costs[i].line(o) - shift);
+}
+
+struct Weights {
+    Wide near[kMostRows], far[kMostRows];
+};
+
+// The adjoint of the blends: what pixel i's gradient weighs its window with.
+// `along` 0: for the value; 1: for its derivative by the right share; 2: by the down share.
+void window_weights(const Run& run, int64_t i, int along, Weights& out) {
+    const Problem& p = run.p;
+    const Window& w = run.windows[i];
+    const Wide up_share = wide_splat(along == 2 ? -1.0f : 1.0f - w.down);
+    const Wide down_share = wide_splat(along == 2 ? 1.0f : w.down);
+    const Wide left_share = wide_splat(along == 1 ? -1.0f : 1.0f - w.right);
+    const Wide right_share = wide_splat(along == 1 ? 1.0f : w.right);
+    for (int64_t n = 0; n < p.window(); ++n) {
+        if (p.dense()) {
+            const Wide here = up_share * line(run, i, n, 0) + down_share * line(run, i, n - 1, 0);
+            const Wide before = up_share * line(run, i, n, 1) + down_share * line(run, i, n - 1, 1);
+            out.near[n] = left_share * here + right_share * before;
+        } else {
+            const Wide here = (n % 2 ? down_share : up_share) * line(run, i, n / 2, 0);
+            out.near[n] = left_share * here;
+            out.far[n] = right_share * here;
+        }
+    }
+}
+
+// The derivatives of pixel i's dot products by the two shares, weighted with its gradient.
+void flow_gradient(const Run& run, int64_t i, float* to_flow) {
+    Weights weights;
+    for (int axis = 0; axis < 2; ++axis) {
+        window_weights(run, i, axis + 1, weights);
+        Wide total = wide_splat(0.0f);
+        for (int64_t n = 0; n < run.p.window(); ++n) {
+            total = total + weights.near[n] * run.near_dots(i, n);
+            if (!run.p.dense()) total = total + weights.far[n] * run.far_dots(i, n);
+        }
+        to_flow[axis] = wide_sum(total);
+    }
+}
+
+// Adds up the weighted rows for the gradient to a pixel, and adds the weighted pixel to the rows' gradient.
+void spread(const Problem& p, const float* table, float* to_table, const int64_t* offsets, const float* weights,
+            const float* pixel, float* to_pixel, int64_t channels) {
+    int64_t kept[kMostRows], place[kMostRows], count = 0;
+    for (int64_t n = 0; n < p.window(); ++n)
+        if (offsets[n] >= 0) {
+            kept[count] = offsets[n];
+            place[count++] = n * kWideLanes;
+        }
+    if (count == 0) return;
+    for (int64_t c = 0; c < channels; ++c) {
+        const Wide value = wide_splat(pixel[c]);
+        Wide total = wide_splat(0.0f);
+        const int64_t shift = c * p.channel_step();
+        for (int64_t n = 0; n < count; ++n) {
+            const Wide weight = wide_load(weights + place[n]);
+            total = total + weight * wide_load(table + kept[n] + shift);
+            float* target = to_table + kept[n] + shift;
+            wide_store(target, wide_load(target) + weight * value);
+        }
+        to_pixel[c] += wide_sum(total);
+    }
+}
+
+// Gradients for channels from..until-1 of a run; to_first points to its first pixel, to_flow to pairs.
+void correlation_backward(Run& run, const float* table, float* to_first, float* to_table, float* to_flow, int64_t from,
+                          int64_t until) {
+    const Problem& p = run.p;
+    run.fill_dots(table, from, until);
+    Weights weights;
+    for (int64_t i = 0; i < run.count; ++i) {
+        flow_gradient(run, i, to_flow + 2 * i);
+        window_weights(run, i, 0, weights);
+        for (int64_t n = 0; n < p.window(); ++n) {
+            wide_store(run.near[i].line(n), weights.near[n]);
+            if (!p.dense()) wide_store(run.far[i].line(n), weights.far[n]);
+        }
+    }
+    for (int64_t c = from; c < until; c += kBlock) {
+        const int64_t block = until - c < kBlock ? until - c : kBlock, shift = c * p.channel_step();
+        for (int64_t i = 0; i < run.count; ++i) {
+            const int64_t place = i * p.channels + c;
+            spread(p, table + shift, to_table + shift, run.windows[i].near, run.near[i].line(0), run.pixels + place,
+                   to_first + place, block);
+            if (!p.dense())
+                spread(p, table + shift, to_table + shift, run.windows[i].far, run.far[i].line(0), run.pixels + place,
+                       to_first + place, block);
+        }
+    }
+}
+
+void difference_backward(Run& run, const float* table, float* to_first, float* to_table, float* to_flow, int64_t from,
+                         int64_t until) {
+    const Problem& p = run.p;
+    const Wide one = wide_splat(1.0f);
+    Wide across[kMostRows], slope_x[kMostRows], to_row[kMostRows];
+    for (int64_t i = 0; i < 2 * run.count; ++i) to_flow[i] = 0;
+    for (int64_t start = from; start < until; start += kBlock) {
+        const int64_t end = until - start < kBlock ? until : start + kBlock;
+        for (int64_t i = 0; i < run.count; ++i) {
+            const Window& w = run.windows[i];
+            const Rows rows(p, w, table);
+            const Wide right = wide_splat(w.right), down = wide_splat(w.down);
+            Wide flow_x = wide_splat(0.0f), flow_y = flow_x;
+            for (int64_t c = start; c < end; ++c) {
+                const Wide value = wide_splat(run.pixels[i * p.channels + c]);
+                Wide to_pixel = wide_splat(0.0f);
+                for (int64_t n = 0; n < p.window(); ++n) {
+                    const Wide near = wide_load(rows.near[n] + c * rows.near_step[n]);
+                    slope_x[n] = wide_load(rows.far[n] + c * rows.far_step[n]) - near;
+                    across[n] = near + right * slope_x[n];
+                    to_row[n] = wide_splat(0.0f);
+                }
+                for (int64_t o = 0; o < p.side(); ++o) {
+                    const int64_t n = p.near_row(o), f = p.far_row(o);
+                    const Wide sampled = blend(across[n], across[f], down);
+                    const Wide slope = with_sign(sampled - value, wide_load(run.costs[i].line(o)));
+                    to_pixel = to_pixel - slope;
+                    flow_x = flow_x + slope * blend(slope_x[n], slope_x[f], down);
+                    flow_y = flow_y + slope * (across[f] - across[n]);
+                    to_row[n] = to_row[n] + slope * (one - down);
+                    to_row[f] = to_row[f] + slope * down;
+                }
+                to_first[i * p.channels + c] += wide_sum(to_pixel);
+                for (int64_t n = 0; n < p.window(); ++n) {
+                    if (w.near[n] >= 0) {
+                        float* target = to_table + w.near[n] + c * p.channel_step();
+                        wide_store(target, wide_load(target) + (one - right) * to_row[n]);
+                    }
+                    if (w.far[n] >= 0) {
+                        float* target = to_table + w.far[n] + c * p.channel_step();
+                        wide_store(target, wide_load(target) + right * to_row[n]);
+                    }
+                }
+            }
+            to_flow[2 * i] += wide_sum(flow_x);
+            to_flow[2 * i + 1] += wide_sum(flow_y);
+        }
+    }
+}
+
+}  // namespace
+
+#define API extern "C" __attribute__((visibility("default")))
+
+// volume (B, (2r+1)^2, h, w). radius <= 7.
+API int flowzoo_sampled_volume(const float* first, const float* table, const float* flow, float* volume, int64_t batch,
+                               int64_t channels, int64_t height, int64_t width, int64_t rows, int64_t columns,
+                               int64_t radius, int64_t dilation, int64_t stride, int64_t padded, int64_t margin,
+                               int absolute, int64_t threads) {
+    const Problem p{batch, channels, height, width, rows, columns, radius, dilation, stride, padded, margin};
+    const int64_t side = p.side(), plane = rows * columns;
+    return run_tasks(0, batch * rows, threads, [&](auto next) {
+        const std::unique_ptr<Run> run(new Run(p));
+        for (int64_t task = next(); task >= 0; task = next()) {
+            const int64_t image = task / rows, y = task % rows;
+            for (int64_t x = 0; x < columns; x += kRun) {
+                run->start(first, flow, image, y, x);
+                absolute ? difference_costs(*run, table) : correlation_costs(*run, table);
+                for (int64_t d = 0; d < side * side; ++d) {
+                    float* target = volume + (image * side * side + d) * plane + y * columns + x;
+                    for (int64_t i = 0; i < run->count; ++i) target[i] = run->costs[i].line(d / side)[d % side];
+                }
+            }
+        }
+    });
+}
+
+// Gradients in the layouts of their inputs, which the caller has set to zero; to_flow (slices, B, 2, h, w) holds each
+// slice of channels' share. A task is an image and a slice, so no two tasks write to one place.
+API int flowzoo_sampled_volume_backward(const float* gradient, const float* first, const float* table,
+                                        const float* flow, float* to_first, float* to_table, float* to_flow,
+                                        int64_t batch, int64_t channels, int64_t height, int64_t width, int64_t rows,
+                                        int64_t columns, int64_t radius, int64_t dilation, int64_t stride,
+                                        int64_t padded, int64_t margin, int absolute, int64_t slices,
+                                        int64_t threads) {
+    const Problem p{batch, channels, height, width, rows, columns, radius, dilation, stride, padded, margin};
+    const int64_t side = p.side(), plane = rows * columns;
+    const float scale = 1.0f / static_cast<float>(channels);
+    return run_tasks(0, batch * slices, threads, [&](auto next) {
+        const std::unique_ptr<Run> run(new Run(p));
+        for (int64_t task = next(); task >= 0; task = next()) {
+            const int64_t image = task / slices, slice = task % slices;
+            const int64_t from = channels * slice / slices, until = channels * (slice + 1) / slices;
+            float* to_flow_image = to_flow + (slice * batch + image) * 2 * plane;
+            for (int64_t at = 0; at < plane; at += run->count) {
+                run->start(first, flow, image, at / columns, at % columns);
+                for (int64_t d = 0; d < side * side; ++d) {
+                    const float* source = gradient + (image * side * side + d) * plane + at;
+                    for (int64_t i = 0; i < run->count; ++i)
+                        run->costs[i].line(d / side)[d % side] = source[i] * scale;
+                }
+                float along[2 * kRun];
+                float* to_pixels = to_first + (image * plane + at) * channels;
+                (absolute ? difference_backward : correlation_backward)(*run, table, to_pixels, to_table, along, from,
+                                                                        until);
+                for (int64_t i = 0; i < run->count; ++i) {
+                    to_flow_image[at + i] = along[2 * i];
+                    to_flow_image[plane + at + i] = along[2 * i + 1];
+                }
+            }
+        }
+    });
+}
