@@ -147,9 +147,10 @@ class FlowDataset:
             if there[kind] or kind in self.required_extras:
                 missing += [pair.extras[kind] for pair in present if kind in pair.extras and not self._has(pair, kind)]
         if not present:
-            raise InputError(f"no {self.title} ({self.subset}) under {self.root}: expected {self.layout}")
+            first_gone = f"; {self._shown(missing[0])} is missing" if missing else ""
+            raise InputError(f"no {self.title} ({self.subset}) under {self.root}: expected {self.layout}{first_gone}")
         if not self.partial and (missing or len(present) < expected):
-            gone = ", ".join(str(path.relative_to(self.root)) for path in missing[:3])
+            gone = ", ".join(map(self._shown, missing[:3]))
             gone = f"missing {len(missing)} files such as {gone}" if missing else f"expected {self.layout}"
             raise InputError(
                 f"{self.title} ({self.subset}) under {self.root} is incomplete: {len(present)} of {expected} pairs, "
@@ -164,6 +165,9 @@ class FlowDataset:
             dataclasses.replace(pair, extras={kind: path for kind, path in pair.extras.items() if path.is_file()})
             for pair in present
         ]
+
+    def _shown(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
 
     @staticmethod
     def _has(pair: Pair, kind: str) -> bool:
