@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     parser.add_argument("--textures", metavar="DIR", help="photographs (default: procedural textures only)")
     parser.add_argument("--cutouts", metavar="DIR", help="RGBA images of objects (default: drawn shapes only)")
+    parser.add_argument("--procedural", type=int, metavar="N", help="procedural textures to draw from (default: 96)")
     parser.add_argument("-o", "--output", required=True, metavar="DIR", help="folder to write to")
     parser.add_argument("--count", type=int, default=1000, metavar="N", help="pairs (default: 1000)")
     parser.add_argument("--size", default="288x384", metavar="HxW", help="height x width in pixels (default: 288x384)")
@@ -62,6 +63,7 @@ def run(arguments: argparse.Namespace) -> None:
     from flowzoo import settings
     from flowzoo.cli.common import parse_settings, pick_device
     from flowzoo.data.synthetic import SceneSettings
+    from flowzoo.data.synthetic.textures import PROCEDURAL
     from flowzoo.data.synthetic.writing import RenderJob, render_to_disk
 
     start = {"varied": SceneSettings, "static": SceneSettings.static, "dynamic": SceneSettings.dynamic}
@@ -79,6 +81,7 @@ def run(arguments: argparse.Namespace) -> None:
         packed=arguments.packed,
         backward=arguments.backward,
         device=str(device),
+        procedural=PROCEDURAL if arguments.procedural is None else arguments.procedural,
     )
     with tqdm(total=job.count, unit="pair", disable=None) as progress:
         for written in render_to_disk(job, arguments.workers):

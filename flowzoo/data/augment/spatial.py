@@ -2,7 +2,7 @@
 
 Both frames are sampled through affine maps from pixels of the crop to pixels of the source: `first` for the first
 frame, `second` for the second. A point p of the crop shows the source point first(p); it moves to first(p) + flow,
-which the new second frame shows at second^-1 of that. The new flow is therefore second^-1(first(p) + flow(first(p))) - p.
+which the new second frame shows at second^-1 of that. The new flow is second^-1(first(p) + flow(first(p))) - p.
 """
 
 import math

@@ -14,7 +14,7 @@ import torch
 from flowzoo.data.synthetic.packed import SHARD, Manifest, shard_files, write_manifest, write_shard
 from flowzoo.data.synthetic.pairs import SyntheticPairs
 from flowzoo.data.synthetic.settings import SceneSettings
-from flowzoo.data.synthetic.textures import Cutouts, Textures, image_files
+from flowzoo.data.synthetic.textures import PROCEDURAL, Cutouts, Textures, image_files
 from flowzoo.errors import InputError
 from flowzoo.files.atomic import replacing
 
@@ -23,7 +23,7 @@ from flowzoo.files.atomic import replacing
 class RenderJob:
     """What to render, and where to.
 
-    `textures` None means procedural textures only; `size` is height, width in pixels.
+    `textures` None means procedural textures only, of which there are `procedural`; `size` is height, width in pixels.
     """
 
     output: Path
@@ -36,11 +36,19 @@ class RenderJob:
     packed: bool
     backward: bool
     device: str = "cpu"
+    procedural: int = PROCEDURAL
 
     def pairs(self) -> SyntheticPairs:
         """The data set that is written."""
         cutouts = None if self.cutouts is None else Cutouts(self.cutouts)
-        return SyntheticPairs(Textures(self.textures), cutouts, self.size, self.settings, self.seed, device=self.device)
+        return SyntheticPairs(
+            Textures(self.textures, procedural=self.procedural),
+            cutouts,
+            self.size,
+            self.settings,
+            self.seed,
+            device=self.device,
+        )
 
     def manifest(self) -> Manifest:
         """What decides the pairs; of the source images their relative names and sizes in bytes."""
@@ -48,6 +56,7 @@ class RenderJob:
             "settings": {key: _plain(value) for key, value in dataclasses.asdict(self.settings).items()},
             "textures": _fingerprint(self.textures, "textures"),
             "cutouts": _fingerprint(self.cutouts, "cut-outs"),
+            "procedural": self.procedural,
         }
         return Manifest(self.count, self.size, self.seed, self.backward, recipe)
 
