@@ -1,6 +1,6 @@
 """Any network on any images: uint8 frames in, flow in pixels of these frames out.
 
-Decides precision, memory layout, and tiling of frames that are too large.
+Decides precision, memory layout, and how frames that are too large are cut.
 """
 
 from dataclasses import dataclass
@@ -11,13 +11,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from flowzoo.blocks.resize import Size, resize, round_up, scale_flow
+from flowzoo.blocks.strips import strip_pixels
 from flowzoo.consistency import occlusion
 from flowzoo.errors import InputError
 from flowzoo.network import FlowNetwork, FlowPrediction
 from flowzoo.tiling import TilePlan, blend_tiles, plan_tiles
 
 DEFAULT_MEMORY = 4.0
-"""Gigabytes that one batch's activations may take before frames are tiled."""
+"""Gigabytes that one batch's activations may take before frames run in strips or tiles."""
+STRIP_PIXELS = 1 << 16
+"""Pixels of a strip, at the resolution of the maps it is cut from."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,14 @@ class Estimate:
     backward: np.ndarray | None = None
 
 
+@dataclass(frozen=True)
+class Plan:
+    """How a frame is computed: whole, in strips (the same result), or in blended tiles (each perhaps in strips)."""
+
+    strip_pixels: int | None = None
+    tiles: TilePlan | None = None
+
+
 @dataclass
 class Estimator:
     """Runs a network on images.
@@ -44,7 +55,7 @@ class Estimator:
     Attributes:
         network: in eval mode, on the device that is to be used.
         precision: of the convolutions; float32, or bfloat16 / float16 by autocast.
-        memory: gigabytes that one batch may take; larger frames are tiled with overlap.
+        memory: gigabytes that one batch may take; larger frames run in overlapping strips or tiles.
         scale: factor by which images are resized first; flow comes back in pixels of the original.
         backward: also estimate the flow from second to first.
         occlusion: also estimate occlusion by the forward-backward check (needs the backward flow, computed anyway).
@@ -65,17 +76,24 @@ class Estimator:
         if self.network.device.type == "cpu" and self.network.channels_last:
             self.network.to(memory_format=torch.channels_last)
 
-    def tiles(self, height: int, width: int) -> TilePlan | None:
-        """How a frame of this size is tiled, or None where it is run whole."""
+    def plan(self, height: int, width: int) -> Plan:
+        """How a frame of this size is computed within `memory`."""
         return self._plan(self._working_size(height, width))
 
-    def _plan(self, size: Size) -> TilePlan | None:
-        pixels = int(self.memory * 1e9 / self.network.bytes_per_pixel)
-        if size[0] * size[1] <= pixels or not self.network.tileable:
-            return None
-        frame = round_up(size, self.network.multiple)
-        plan = plan_tiles(frame, self.network.multiple, pixels)
-        return plan if plan.count > 1 else None
+    def _plan(self, size: Size, batch: int = 1) -> Plan:
+        network = self.network
+        frame = round_up(size, network.multiple)
+        pixels = frame[0] * frame[1] * batch
+        if pixels * network.bytes_per_pixel <= self.memory * 1e9:
+            return Plan()
+        stripped = network.bytes_per_pixel_in_strips
+        if stripped is not None and pixels * stripped <= self.memory * 1e9:
+            return Plan(strip_pixels=STRIP_PIXELS)
+        if not network.tileable:
+            return Plan(strip_pixels=STRIP_PIXELS)
+        tile_pixels = int(self.memory * 1e9 / (stripped or network.bytes_per_pixel) / batch)
+        tiles = plan_tiles(frame, network.multiple, tile_pixels)
+        return Plan(None if stripped is None else STRIP_PIXELS, tiles if tiles.count > 1 else None)
 
     def __call__(self, first: np.ndarray, second: np.ndarray) -> Estimate:
         """One pair: HxWx3 uint8 RGB twice."""
@@ -133,25 +151,29 @@ class Estimator:
         return FlowPrediction(flow=flow, confidence=None if confidence is None else resize(confidence, (height, width)))
 
     def _predict(self, first: Tensor, second: Tensor) -> FlowPrediction:
-        plan = self._plan((first.shape[2], first.shape[3]))
-        if plan is None:
-            with torch.autocast(first.device.type, self.precision, enabled=self.precision != torch.float32):
-                prediction = self.network(first, second)
-            return FlowPrediction(flow=prediction.flow.float(), confidence=prediction.confidence)
-        # The network resizes to its stride anyway; doing it once keeps tiles on the whole frame's pixel grid.
         height, width = first.shape[2:]
-        first, second = resize(first, plan.frame), resize(second, plan.frame)
+        plan = self._plan((height, width), first.shape[0])
+        with strip_pixels(plan.strip_pixels):
+            if plan.tiles is None:
+                prediction = self._network(first, second)
+                return FlowPrediction(flow=prediction.flow.float(), confidence=prediction.confidence)
+            # The network resizes to its stride anyway; doing it once keeps tiles on the whole frame's pixel grid.
+            first, second = resize(first, plan.tiles.frame), resize(second, plan.tiles.frame)
 
-        def tile(top: int, left: int, tall: int, wide: int) -> Tensor:
-            window = (..., slice(top, top + tall), slice(left, left + wide))
-            with torch.autocast(first.device.type, self.precision, enabled=self.precision != torch.float32):
-                part = self.network(first[window], second[window])
-            maps = [part.flow.float()] + ([] if part.confidence is None else [part.confidence.float()])
-            return torch.cat(maps, dim=1)
+            def tile(top: int, left: int, tall: int, wide: int) -> Tensor:
+                window = (..., slice(top, top + tall), slice(left, left + wide))
+                part = self._network(first[window], second[window])
+                maps = [part.flow.float()] + ([] if part.confidence is None else [part.confidence.float()])
+                return torch.cat(maps, dim=1)
 
-        maps = resize(blend_tiles(plan, tile), (height, width))
-        flow = scale_flow(maps[:, :2], width / plan.frame[1], height / plan.frame[0])
+            maps = resize(blend_tiles(plan.tiles, tile), (height, width))
+        flow = scale_flow(maps[:, :2], width / plan.tiles.frame[1], height / plan.tiles.frame[0])
         return FlowPrediction(flow=flow, confidence=maps[:, 2:] if maps.shape[1] > 2 else None)
+
+    def _network(self, first: Tensor, second: Tensor) -> FlowPrediction:
+        with torch.autocast(first.device.type, self.precision, enabled=self.precision != torch.float32):
+            prediction: FlowPrediction = self.network(first, second)
+        return prediction
 
 
 def _array(flow: Tensor) -> np.ndarray:

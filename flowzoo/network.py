@@ -45,6 +45,8 @@ class FlowNetwork(nn.Module):
     """Whether a tile of the images gives that tile of the flow (not for networks that see a fixed-size image)."""
     bytes_per_pixel: int = 1000
     """Peak activation memory of inference for a pair, by pixels of one image, float32; measured."""
+    bytes_per_pixel_in_strips: int | None = None
+    """The same when its parts run in strips (`flowzoo.blocks.strips`); None = they cannot."""
     channels_last: bool = True
     """Whether inference on a CPU is faster in channels-last memory layout; measured."""
 

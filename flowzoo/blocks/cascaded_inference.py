@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from flowzoo.blocks.convolution import SLOPE, convolution, convolution_stack
+from flowzoo.blocks.convolution import SLOPE, convolution, convolution_stack, stack_reach
 from flowzoo.blocks.cost_volume import CostVolume
+from flowzoo.blocks.strips import in_strips
 from flowzoo.blocks.upsampling import BilinearDoubling
 
 
@@ -43,13 +44,26 @@ class Matching(nn.Module):
 
     def forward(self, first: Tensor, second: Tensor, flow: Tensor | None, scale: float, extra: list[Tensor]) -> Tensor:
         """Features (B,C,H,W) twice, flow (B,2,H,W) or None -> flow (B,2,H,W)."""
+        volume = self.cost_volume
         around = flow * scale if self.warping and flow is not None else None
-        costs = self.cost_volume(first, second, around)
+        if volume.aligns:
+            second, around = volume.align(second, around), None
+            reach = volume.radius * volume.step + 2 * volume.step + stack_reach(self.layers, self.residual)
+            (residual,) = in_strips(
+                lambda maps: [self._residual(volume(maps[0], maps[1]), maps[2:])],
+                [first, second, *extra],
+                reach,
+                align=2 * volume.step,
+            )
+        else:
+            residual = self._residual(volume(first, second, around), extra)
+        return residual if flow is None else residual + flow
+
+    def _residual(self, costs: Tensor, extra: list[Tensor]) -> Tensor:
         costs = F.leaky_relu(costs, SLOPE)
         if self.enlarge is not None:
             costs = self.enlarge(costs)
-        residual = self.residual(self.layers(torch.cat([costs, *extra], dim=1) if extra else costs))
-        return residual if flow is None else residual + flow
+        return self.residual(self.layers(torch.cat([costs, *extra], dim=1) if extra else costs))
 
 
 class SubpixelRefinement(nn.Module):
@@ -71,9 +85,12 @@ class SubpixelRefinement(nn.Module):
     def forward(self, first: Tensor, second: Tensor, flow: Tensor | None, extra: list[Tensor]) -> tuple[Tensor, Tensor]:
         """First features and *aligned* second ones (B,C,H,W), flow (B,2,H,W) or None -> (flow, last hidden map)."""
         inputs = [first, second, *([] if flow is None else [flow]), *extra]
-        hidden = self.layers(torch.cat(inputs, dim=1))
-        residual = self.residual(hidden)
+        residual, hidden = in_strips(self._residual, inputs, stack_reach(self.layers, self.residual), (1, 1))
         return (residual if flow is None else residual + flow), hidden
+
+    def _residual(self, inputs: list[Tensor]) -> list[Tensor]:
+        hidden = self.layers(torch.cat(inputs, dim=1))
+        return [self.residual(hidden), hidden]
 
 
 class SharedProjection(nn.Module):

@@ -30,6 +30,16 @@ def convolution_stack(inputs: int, channels: Sequence[int]) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
+def stack_reach(*modules: nn.Module) -> int:
+    """Rows that an output pixel of these modules in a row, all of stride 1, sees on either side."""
+    return sum(
+        layer.kernel_size[0] // 2 * layer.dilation[0]
+        for module in modules
+        for layer in module.modules()
+        if isinstance(layer, nn.Conv2d)
+    )
+
+
 def initialise(module: nn.Module) -> None:
     """He-normal weights for the leaky ReLU's slope, zero biases, for every convolution inside `module`."""
     for layer in module.modules():

@@ -43,6 +43,11 @@ class CostVolume(nn.Module):
             evaluation, training = gocor_iterations
             self.matcher = LocalGOCor(radius, iterations=evaluation, training_iterations=training)
 
+    @property
+    def aligns(self) -> bool:
+        """Whether the volume is a function of the first features and the *aligned* second ones alone."""
+        return self.kind == "warp"
+
     def align(self, second: Tensor, flow: Tensor | None) -> Tensor:
         """The second image's features as the volume sees them; the input itself at a level without flow."""
         return second if flow is None else warp_features(second, flow, self.mask_threshold)

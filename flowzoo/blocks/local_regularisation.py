@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from flowzoo.blocks.convolution import convolution, convolution_stack, leaky
+from flowzoo.blocks.convolution import convolution, convolution_stack, leaky, stack_reach
+from flowzoo.blocks.strips import in_strips
 from flowzoo.operators import local_convolution, warp
 
 
@@ -91,5 +92,11 @@ class LocalRegularisation(nn.Module):
             The new flow, and the last hidden map.
         """
         centred = flow - flow.mean((2, 3), keepdim=True)
+        reach = stack_reach(self.layers, self.distance) + self.filter.window // 2
+        filtered, hidden = in_strips(self._filtered, [features, error, centred, flow], reach, (1, 1))
+        return filtered, hidden
+
+    def _filtered(self, maps: list[Tensor]) -> list[Tensor]:
+        features, error, centred, flow = maps
         hidden = self.layers(torch.cat([error, centred, self.project(features)], dim=1))
-        return self.filter(self.distance(hidden), flow), hidden
+        return [self.filter(self.distance(hidden), flow), hidden]

@@ -5,6 +5,10 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from flowzoo.blocks.convolution import convolution, leaky
+from flowzoo.blocks.strips import in_strips
+
+EARLY_STAGES = 3
+"""Stages that run in strips on large frames."""
 
 Stage = Sequence[tuple[int, int, int]]
 """Convolutions of one level: (output channels, kernel, stride) each."""
@@ -28,11 +32,29 @@ class FeaturePyramid(nn.Module):
                 inputs = outputs
             levels.append(nn.Sequential(*layers))
         self.stages = nn.ModuleList(levels)
+        self.strides: list[int] = []
+        self.halo, stride = 0, 1
+        for index, stage in enumerate(stages):
+            for _, kernel, step in stage:
+                self.halo += (kernel // 2) * stride if index < EARLY_STAGES else 0
+                stride *= step
+            self.strides.append(stride)
 
     def forward(self, images: Tensor, *, first_kept: int = 0) -> list[Tensor | None]:
         """(B,3,H,W) -> one map a stage; the first `first_kept` are None (they only feed the next stage)."""
-        features: list[Tensor | None] = []
-        for index, stage in enumerate(self.stages):
+        kept = min(first_kept, EARLY_STAGES - 1)
+        strides = self.strides[kept:EARLY_STAGES]
+        early = in_strips(lambda maps: self._early(maps[0], kept), [images], self.halo, strides, align=strides[-1])
+        features: list[Tensor | None] = [None] * kept + early
+        for stage in self.stages[EARLY_STAGES:]:
+            features.append(stage(features[-1]))
+        return [None] * first_kept + features[first_kept:]
+
+    def _early(self, images: Tensor, kept: int) -> list[Tensor]:
+        """The stages at high resolution, where nearly all of the memory goes; the outputs from stage `kept` on."""
+        features = []
+        for index, stage in enumerate(self.stages[:EARLY_STAGES]):
             images = stage(images)
-            features.append(images if index >= first_kept else None)
+            if index >= kept:
+                features.append(images)
         return features

@@ -21,7 +21,8 @@ EXAMPLES = """examples:
   flowzoo infer --pairs list.txt --model liteflownet2 --weights liteflownet2-sintel -o out/
 
 Flow is in pixels of the input, x then y. Colours use one scale for the whole run (--max-flow fixes it). Frames whose
-activations would not fit --memory are computed in overlapping tiles that are blended."""
+activations would not fit --memory are computed in overlapping strips, with the same result, or, where even that is
+not enough, in overlapping tiles that are blended; the first line of output says so."""
 
 EXTRAS = ("backward", "occlusion", "warped", "confidence", "clip", "legend")
 FORMATS = ("flo", "pfm", "npy", "flo5", "kitti")
@@ -53,7 +54,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     computing.add_argument("--batch-size", type=int, default=1, metavar="N", help="pairs at once (default: 1)")
     computing.add_argument(
-        "--memory", type=float, metavar="GB", help="bound for activations; larger frames are tiled (default: 4)"
+        "--memory",
+        type=float,
+        metavar="GB",
+        help="bound for activations; larger frames run in strips or tiles (default: 4)",
     )
     add_model_arguments(parser)
 
@@ -98,10 +102,13 @@ def describe(estimator: "Estimator", weights: str, source: "PairSource") -> str:
         f"{estimator.network.model_name} ({weights})",
         f"{device}, {precision}",
     ]
-    plan = estimator.tiles(height, width)
-    if plan is not None:
-        tall, wide = plan.tile
-        parts.append(f"{plan.count} overlapping tiles of {wide}x{tall} to stay within {estimator.memory:g} GB")
+    plan = estimator.plan(height, width)
+    within = f"to stay within {estimator.memory:g} GB"
+    if plan.tiles is not None:
+        tall, wide = plan.tiles.tile
+        parts.append(f"{plan.tiles.count} overlapping tiles of {wide}x{tall}, blended, {within}")
+    elif plan.strip_pixels is not None:
+        parts.append(f"in overlapping strips, with the same result, {within}")
     return "; ".join(parts)
 
 

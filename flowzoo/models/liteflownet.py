@@ -12,6 +12,7 @@ from flowzoo.blocks.alignment import warp_features
 from flowzoo.blocks.cascaded_inference import Matching, SharedProjection, SubpixelRefinement
 from flowzoo.blocks.convolution import convolution, initialise
 from flowzoo.blocks.cost_volume import CostVolume
+from flowzoo.blocks.directions import both_directions, split_directions
 from flowzoo.blocks.flow_cues import CUE_CHANNELS, flow_cues
 from flowzoo.blocks.local_regularisation import (
     FlowFilter,
@@ -85,7 +86,6 @@ class LiteFlowNetLevel(nn.Module):
         Returns:
             The flows of M, S and R in this order, and the last hidden maps of S and R.
         """
-        first, second = features.chunk(2)
         cues: list[Tensor] = []
         if flow is not None and self.enlarge_flow is not None:
             flow = self.enlarge_flow(flow.detach() if self.stop_gradient else flow)
@@ -107,7 +107,7 @@ class LiteFlowNetLevel(nn.Module):
             hidden.append(last)
         if self.regularisation is not None:
             error = brightness_error(*images.chunk(2), flow * self.scale)
-            flow, last = self.regularisation(first, error, flow)
+            flow, last = self.regularisation(features.chunk(2)[0], error, flow)
             flows.append(flow)
             hidden.append(last)
         return flows, hidden
@@ -144,6 +144,7 @@ class LiteFlowNet(FlowNetwork):
         check(settings)
         self.settings = settings
         self.bytes_per_pixel = 1100 if settings.finest_level == 2 else 550
+        self.bytes_per_pixel_in_strips = 450 if settings.finest_level == 2 else 160
         channels = settings.feature_channels
         self.features = FeaturePyramid(
             (
@@ -173,7 +174,6 @@ class LiteFlowNet(FlowNetwork):
         features = self.features(images, first_kept=self.settings.finest_level - 1)
         pyramid = self._image_pyramid(images) if self.settings.regularisation else [None] * COARSEST
         if self.settings.flow_cues:
-            # Cues compare both directions: the second half of the batch runs from the second images to the first.
             features, pyramid = both_directions(features, batch), both_directions(pyramid, batch)
         flows: list[Tensor] = []
         hidden: list[Tensor] = []
@@ -214,18 +214,7 @@ class LiteFlowNet(FlowNetwork):
         factors = FLOW_UNIT * size[1] / inner[1], FLOW_UNIT * size[0] / inner[0]
         flow = scale_flow(self._resize(flows[-1].float(), size), *factors)
         pyramid = [scale_flow(level.float(), *factors) for level in flows]
-        if not self.settings.flow_cues:
-            return FlowPrediction(flow=flow, pyramid=pyramid)
-        return FlowPrediction(
-            flow=flow[:batch],
-            pyramid=[level[:batch] for level in pyramid],
-            details={"backward": flow[batch:], "backward_pyramid": [level[batch:] for level in pyramid]},
-        )
-
-
-def both_directions(levels: list[Tensor | None], batch: int) -> list[Tensor | None]:
-    """Levels (2B,...) of first and second maps -> (4B,...): firsts are (1, 2) and seconds (2, 1)."""
-    return [None if level is None else torch.cat([level, level.roll(batch, 0)]) for level in levels]
+        return split_directions(flow, pyramid, batch)
 
 
 def check(settings: LiteFlowNetSettings) -> None:

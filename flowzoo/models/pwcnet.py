@@ -9,13 +9,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from flowzoo.blocks.context import ContextNetwork
-from flowzoo.blocks.convolution import SLOPE, convolution, initialise
+from flowzoo.blocks.convolution import SLOPE, convolution, initialise, stack_reach
 from flowzoo.blocks.cost_volume import CostVolume
 from flowzoo.blocks.dense_decoder import DenseDecoder
+from flowzoo.blocks.directions import both_directions, split_directions
 from flowzoo.blocks.flow_cues import CUE_CHANNELS, flow_cues
 from flowzoo.blocks.pyramid import FeaturePyramid
 from flowzoo.blocks.resize import resize, round_up, scale_flow
 from flowzoo.blocks.resize_8bit import enlarge_8bit
+from flowzoo.blocks.strips import in_strips
 from flowzoo.blocks.upsampling import doubling
 from flowzoo.errors import InputError
 from flowzoo.network import FlowNetwork, FlowPrediction
@@ -52,26 +54,44 @@ class PWCLevel(nn.Module):
         self.enlarge_flow = doubling(2, 2)
         self.enlarge_features = doubling(self.decoder.outputs, 2) if level > FINEST else None
 
-    def forward(self, features: Tensor, above: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, features: Tensor, above: tuple[Tensor, Tensor] | None, context: nn.Module | None = None
+    ) -> list[Tensor]:
         """One level.
 
         Args:
             features: (2B,C,H,W), the first images' features and then the second ones'.
             above: flow and features (B,2,H,W) handed down by the level above, or None.
+            context: refines the flow of the finest level.
 
         Returns:
-            The flow (B,2,H,W) and the decoder's features (B,D,H,W).
+            The flow (B,2,H,W), and the decoder's features (B,D,H,W) where a finer level needs them.
         """
         first, second = features.chunk(2)
-        if above is None:
-            parts = [F.leaky_relu(self.cost_volume(first, second), SLOPE)]
-        else:
-            flow = above[0] * self.scale
-            parts = [F.leaky_relu(self.cost_volume(first, second, flow), SLOPE), first, *above]
-            if self.cues:
-                parts.append(flow_cues(flow.detach()))
-        hidden = self.decoder(parts)
-        return self.flow(hidden), hidden
+        flow = None if above is None else above[0] * self.scale
+        seen = [] if above is None else [first, *above]
+        if flow is not None and self.cues:
+            seen.append(flow_cues(flow.detach()))
+
+        def decode(costs: Tensor, others: list[Tensor]) -> list[Tensor]:
+            hidden = self.decoder([F.leaky_relu(costs, SLOPE), *others])
+            flow = self.flow(hidden)
+            if context is not None:
+                flow = flow + context(hidden)
+            return [flow] if self.enlarge_features is None else [flow, hidden]
+
+        volume = self.cost_volume
+        if not volume.aligns:
+            return decode(volume(first, second, flow), seen)
+        reach = volume.radius + stack_reach(self.decoder, self.flow)
+        if context is not None:
+            reach = max(reach, reach - stack_reach(self.flow) + stack_reach(context))
+        return in_strips(
+            lambda maps: decode(volume(maps[0], maps[1]), maps[2:]),
+            [first, volume.align(second, flow), *seen],
+            reach,
+            (1,) if self.enlarge_features is None else (1, 1),
+        )
 
 
 class PWCNet(FlowNetwork):
@@ -79,6 +99,7 @@ class PWCNet(FlowNetwork):
 
     multiple = 64
     bytes_per_pixel = 650
+    bytes_per_pixel_in_strips = 250
     channels_last = False
 
     def __init__(self, settings: PWCNetSettings) -> None:
@@ -102,29 +123,19 @@ class PWCNet(FlowNetwork):
         images = enlarge(torch.cat([first, second]).flip(1), inner)
         features = self.features(images, first_kept=FINEST - 1)
         if self.settings.flow_cues:
-            # Cues compare both directions: the second half of the batch runs from the second images to the first.
-            features = [None if level is None else torch.cat([level, level.roll(batch, 0)]) for level in features]
+            features = both_directions(features, batch)
         flows: list[Tensor] = []
         above = None
         for level in range(COARSEST, FINEST - 1, -1):
             part = self.levels[str(level)]
-            flow, hidden = part(features.pop(), above)
-            if level > FINEST:
+            flow, *hidden = part(features.pop(), above, self.context if level == FINEST else None)
+            if hidden:
                 handed = flow.detach() if self.settings.stop_flow_gradient else flow
-                above = (part.enlarge_flow(handed), part.enlarge_features(hidden))
-            elif self.context is not None:
-                flow = flow + self.context(hidden)
+                above = (part.enlarge_flow(handed), part.enlarge_features(hidden[0]))
             flows.append(flow)
         factors = FLOW_UNIT * width / inner[1], FLOW_UNIT * height / inner[0]
         full = scale_flow(resize(flows[-1].float(), (height, width)), *factors)
-        pyramid = [scale_flow(level.float(), *factors) for level in flows]
-        if not self.settings.flow_cues:
-            return FlowPrediction(flow=full, pyramid=pyramid)
-        return FlowPrediction(
-            flow=full[:batch],
-            pyramid=[level[:batch] for level in pyramid],
-            details={"backward": full[batch:], "backward_pyramid": [level[batch:] for level in pyramid]},
-        )
+        return split_directions(full, [scale_flow(level.float(), *factors) for level in flows], batch)
 
 
 def check(settings: PWCNetSettings) -> None:

@@ -1,0 +1,25 @@
+"""Both directions in one pass: for flow cues, which compare the flow with its reverse."""
+
+import torch
+from torch import Tensor
+
+from flowzoo.network import FlowPrediction
+
+
+def both_directions(levels: list[Tensor | None], batch: int) -> list[Tensor | None]:
+    """Levels (2B,...) of first and then second maps -> (4B,...), whose first half is (1, 2) and second half (2, 1).
+
+    Read as a batch of pairs, entries 0..B-1 then run from the first images to the second, B..2B-1 back.
+    """
+    return [None if level is None else torch.cat([level, level.roll(batch, 0)]) for level in levels]
+
+
+def split_directions(flow: Tensor, pyramid: list[Tensor], batch: int) -> FlowPrediction:
+    """Flow (B or 2B,2,H,W) and its pyramid -> prediction; a second half of the batch is the reverse direction.
+
+    The reverse goes to `details["backward"]` and `details["backward_pyramid"]`.
+    """
+    if flow.shape[0] == batch:
+        return FlowPrediction(flow=flow, pyramid=pyramid)
+    backward = {"backward": flow[batch:], "backward_pyramid": [level[batch:] for level in pyramid]}
+    return FlowPrediction(flow=flow[:batch], pyramid=[level[:batch] for level in pyramid], details=backward)
