@@ -18,7 +18,7 @@ from flowzoo.data.augment.sample import TrainingSample
 from flowzoo.data.augment.settings import AugmentationSettings
 from flowzoo.errors import InputError
 
-JUMP = 0.5  # pixels; where interpolated flow differs more from the nearest pixel's, there is an edge: keep the nearest
+JUMP = 0.5  # pixels; flow that differs more between neighbours is not interpolated: the nearest pixel decides
 
 Array = NDArray[np.float64]
 
@@ -167,7 +167,16 @@ def _dense(sample: TrainingSample, plan: SpatialPlan) -> tuple[Tensor, Tensor]:
     known = torch.cat((torch.where(sample.valid, sample.flow, 0.0), valid))[None]
     smooth = functional.grid_sample(known, grid, padding_mode="border", align_corners=False)[0]
     nearest = functional.grid_sample(known, grid, mode="nearest", padding_mode="border", align_corners=False)[0]
-    edge = (smooth[:2] - nearest[:2]).abs().amax(dim=0) > JUMP
+    edge = (
+        functional.grid_sample(
+            _edges(known[:, :2]),
+            _grid(points - 0.5, height, width),
+            mode="nearest",
+            padding_mode="border",
+            align_corners=False,
+        )[0, 0]
+        > 0
+    )
     edge |= smooth[2] < 0.9999
     flow = torch.where(edge, nearest[:2], smooth[:2])
     limit = torch.tensor((width, height), dtype=torch.float64)[:, None, None] - 0.5
@@ -178,6 +187,15 @@ def _dense(sample: TrainingSample, plan: SpatialPlan) -> tuple[Tensor, Tensor]:
     offset = _points(back @ plan.first, plan.crop) - _points(np.eye(3), plan.crop)
     moved = offset + torch.einsum("ij,jhw->ihw", torch.from_numpy(back[:2, :2].copy()), flow.double())
     return torch.where(keep, moved.float(), 0.0), keep
+
+
+def _edges(flow: Tensor) -> Tensor:
+    """(1, 1, H, W): 1 where the flow (1, 2, H, W) of a pixel and its right and lower neighbours differs by a JUMP."""
+    wide = functional.pad(flow, (0, 1, 0, 1), mode="replicate")
+    corners = wide[:, :, :-1, :-1], wide[:, :, :-1, 1:], wide[:, :, 1:, :-1], wide[:, :, 1:, 1:]
+    highest = torch.maximum(torch.maximum(corners[0], corners[1]), torch.maximum(corners[2], corners[3]))
+    lowest = torch.minimum(torch.minimum(corners[0], corners[1]), torch.minimum(corners[2], corners[3]))
+    return ((highest - lowest).amax(dim=1, keepdim=True) > JUMP).float()
 
 
 def _splatted(sample: TrainingSample, plan: SpatialPlan) -> tuple[Tensor, Tensor]:
