@@ -15,12 +15,18 @@ from flowzoo.network import FlowNetwork
 
 def import_checkpoint(name: str, state_dict: Mapping[str, Any], **settings: Any) -> dict[str, Tensor]:
     """See `flowzoo.checkpoints.import_checkpoint`."""
-    return import_into(build_quietly(name, **settings), state_dict)
+    return import_into(outline(name, **settings), state_dict)
 
 
 def build_quietly(name: str, **settings: Any) -> FlowNetwork:
     """A network that is about to be filled: the global random numbers stay as they are."""
     with torch.random.fork_rng(devices=[]):
+        return registry.build(name, **settings)
+
+
+def outline(name: str, **settings: Any) -> FlowNetwork:
+    """A network without values: names, shapes and types of what it needs."""
+    with torch.device("meta"):
         return registry.build(name, **settings)
 
 
@@ -71,16 +77,21 @@ def matched(network: FlowNetwork, tensors: Mapping[str, Tensor]) -> dict[str, Te
 
 
 def models_that_fit(tensors: Mapping[str, Tensor]) -> list[str]:
-    """Networks of the zoo that could be filled from these tensors, with the settings of their cards."""
-    found = []
+    """Networks of the zoo, with the settings of their cards, that these tensors fill; the best ones.
+
+    A converter may start parts that a file lacks from their defaults, so several networks can take one file: those to
+    which the fewest numbers are added are meant.
+    """
+    added: dict[str, int] = {}
+    given = sum(value.numel() for value in tensors.values())
     for name, card in registry.cards().items():
         if not card.checkpoint:
             continue
         try:
             # The names tell most networks apart; only those that are left are built and compared.
             renamed = registry.resolve(card.checkpoint)(dict(tensors), card.settings)
-            matched(build_quietly(name), renamed)
+            filled = matched(outline(name), renamed)
         except InputError:
             continue
-        found.append(name)
-    return found
+        added[name] = sum(value.numel() for value in filled.values()) - given
+    return [name for name, count in added.items() if count == min(added.values())]

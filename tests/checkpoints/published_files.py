@@ -77,14 +77,15 @@ def integer(value: int) -> bytes:
     return b"J" + struct.pack("<i", value)
 
 
-def python2_torch_file(tensors: dict[str, np.ndarray], numpy_scalar: float) -> bytes:
+def python2_torch_file(tensors: dict[str, np.ndarray], numpy_scalar: float, storage_module: bytes) -> bytes:
     """{"epoch": 7, "best": numpy scalar, "state_dict": OrderedDict([...])} as torch 0.2 under Python 2 wrote it."""
     entries = b""
     storages = b""
     for index, (name, array) in enumerate(tensors.items()):
         size = b"(" + b"".join(integer(n) for n in array.shape) + b"t"
         stride = b"(" + b"".join(integer(n // array.itemsize) for n in array.strides) + b"t"
-        storage = b"(" + python2_text(b"storage") + b"ctorch\nFloatStorage\n" + python2_text(b"%d" % index)
+        storage = b"(" + python2_text(b"storage")
+        storage += b"c" + storage_module + b"\nFloatStorage\n" + python2_text(b"%d" % index)
         storage += python2_text(b"cuda:0") + integer(array.size) + b"NtQ"
         tensor = b"ctorch._utils\n_rebuild_tensor\n(" + storage + integer(0) + size + stride + b"tR"
         entries += b"](" + python2_text(name.encode()) + tensor + b"e"
@@ -99,11 +100,3 @@ def python2_torch_file(tensors: dict[str, np.ndarray], numpy_scalar: float) -> b
     head = pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(1001, 2)
     head += pickle.dumps({"little_endian": True, "protocol_version": 1001, "type_sizes": {}}, 2)
     return head + b"\x80\x02" + content + b"." + b"\x80\x02" + keys + b"." + storages
-
-
-# ------------------------------------------------------------------------------------- renaming by hand
-
-
-def caffe_names(names: dict[str, list[str]]) -> dict[str, str]:
-    """{layer: [weight, bias] in torch} -> {torch name: "layer/index"}."""
-    return {torch_name: f"{layer}/{i}" for layer, both in names.items() for i, torch_name in enumerate(both)}
