@@ -14,7 +14,7 @@ INVALID_COLOUR = (0, 0, 0)
 SMALLEST_LEGEND_PICTURE = 64
 """Pixels a side below which a legend would hide the picture or could not be read."""
 STRIP_PIXELS = 1 << 17
-"""Pixels coloured at once: the colour code works in float64, which for a whole 4K frame would take 600 MB."""
+"""Pixels coloured at once: the colour code works in float64, several arrays of it."""
 
 ERROR_LIMITS = np.array([0.0625, 0.125, 0.25, 0.5, 1, 2, 4, 8, 16], np.float32)
 """Upper limits of the error classes of KITTI's development kit; an error of 1 is that of an outlier (3 px and 5 %)."""
@@ -41,8 +41,8 @@ def flow_picture(
 ) -> np.ndarray:
     """Flow in the colours of Baker et al. (IJCV 2011): hue is direction, saturation is length.
 
-    No motion is white, motion to the right red, down yellow to green, left blue-green, up violet. Flow longer than
-    `max_flow` has its full colour darkened by a quarter. Invalid pixels are black.
+    No motion is white, motion to the right is red, down yellow, left cyan, up blue. Flow longer than `max_flow` has its
+    full colour darkened by a quarter. Invalid pixels are black.
 
     Args:
         flow: HxWx2 float, x (right) then y (down), in pixels.
