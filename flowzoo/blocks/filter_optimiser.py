@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from flowzoo.blocks.radial_profile import Objective, RadialProfiles, smooth_magnitude
+from flowzoo.blocks.radial_profile import Objective, RadialProfiles
 from flowzoo.blocks.separable_conv4d import SeparableConv4d
 
 SMALLEST_REGULARISATION = 1e-5
@@ -114,6 +114,8 @@ class FilterOptimiser(nn.Module):
             penalty: lambda^2 in the units of `filters`.
             trace: is filled where given.
         """
+        # Every pass over the scores costs; what only depends on the displacement is put together once.
+        terms = _Terms(profiles, self.smoothing)
         regulariser = self.query_regulariser
         if regulariser is None or query is None:
             axes: int | tuple[int, ...] = axis
@@ -122,61 +124,85 @@ class FilterOptimiser(nn.Module):
         scores = reference.apply(filters)
         smoothness = None if regulariser is None or query is None else regulariser(query.apply(filters))
         factor = torch.exp(self.log_step_length)
-        self._record(trace, filters, scores, profiles, smoothness, penalty)
+        self._record(trace, filters, scores, terms, smoothness, penalty)
         for _ in range(iterations):
-            residual, slope = self._linearised(scores, profiles)
-            gradient = penalty * filters + reference.transpose(slope * residual)
+            residual, slope = terms.linearised(scores)
+            gradient = reference.transpose(_product(residual, slope))
+            gradient = torch.addcmul(gradient, penalty, filters)
             if smoothness is not None and regulariser is not None and query is not None:
                 gradient = gradient + query.transpose(regulariser.transpose(smoothness))
             # Correlation is linear in w, so scores follow the step: they need not be computed again.
             change = reference.apply(gradient)
-            length = (gradient * gradient).sum(dim=axes, keepdim=True)
-            curvature = (slope * change).square().sum(dim=axes, keepdim=True)
+            length = _squared_norm(gradient, axes)
+            curvature = _squared_norm(_product(slope, change), axes)
             bend = None
             if smoothness is not None and regulariser is not None and query is not None:
                 bend = regulariser(query.apply(gradient))
-                curvature = curvature + bend.flatten(1).square().sum(dim=1).view_as(curvature)
+                curvature = curvature + _squared_norm(bend.flatten(1), 1).view_as(curvature)
             denominator = (curvature + penalty * length).clamp(min=SMALLEST_DENOMINATOR)
             if self.steplength_regularisation:
                 denominator = denominator + self.steplength_regularisation * length
             optimal = length / denominator
             step = factor * optimal
-            filters = filters - step * gradient
-            scores = scores - step * change
+            filters = torch.addcmul(filters, step, gradient, value=-1)
+            scores = torch.addcmul(scores, step, change, value=-1)
             if smoothness is not None and bend is not None:
                 smoothness = smoothness - step.view(-1, *[1] * (bend.dim() - 1)) * bend
             if trace is not None:
                 trace.steps.append(optimal)
-            self._record(trace, filters, scores, profiles, smoothness, penalty)
+            self._record(trace, filters, scores, terms, smoothness, penalty)
         return filters
-
-    def _linearised(self, scores: Tensor, profiles: Profiles) -> tuple[Tensor, Tensor]:
-        """Residual v+ sigma(c) - y and its derivative in c."""
-        magnitude, sign = smooth_magnitude(scores, self.smoothing)
-        even, odd = (1 - profiles.mask) / 2, (1 + profiles.mask) / 2
-        residual = profiles.weight * (even * magnitude + odd * scores - profiles.target)
-        return residual, profiles.weight * (even * sign + odd)
 
     def _record(
         self,
         trace: FilterTrace | None,
         filters: Tensor,
         scores: Tensor,
-        profiles: Profiles,
+        terms: "_Terms",
         smoothness: Tensor | None,
         penalty: Tensor,
     ) -> None:
         if trace is None:
             return
         batch = max(filters.shape[0], 1)
-        residual, _ = self._linearised(scores, profiles)
-        terms = {
+        residual, _ = terms.linearised(scores)
+        losses = {
             "reference": residual.square().sum() / (2 * batch),
             "regularisation": (penalty * filters.square().sum() / (2 * batch)).squeeze(),
         }
         if smoothness is not None:
-            terms["query"] = smoothness.square().sum() / (2 * batch)
-        terms["total"] = torch.stack(list(terms.values())).sum()
+            losses["query"] = smoothness.square().sum() / (2 * batch)
+        losses["total"] = torch.stack(list(losses.values())).sum()
         trace.filters.append(filters)
-        for name, value in terms.items():
+        for name, value in losses.items():
             trace.losses.setdefault(name, []).append(value)
+
+
+class _Terms:
+    """The robust residual v+ sigma(c) - y of equation 5, in few passes over the scores c."""
+
+    def __init__(self, profiles: Profiles, smoothing: float) -> None:
+        self.smoothing = smoothing
+        self.even, self.odd = profiles.weight * (1 - profiles.mask) / 2, profiles.weight * (1 + profiles.mask) / 2
+        self.negative_target = -profiles.weight * profiles.target
+
+    def linearised(self, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """Residual and its derivative in c."""
+        if self.smoothing == 0:
+            # sigma is linear on both sides of 0: its value is its slope times c.
+            sign = scores.sign()
+            slope = torch.addcmul(self.odd, self.even, sign, out=None if torch.is_grad_enabled() else sign)
+            return torch.addcmul(self.negative_target, slope, scores), slope
+        root = torch.sqrt(scores.square() + self.smoothing**2)
+        slope = torch.addcmul(self.odd, self.even, scores / root)
+        residual = self.negative_target + self.even * (root - self.smoothing) + self.odd * scores
+        return residual, slope
+
+
+def _product(values: Tensor, factor: Tensor) -> Tensor:
+    """values * factor, in the place of `values` (not used again) where no gradient needs them."""
+    return values * factor if torch.is_grad_enabled() else values.mul_(factor)
+
+
+def _squared_norm(values: Tensor, axes: int | tuple[int, ...]) -> Tensor:
+    return (values * values).sum(dim=axes, keepdim=True)

@@ -70,11 +70,3 @@ def spread_over_grid(table: Tensor, height: int, width: int) -> Tensor:
     row = rows.view(1, -1) - rows.view(-1, 1) + height - 1
     column = columns.view(1, -1) - columns.view(-1, 1) + width - 1
     return table[row[:, None, :, None], column[None, :, None, :]].reshape(height * width, height * width)
-
-
-def smooth_magnitude(values: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
-    """|c| and its derivative; with smoothing eta > 0, sqrt(c^2 + eta^2) - eta of equation 4b."""
-    if smoothing == 0:
-        return values.abs(), values.sign()
-    root = torch.sqrt(values**2 + smoothing**2)
-    return root - smoothing, values / root
