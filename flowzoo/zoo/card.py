@@ -13,7 +13,7 @@ class Card:
         summary: one line.
         build: "module:callable"; called with the settings, returns a `FlowNetwork`.
         settings: frozen dataclass instance with this name's values; its fields are the settings users may change.
-        parameters: number of learned parameters.
+        parameters: number of parameters, with those of frozen backbones.
         paper: authors, title, venue and year.
         parts: pyramid parts in words, by role (features, align, measure, decode, regularise).
         checkpoint: "module:callable" that turns published key names into ours, or "" where nothing was published;
