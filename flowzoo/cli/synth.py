@@ -1,6 +1,7 @@
 """`flowzoo synth`: render synthetic training pairs with exact flow and occlusion."""
 
 import argparse
+import time
 from pathlib import Path
 
 from flowzoo.errors import InputError
@@ -83,10 +84,14 @@ def run(arguments: argparse.Namespace) -> None:
         device=str(device),
         procedural=PROCEDURAL if arguments.procedural is None else arguments.procedural,
     )
-    with tqdm(total=job.count, unit="pair", disable=None) as progress:
+    rendered = len(job.missing())
+    started = time.monotonic()
+    with tqdm(total=job.count, initial=job.count - rendered, unit="pair", disable=None) as progress:
         for written in render_to_disk(job, arguments.workers):
             progress.update(written)
-    print(f"{job.count} pairs of {size[1]}x{size[0]} in {job.output}")
+    rate = rendered / max(time.monotonic() - started, 1e-6)
+    new = f"{rendered} new, {rate:.1f} pairs/s" if rendered else "all were there"
+    print(f"{job.count} pairs of {size[1]}x{size[0]} in {job.output} ({new})")
 
 
 def parse_size(text: str) -> tuple[int, int]:

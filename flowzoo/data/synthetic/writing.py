@@ -64,13 +64,17 @@ class RenderJob:
         """The shards that are not complete yet."""
         return [shard for shard in range(self.manifest().shards) if not all(f.is_file() for f in self.files(shard))]
 
+    def missing(self) -> list[int]:
+        """The pairs whose shards are not complete yet."""
+        return [index for shard in self.shards() for index in self.indices(shard)]
+
     def files(self, shard: int) -> list[Path]:
         """The files of a shard."""
         if self.packed:
             return list(shard_files(self.output, shard, backward=self.backward).values())
-        return [path for index in self.manifest_indices(shard) for path in pair_files(self.output, index).values()]
+        return [path for index in self.indices(shard) for path in pair_files(self.output, index).values()]
 
-    def manifest_indices(self, shard: int) -> range:
+    def indices(self, shard: int) -> range:
         """The pairs of a shard."""
         return range(shard * SHARD, min((shard + 1) * SHARD, self.count))
 
@@ -100,7 +104,7 @@ def pair_files(folder: Path, index: int) -> dict[str, Path]:
 
 
 def render_to_disk(job: RenderJob, workers: int = 1) -> Iterator[int]:
-    """Render what is missing; yields how many pairs have been written since the last time.
+    """Render what is missing; yields how many pairs have been written since the last time (none for those there).
 
     Raises:
         InputError: unusable sources, a folder with other pairs, a full disk.
@@ -108,9 +112,6 @@ def render_to_disk(job: RenderJob, workers: int = 1) -> Iterator[int]:
     manifest = job.manifest()
     _prepare(job, manifest)
     missing = job.shards()
-    done = job.count - sum(len(job.manifest_indices(shard)) for shard in missing)
-    if done:
-        yield done
     if not missing:
         return
     if workers <= 1 or len(missing) == 1:
@@ -161,7 +162,7 @@ def _work(shard: int) -> int:
 
 
 def _write(job: RenderJob, pairs: SyntheticPairs, shard: int) -> int:
-    indices = job.manifest_indices(shard)
+    indices = job.indices(shard)
     if job.packed:
         step = 1 if pairs.device.type == "cpu" else 16
         parts = [pairs.render(indices[k : k + step], as_bytes=True).to("cpu") for k in range(0, len(indices), step)]
