@@ -5,13 +5,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import numpy as np
 from tqdm import tqdm
 
 from flowzoo.estimator import Estimate, Estimator
 from flowzoo.outputs import OutputChoice
 from flowzoo.sources import Pair, PairSource
-from flowzoo.visualise import flow_picture
+from flowzoo.visualise import flow_picture, flow_scale
 
 SCALE_SAMPLES = 5
 """Pairs that the common colour scale of a sequence is taken from."""
@@ -114,9 +113,9 @@ class InferenceRun:
         last = max(samples)
         lengths = []
         for index, (_, found) in enumerate(self._estimates(lambda index, _: index not in samples)):
-            lengths.append(float(np.quantile(np.linalg.norm(found.flow, axis=-1), 0.99)))
+            lengths.append(flow_scale(found.flow))
             if index + 1 == len(samples) or index == last:
                 break
-        scale = max(lengths, default=1.0) or 1.0
+        scale = max(lengths, default=1.0)
         self.say(f"full colour is {scale:.1f} pixels, from {len(lengths)} pairs (--max-flow sets it)")
         return scale
