@@ -63,6 +63,10 @@ def run(words: Sequence[str]) -> int:
     """Run the command `words`; returns the exit status."""
     debug = "--debug" in words
     logging.basicConfig(level=logging.INFO, format="flowzoo: %(message)s", stream=sys.stderr)
+    previous = signal.getsignal(signal.SIGTERM)
+    if previous is signal.SIG_DFL:
+        # By default a terminated process leaves its temporary files behind.
+        signal.signal(signal.SIGTERM, _terminated)
     try:
         if words and words[0] in VERBS:
             arguments = make_parser(words[0]).parse_args(list(words[1:]))
@@ -82,7 +86,13 @@ def run(words: Sequence[str]) -> int:
         return exit_request.code if isinstance(exit_request.code, int) else 1
     except Exception as error:  # the last door: a fault of ours, said in one line
         return _fail(f"internal error: {type(error).__name__}: {error} (--debug shows where)", 1, debug)
+    finally:
+        signal.signal(signal.SIGTERM, previous)
     return 0
+
+
+def _terminated(number: int, frame: object) -> NoReturn:
+    raise SystemExit(128 + number)
 
 
 def _fail(message: str, status: int, debug: bool) -> int:

@@ -1,8 +1,10 @@
 """`flowzoo infer` from the command line: outputs, sources, and one clear line for every mistake."""
 
 import pickle
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -246,3 +248,27 @@ def test_help_and_tables_start_without_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_leaves_only_complete_files(sent, weights, tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / "frames").mkdir()
+    for index in range(40):
+        noise = rng.integers(0, 256, (180, 240, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(tmp_path / "frames" / f"{index}.png")
+    words = ["infer", tmp_path / "frames", "--weights", weights, "-o", tmp_path / "out", "--max-flow", "3"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flowzoo", *map(str, words)], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    while process.poll() is None and len(list((tmp_path / "out").glob("*.flo"))) < 3:
+        time.sleep(0.01)
+    process.send_signal(sent)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}[sent], error
+    assert "Traceback" not in error
+    written = list((tmp_path / "out").iterdir())
+    assert 3 <= len(written) < 78
+    for path in written:
+        assert not path.name.startswith(".")
+        assert flowzoo.read_flow(path)[1].all() if path.suffix == ".flo" else Image.open(path).convert("RGB")
