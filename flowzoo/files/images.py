@@ -36,8 +36,8 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
     """
     with _image(path) as image:
         image.load()
-        if image.mode.startswith("I;16"):
-            # Pillow's own conversion of 16-bit grey to 8 bits cuts off at 255 in some versions.
+        if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PPM", "PNG")):
+            # 16-bit grey, of which Pillow's own conversion to 8 bits cuts off all above 255 in some versions.
             grey = (np.asarray(image) >> 8).astype(np.uint8)
             return np.repeat(grey[..., None], 3, axis=2)
         if image.mode in ("I", "F"):
