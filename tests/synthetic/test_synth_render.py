@@ -134,6 +134,28 @@ def test_rendering_a_whole_batch_at_once_gives_the_same_pairs(textures):
     assert float((alone.occluded ^ batch.occluded).float().mean()) < 1e-3
 
 
+def test_indexing_gives_training_samples(textures):
+    source = SyntheticPairs(textures, None, (48, 64), seed=7, count=5)
+    sample, pair = source[3], source.render([3], as_bytes=True)
+    assert len(source) == 5
+    assert torch.equal(sample.first, pair.first[0])
+    assert torch.equal(sample.flow, pair.flow[0])
+    assert not sample.sparse
+    with pytest.raises(IndexError):
+        source[5]
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("settings", [SceneSettings(), SceneSettings.dynamic()])
+def test_a_gpu_renders_the_same_pairs(textures, settings):
+    here = SyntheticPairs(textures, None, (96, 128), settings, seed=7).render(range(8))
+    there = SyntheticPairs(textures, None, (96, 128), settings, seed=7, device="cuda").render(range(8)).to("cpu")
+    assert float((here.flow - there.flow).abs().quantile(0.99)) < 5e-3
+    assert float((here.first - there.first).abs().mean()) < 5e-3
+    assert float((here.occluded ^ there.occluded).float().mean()) < 5e-3
+
+
 def test_swap_exchanges_everything(textures):
     kept = SyntheticPairs(textures, None, (48, 64), dataclasses.replace(CLEAN, swap=0.0), seed=2).render([3])
     swapped = SyntheticPairs(textures, None, (48, 64), dataclasses.replace(CLEAN, swap=1.0), seed=2).render([3])

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from flowzoo.data.augment.sample import TrainingSample
 from flowzoo.data.synthetic.effects import finish
 from flowzoo.data.synthetic.layers import Picture, build, stack
 from flowzoo.data.synthetic.render import RenderedPairs, composite
@@ -18,7 +19,7 @@ from flowzoo.errors import InputError
 SMALLEST_SIDE = 16
 
 
-class SyntheticPairs(Dataset[RenderedPairs]):
+class SyntheticPairs(Dataset[TrainingSample]):
     """Synthetic pairs with exact flow, rendered on demand. Pair `index` depends on `seed` and `index` alone.
 
     Args:
@@ -59,11 +60,12 @@ class SyntheticPairs(Dataset[RenderedPairs]):
     def __len__(self) -> int:
         return self.count
 
-    def __getitem__(self, index: int) -> RenderedPairs:
-        """Pair `index` as a batch of one."""
+    def __getitem__(self, index: int) -> TrainingSample:
+        """Pair `index` for training, frames uint8."""
         if not 0 <= index < self.count:
             raise IndexError(index)
-        return self.render([index])
+        pair = self.render([index], as_bytes=True)
+        return TrainingSample(pair.first[0], pair.second[0], pair.flow[0], pair.valid[0])
 
     def batches(self, batch: int, start: int = 0) -> Iterator[RenderedPairs]:
         """Batches of consecutive pairs from `start`, without end."""
