@@ -7,7 +7,7 @@
 //
 // Layouts, prepared by the caller:
 //   first  (B, h, w, C)
-//   table  (B, H, C, dilation, padded): `second` row by row, each row split into its phases modulo the dilation, with
+//   table  (B, H, row_step) holding (C, dilation, padded): `second` row by row, split into phases modulo the dilation, with
 //          `margin` zeros before and at least 17 behind, so that 16 lanes can be loaded wherever the window touches.
 // With dilation 1 a window row holds 2r+2 columns and serves as near and far neighbour; else near and far columns lie
 // on different phases and are loaded apart. Rows outside the map point to zeros.
@@ -22,7 +22,7 @@ namespace {
 constexpr int64_t kMostSide = 15;             // radius 7
 constexpr int64_t kMostRows = 2 * kMostSide;  // window rows where displacements are dilated
 constexpr int64_t kRun = 16;                  // pixels of a run
-constexpr int64_t kBlock = 8;                 // channels of a block
+constexpr int64_t kBlock = 32;  // channels of a block
 
 // Lines of 16 lanes; one before and one behind are there to be read by shifted loads, whose lanes then do not count.
 template <int64_t LINES>
@@ -34,14 +34,13 @@ struct Lines {
 };
 
 struct Problem {
-    int64_t batch, channels, height, width, rows, columns, radius, dilation, stride, padded, margin;
+    int64_t batch, channels, height, width, rows, columns, radius, dilation, stride, padded, margin, row_step;
     int64_t side() const { return 2 * radius + 1; }
     bool dense() const { return dilation == 1; }
     int64_t window() const { return dense() ? side() + 1 : 2 * side(); }
     int64_t near_row(int64_t o) const { return dense() ? o : 2 * o; }
     int64_t far_row(int64_t o) const { return near_row(o) + 1; }
     int64_t channel_step() const { return dilation * padded; }
-    int64_t row_step() const { return channels * dilation * padded; }
 };
 
 // Where one pixel looks: offsets into the table (negative: outside) for its window's near and far columns.
@@ -77,7 +76,7 @@ Window find_window(const Problem& p, int64_t image, int64_t y, int64_t x, float 
     for (int64_t n = 0; n < p.window(); ++n) {
         const int64_t row = top + (p.dense() ? n : n / 2 * p.dilation + n % 2);
         const bool inside = row >= 0 && row < p.height;
-        const int64_t start = (image * p.height + row) * p.row_step();
+        const int64_t start = (image * p.height + row) * p.row_step;
         window.near[n] = inside && column[0] >= 0 ? start + column[0] : -1;
         window.far[n] = inside && column[1] >= 0 ? start + column[1] : -1;
     }
@@ -380,8 +379,8 @@ void difference_backward(Run& run, const float* table, float* to_first, float* t
 API int flowzoo_sampled_volume(const float* first, const float* table, const float* flow, float* volume, int64_t batch,
                                int64_t channels, int64_t height, int64_t width, int64_t rows, int64_t columns,
                                int64_t radius, int64_t dilation, int64_t stride, int64_t padded, int64_t margin,
-                               int absolute, int64_t threads) {
-    const Problem p{batch, channels, height, width, rows, columns, radius, dilation, stride, padded, margin};
+                               int64_t row_step, int absolute, int64_t threads) {
+    const Problem p{batch, channels, height, width, rows, columns, radius, dilation, stride, padded, margin, row_step};
     const int64_t side = p.side(), plane = rows * columns;
     return run_tasks(0, batch * rows, threads, [&](auto next) {
         const std::unique_ptr<Run> run(new Run(p));
@@ -405,9 +404,9 @@ API int flowzoo_sampled_volume_backward(const float* gradient, const float* firs
                                         const float* flow, float* to_first, float* to_table, float* to_flow,
                                         int64_t batch, int64_t channels, int64_t height, int64_t width, int64_t rows,
                                         int64_t columns, int64_t radius, int64_t dilation, int64_t stride,
-                                        int64_t padded, int64_t margin, int absolute, int64_t slices,
-                                        int64_t threads) {
-    const Problem p{batch, channels, height, width, rows, columns, radius, dilation, stride, padded, margin};
+                                        int64_t padded, int64_t margin, int64_t row_step, int absolute,
+                                        int64_t slices, int64_t threads) {
+    const Problem p{batch, channels, height, width, rows, columns, radius, dilation, stride, padded, margin, row_step};
     const int64_t side = p.side(), plane = rows * columns;
     const float scale = 1.0f / static_cast<float>(channels);
     return run_tasks(0, batch * slices, threads, [&](auto next) {

@@ -12,28 +12,40 @@ from flowzoo.operators.cpu_correlation import plain, threads_for, usable
 _MOST_RADIUS = 7
 """A window row must fit into the 16 lanes of the kernel's vectors."""
 
-_SIZES = [ctypes.c_int64] * 11
+_SIZES = [ctypes.c_int64] * 12
+
+_SKEW = 48
+"""Numbers between the table's rows: without them all rows of a window would fall on the same few cache sets."""
 
 
 class _Table(NamedTuple):
-    """`second` in the kernel's layout: (B,H,C,dilation,padded), zeros around the columns held."""
+    """`second` in the kernel's layout."""
 
-    rows: Tensor
+    memory: Tensor  # (B,H,row step)
+    rows: Tensor  # (B,H,C,dilation,padded), a view of it: zeros around the columns
     margin: int
-    held: int
+
+    def sizes(self) -> tuple[int, int, int]:
+        """The numbers that describe the layout to the kernel."""
+        return self.rows.shape[4], self.margin, self.memory.shape[2]
+
+
+def _empty_table(second: Tensor, radius: int, dilation: int) -> _Table:
+    batch, channels, height, width = second.shape
+    margin = 2 * radius + 2
+    padded = -(-(margin + -(-width // dilation) + 17) // 16) * 16
+    used = channels * dilation * padded
+    memory = torch.zeros(batch, height, used + _SKEW, dtype=torch.float32, device="cpu")
+    return _Table(memory, memory[:, :, :used].unflatten(2, (channels, dilation, padded)), margin)
 
 
 def _table(second: Tensor, radius: int, dilation: int) -> _Table:
-    batch, channels, height, width = second.shape
-    held = -(-width // dilation)
-    margin = 2 * radius + 2
-    padded = -(-(margin + held + 17) // 16) * 16
-    rows = torch.zeros(batch, height, channels, dilation, padded, dtype=torch.float32, device="cpu")
+    table = _empty_table(second, radius, dilation)
     turned = second.permute(0, 2, 1, 3)
     for phase in range(dilation):
         columns = turned[..., phase::dilation]
-        rows[:, :, :, phase, margin : margin + columns.shape[3]] = columns
-    return _Table(rows, margin, held)
+        table.rows[:, :, :, phase, table.margin : table.margin + columns.shape[3]] = columns
+    return table
 
 
 def _untable(table: _Table, like: Tensor, dilation: int) -> Tensor:
@@ -59,10 +71,10 @@ def sampled_volume(
         volume = pixels.new_empty(batch, (2 * radius + 1) ** 2, height, width)
         function = kernels.flowzoo_sampled_volume
         function.argtypes = [*[ctypes.c_void_p] * 4, *_SIZES, ctypes.c_int, ctypes.c_int64]
-        pointers = (pixels.data_ptr(), table.rows.data_ptr(), whereto.data_ptr(), volume.data_ptr())
+        pointers = (pixels.data_ptr(), table.memory.data_ptr(), whereto.data_ptr(), volume.data_ptr())
         sizes = (batch, channels, *second.shape[2:], height, width, radius, dilation, stride)
         threads = threads_for(2 * first.numel() * (2 * radius + 2) ** 2)
-        if function(*pointers, *sizes, table.rows.shape[4], table.margin, absolute, threads) == 0:
+        if function(*pointers, *sizes, *table.sizes(), absolute, threads) == 0:
             return volume.to(first.dtype)
     return portable_sampled.sampled_volume(first, second, flow, radius, dilation, stride, absolute)
 
@@ -83,7 +95,7 @@ def sampled_volume_backward(
         batch, channels, height, width = first.shape
         incoming, pixels, whereto = plain(gradient), plain(first.permute(0, 2, 3, 1)), plain(flow)
         table = _table(second, radius, dilation)
-        to_table = table._replace(rows=torch.zeros_like(table.rows))
+        to_table = _empty_table(second, radius, dilation)
         to_pixels = torch.zeros_like(pixels)
         # Images are independent; a single one is shared out by channels.
         threads = threads_for(6 * first.numel() * (2 * radius + 2) ** 2)
@@ -91,9 +103,9 @@ def sampled_volume_backward(
         to_flow = torch.zeros(slices, *flow.shape, dtype=torch.float32, device="cpu")
         function = kernels.flowzoo_sampled_volume_backward
         function.argtypes = [*[ctypes.c_void_p] * 7, *_SIZES, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
-        tensors = (incoming, pixels, table.rows, whereto, to_pixels, to_table.rows, to_flow)
+        tensors = (incoming, pixels, table.memory, whereto, to_pixels, to_table.memory, to_flow)
         sizes = (batch, channels, *second.shape[2:], height, width, radius, dilation, stride)
-        numbers = (*sizes, table.rows.shape[4], table.margin, absolute, slices, threads)
+        numbers = (*sizes, *table.sizes(), absolute, slices, threads)
         if function(*(tensor.data_ptr() for tensor in tensors), *numbers) == 0:
             to_first = to_pixels.permute(0, 3, 1, 2).contiguous()
             to_second = _untable(to_table, second, dilation)

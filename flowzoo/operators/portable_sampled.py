@@ -38,8 +38,8 @@ class _Windows(NamedTuple):
 
 
 def _pixel_rows(maps: Tensor) -> Tensor:
-    """(B,C,H,W) -> (B*H*W,C)."""
-    return maps.permute(0, 2, 3, 1).reshape(-1, maps.shape[1])
+    """(B,C,H,W) -> (B*H*W,C), contiguous (a reshape alone leaves a single image strided)."""
+    return maps.permute(0, 2, 3, 1).reshape(-1, maps.shape[1]).contiguous()
 
 
 def _maps(rows: Tensor, batch: int, height: int, width: int) -> Tensor:
@@ -180,7 +180,7 @@ def sampled_volume_backward(
     alive = (flow.abs() <= _far((height, width), radius, dilation)).to(base.dtype)
     extent = _extent(radius, dilation)
     bordered = _maps(to_table, batch, height + 2 * extent, width + 2 * extent)
-    to_second = bordered[..., extent : extent + height, extent : extent + width].contiguous()
+    to_second = bordered[..., extent : extent + height, extent : extent + width].clone()
     sizes = (first.shape[0], first.shape[2], first.shape[3])
     return (
         _maps(to_base / first.shape[1], *sizes).to(first.dtype),
