@@ -1,4 +1,4 @@
-"""Convex upsampling: every fine flow is a learned weighted mean of the 3x3 coarse flows around it (RAFT, section 3.3)."""
+"""Convex upsampling (RAFT, section 3.3): a fine flow is a learned weighted mean of the 3x3 coarse ones around it."""
 
 from typing import Any
 

@@ -1,31 +1,107 @@
-"""`flowzoo train`."""
+"""`flowzoo train`: trains or fine-tunes a network by a preset."""
 
 import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-HELP = "train or fine-tune by a preset"
+from flowzoo.errors import InputError
+
+if TYPE_CHECKING:
+    from flowzoo.training.recipe import Recipe
+
+HELP = "Train or fine-tune a network by a preset; the same command under torchrun uses many GPUs or machines."
+
+EXAMPLES = """examples:
+  flowzoo train --list
+  flowzoo train default --root pairs                       pairs: written by flowzoo synth --packed
+  flowzoo train pwcnet-chairs --root FlyingChairs_release --device cuda
+  flowzoo train default --root pairs --resume              goes on where it was, bit for bit
+  flowzoo train finetune --data mine/pairs.txt --model wren --weights wren
+  flowzoo train default --print-config --set batch=8 --set half.steps=5000
+  torchrun --nproc-per-node 8 -m flowzoo train default --root pairs
+
+--set key=value changes a value in every stage of the preset, --set STAGE.key=value in one; seed=N is the run's."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the verb."""
+    """The options of this verb."""
+    parser.epilog = EXAMPLES
     parser.add_argument("preset", metavar="PRESET", nargs="?", help="a name of --list, or a .toml file")
-    parser.add_argument("--root", metavar="DIR", help="folder of the training data")
-    parser.add_argument("-o", "--output", metavar="DIR", help="checkpoints, logs and weights (default: runs/PRESET)")
-    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in the output folder")
+    parser.add_argument("--list", action="store_true", help="list the presets")
+    parser.add_argument("--print-config", action="store_true", help="print the preset with every value, and stop")
     parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="change a value of the preset")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
-    parser.add_argument("--workers", type=int, default=1, help="processes that prepare batches (default: 1)")
+    data = parser.add_argument_group("data")
+    data.add_argument("--root", metavar="DIR", type=Path, help="folder of the training data")
+    data.add_argument("--data", metavar="FILE", type=Path, help="instead: a list of pairs, FIRST SECOND FLOW a line")
+    data.add_argument(
+        "--validate", metavar="DATASET", action="append", default=[], help="validate on it; may be repeated"
+    )
+    data.add_argument("--validation-root", metavar="DIR", type=Path, help="folder of these (default: --root)")
+    data.add_argument("--validation-limit", metavar="N", type=int, default=0, help="only the first N pairs of each")
+    run = parser.add_argument_group("run")
+    run.add_argument("-o", "--output", metavar="DIR", type=Path, help="where everything goes (default: runs/PRESET)")
+    run.add_argument("--resume", action="store_true", help="go on from the last checkpoint in the output folder")
+    run.add_argument("--model", metavar="NAME", help="another network than the preset's")
+    run.add_argument("--weights", metavar="TAG|FILE", help="start from these instead of random numbers")
+    run.add_argument("--device", default="auto", metavar="DEVICE", help="auto, cpu, cuda or cuda:N (default: auto)")
+    run.add_argument("--workers", type=int, default=1, metavar="N", help="processes that prepare batches (default: 1)")
+    run.add_argument("--tensorboard", action="store_true", help="log for TensorBoard, too (needs flowzoo[log])")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Train."""
-    from pathlib import Path
+    """Do it.
 
-    from flowzoo.cli.common import parse_settings, pick_device
+    Raises:
+        InputError: a wrong option, preset, data set, checkpoint, or a disk that is full.
+    """
+    from flowzoo.cli.common import parse_settings
+    from flowzoo.training.recipe import describe, list_presets, load_recipe
+
+    if arguments.list:
+        width = max(map(len, list_presets()))
+        print("\n".join(f"{name.ljust(width)}  {summary}" for name, summary in list_presets().items()))
+        return
+    if arguments.preset is None:
+        raise InputError("name a preset (flowzoo train --list shows them)")
+    recipe = load_recipe(arguments.preset, parse_settings(arguments.set), arguments.model)
+    if arguments.print_config:
+        print(describe(recipe), end="")
+        return
+    _train(arguments, recipe)
+
+
+def _train(arguments: argparse.Namespace, recipe: "Recipe") -> None:
+    from flowzoo.checkpoints import load_weights, save_weights
+    from flowzoo.cli.common import pick_device
     from flowzoo.training.distributed import start
     from flowzoo.training.loop import Surroundings, train
-    from flowzoo.training.recipe import load_recipe
+    from flowzoo.training.validation import Validation
 
-    recipe = load_recipe(arguments.preset, parse_settings(arguments.set))
-    output = Path(arguments.output or f"runs/{recipe.name}")
+    if arguments.root and arguments.data:
+        raise InputError("give --root or --data, not both")
+    if arguments.workers < 0 or arguments.validation_limit < 0:
+        raise InputError("--workers and --validation-limit cannot be negative")
+    root = arguments.data or arguments.root
+    if root is None:
+        raise InputError("give the training data: --root DIR, or --data with a list of pairs")
+    if not root.exists():
+        raise InputError(f"no training data at {root}: no such file or folder")
+    output = arguments.output or Path("runs") / recipe.name
+    sets = arguments.validate or (["pairs/val"] if arguments.data else [])
+    if any(stage.patience for stage in recipe.stages) and not sets:
+        raise InputError("early stopping (patience) needs a validation set: give --validate, or --set patience=0")
+    validation = (
+        Validation(tuple(sets), arguments.validation_root or root, arguments.validation_limit) if sets else None
+    )
     with start(pick_device(arguments.device)) as ranks:
-        train(recipe, Surroundings(Path(arguments.root), output, ranks, arguments.resume, workers=arguments.workers))
+        weights = None
+        if arguments.weights is not None:
+            weights = load_weights(recipe.model, arguments.weights).state_dict()
+        where = Surroundings(
+            root, output, ranks, arguments.resume, weights, arguments.workers, arguments.tensorboard, validation
+        )
+        network = train(recipe, where)
+        if ranks.leads:
+            path = output / f"{network.model_name}.safetensors"
+            save_weights(network, path, recipe=recipe.name, steps=sum(stage.steps for stage in recipe.stages))
+            print(f"wrote {path}")

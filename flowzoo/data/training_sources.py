@@ -1,10 +1,20 @@
-"""Where the pairs of a training stage come from, by name."""
+"""Where the pairs of a training stage come from, by name: "NAME" or "NAME/SUBSET"."""
 
+import logging
 from pathlib import Path
 from typing import Protocol
 
-from flowzoo.data.augment.sample import TrainingSample
+import torch
+
+from flowzoo import settings
+from flowzoo.data.augment import TrainingSample
+from flowzoo.data.catalogue import DATASETS, dataset_class, open_dataset
+from flowzoo.data.dataset import FlowDataset
 from flowzoo.errors import InputError
+
+HELD_OUT = 10  # of a list of pairs without subsets of its own, every tenth pair is for validation
+SPARSE = ("kitti-2012", "kitti-2015", "hd1k")
+log = logging.getLogger(__name__)
 
 
 class Source(Protocol):
@@ -15,13 +25,35 @@ class Source(Protocol):
     def __getitem__(self, index: int) -> TrainingSample: ...
 
 
+class DatasetSource:
+    """The pairs of an evaluation data set that have ground truth, as training samples."""
+
+    def __init__(self, dataset: FlowDataset) -> None:
+        self.dataset, self.sparse = dataset, dataset.name in SPARSE
+        self.indices = [index for index, pair in enumerate(dataset.pairs) if pair.flow is not None]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> TrainingSample:
+        sample = self.dataset[self.indices[index]]
+        if sample.flow is None or sample.valid is None or sample.first.shape != sample.second.shape:
+            raise InputError(f"{sample.name} of {self.dataset.name} cannot be trained on: its images differ in size")
+        first, second, flow = (
+            torch.from_numpy(array).permute(2, 0, 1).contiguous()
+            for array in (sample.first, sample.second, sample.flow)
+        )
+        return TrainingSample(first, second, flow.float(), torch.from_numpy(sample.valid), self.sparse)
+
+
 def open_source(name: str, root: Path | None) -> Source:
     """The source `name` under `root`.
 
-    "synthetic" is a folder that `flowzoo synth --packed` wrote: `root` itself, or a folder of that name in it.
+    "synthetic" is a folder that `flowzoo synth --packed` wrote: `root` itself, or a folder of that name in it; the
+    other names are those of `flowzoo evaluate`. Of a data set that is not complete, the pairs that are there are taken.
 
     Raises:
-        InputError: nothing of that name, or it is incomplete.
+        InputError: nothing of that name, or nothing in it.
     """
     if root is None:
         raise InputError("give the folder of the training data with --root")
@@ -29,4 +61,36 @@ def open_source(name: str, root: Path | None) -> Source:
         from flowzoo.data.synthetic import PackedPairs
 
         return PackedPairs(root if (root / "manifest.json").is_file() else root / name)
-    raise InputError(f"no data source named {name!r}: known: synthetic")
+    return DatasetSource(open_training_set(name, root))
+
+
+def open_training_set(name: str, root: Path) -> FlowDataset:
+    """The data set "NAME" or "NAME/SUBSET", in `root` or up to two folders below it.
+
+    Subsets "train" and "val" of `pairs` are nine and one of every ten lines.
+
+    Raises:
+        InputError: an unknown name or subset, or nothing there.
+    """
+    base, _, subset = name.partition("/")
+    if base not in DATASETS:
+        raise InputError(f"no data source named {base!r}: {settings.suggestion(base, [*DATASETS, 'synthetic'])}")
+    split = base == "pairs" and subset in ("train", "val")
+    dataset = open_dataset(base, _folder_of(base, root), None if split else subset or None, partial=True)
+    if split:
+        held_out = [index % HELD_OUT == HELD_OUT - 1 for index in range(len(dataset.pairs))]
+        dataset.pairs = [p for p, out in zip(dataset.pairs, held_out, strict=True) if out == (subset == "val")]
+    elif len(dataset) < dataset.expected:
+        log.info("%s: taking the %d of %d pairs that are there", name, len(dataset), dataset.expected)
+    return dataset
+
+
+def _folder_of(name: str, root: Path) -> Path:
+    """The nearest folder that looks like the data set; `root` itself where none does (its reader then says why)."""
+    markers = dataset_class(name).markers
+    levels = (root.glob("") if root.is_dir() else (), root.glob("*"), root.glob("*/*"))
+    for level in levels:
+        for folder in sorted(path for path in level if path.is_dir()):
+            if any(next(folder.glob(marker), None) for marker in markers):
+                return folder
+    return root

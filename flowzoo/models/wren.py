@@ -14,7 +14,6 @@ from flowzoo.operators import correlation, warp
 from flowzoo.zoo.wren import WrenSettings
 
 SLOPE = 0.1
-MULTIPLE = 64  # the coarsest level is 1/64 of the image
 
 
 class Wren(FlowNetwork):
@@ -39,7 +38,9 @@ class Wren(FlowNetwork):
             fine_matching = settings.fine_matching_channels
             self.fine_projection = _convolution(channels[0], fine_matching, kernel=1)
             self.from_above = _convolution(channels[1], fine_matching, kernel=1)
-            self.fine_decoder = Decoder(settings.fine_radius, fine_matching, settings.hidden, settings.fine_width, last=True)
+            self.fine_decoder = Decoder(
+                settings.fine_radius, fine_matching, settings.hidden, settings.fine_width, last=True
+            )
             self.upsampling_weights = nn.Sequential(
                 _convolution(self.fine_decoder.out_channels, 48),
                 nn.LeakyReLU(SLOPE),
@@ -47,12 +48,10 @@ class Wren(FlowNetwork):
             )
         _initialise(self)
 
-    def forward(self, first: Tensor, second: Tensor) -> FlowPrediction:
-        """Flow from `first` to `second`, (B,3,H,W) RGB in [0,1] of any size."""
-        batch, _, height, width = first.shape
-        if batch == 0 or height == 0 or width == 0:
-            return FlowPrediction(first.new_zeros(batch, 2, height, width))
-        size = (_rounded(height), _rounded(width))
+    def predict(self, first: Tensor, second: Tensor) -> FlowPrediction:
+        """See `FlowNetwork.forward`."""
+        height, width = first.shape[-2:]
+        size = (self._rounded(height), self._rounded(width))
         scale = first.new_tensor([width / size[1], height / size[0]], dtype=torch.float32).view(1, 2, 1, 1)
         images = _resized(torch.cat([first, second]), size)
         flow, pyramid, state = self._coarse_to_fine(self._features(images))
@@ -66,6 +65,10 @@ class Wren(FlowNetwork):
 
             flow = variational_refinement(first.float(), second.float(), flow)
         return FlowPrediction(flow, pyramid)
+
+    def _rounded(self, side: int) -> int:
+        """The nearest multiple of 64 that is not smaller than 64."""
+        return max(self.multiple, (side + self.multiple // 2) // self.multiple * self.multiple)
 
     def _features(self, images: Tensor) -> list[Tensor]:
         """(2B,3,H,W) -> maps to match at 1/2 (where the network goes that far), 1/4, ... 1/64, both images' stacked."""
@@ -82,7 +85,7 @@ class Wren(FlowNetwork):
         return [_normalised(x) for x in maps]
 
     def _coarse_to_fine(self, features: list[Tensor]) -> tuple[Tensor, list[Tensor], tuple[Tensor, Tensor]]:
-        """Flow at the size of the images, the flows of the levels in pixels of the images, and flow and hidden at 1/4."""
+        """Flow at the images' size, the levels' flows in pixels of the images, and flow and hidden state at 1/4."""
         maps = features[1:] if self.settings.finest == 2 else features
         batch, _, height, width = maps[-1].shape
         flow = maps[-1].new_zeros(batch // 2, 2, height, width)
@@ -178,9 +181,7 @@ def _normalised(maps: Tensor) -> Tensor:
 
 def _doubled(flow: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
     """Flow and hidden state of a level, on the grid of the next finer one."""
-    finer = F.interpolate(
-        torch.cat([flow, hidden], dim=1), scale_factor=2, mode="bilinear", align_corners=False
-    )
+    finer = F.interpolate(torch.cat([flow, hidden], dim=1), scale_factor=2, mode="bilinear", align_corners=False)
     return finer[:, :2] * 2, finer[:, 2:]
 
 
@@ -188,8 +189,3 @@ def _resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
     if maps.shape[-2:] == size:
         return maps
     return F.interpolate(maps, size, mode="bilinear", align_corners=False)
-
-
-def _rounded(side: int) -> int:
-    """The nearest multiple of 64 that is not smaller than one."""
-    return max(MULTIPLE, (side + MULTIPLE // 2) // MULTIPLE * MULTIPLE)

@@ -22,7 +22,8 @@ class Journal:
     """
 
     COLUMNS = (
-        "stage", "step", "loss", "epe", "learning_rate", "gradient_norm", "samples_per_second", "waiting", "validation_epe",
+        "stage", "step", "loss", "epe", "learning_rate", "gradient_norm", "samples_per_second", "waiting",
+        "validation_epe",
     )  # fmt: skip
 
     def __init__(self, folder: Path, step: int, tensorboard: bool) -> None:
@@ -42,7 +43,9 @@ class Journal:
             with self.csv.open("a", encoding="utf-8") as file:
                 file.write(self._csv_line(row))
         except OSError as error:
-            raise InputError(f"cannot write {self.csv.parent}: {error.strerror}; free some space and --resume") from error
+            raise InputError(
+                f"cannot write {self.csv.parent}: {error.strerror}; free some space and --resume"
+            ) from error
         if self.board is not None:
             for key, value in row.items():
                 if isinstance(value, (int, float)) and key != "step":

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,14 @@ from flowzoo import registry
 from flowzoo.data.mixture import Mixture
 from flowzoo.errors import InputError
 from flowzoo.network import FlowNetwork
-from flowzoo.training import loader, losses, optimise, state
+from flowzoo.training import loader, objective, optimise, state
 from flowzoo.training.distributed import Ranks
 from flowzoo.training.inherit import inherit
 from flowzoo.training.journal import Clock, Journal, duration
-from flowzoo.training.recipe import Recipe, Stage
+from flowzoo.training.recipe import Recipe
+from flowzoo.training.validation import Validation
 
 log = logging.getLogger(__name__)
-Validation = Callable[[FlowNetwork], float]
-Pictures = Callable[[FlowNetwork, int], None]
 
 
 @dataclass
@@ -37,8 +36,7 @@ class Surroundings:
         weights: what the first stage starts from instead of random numbers (a state dict), or None.
         workers: processes that prepare batches; 0 prepares them in between, in this process.
         tensorboard: log there, too.
-        validate: end-point error of a network in evaluation mode, or None.
-        pictures: writes sample pictures of a network at a step, or None.
+        validation: scores a network every `validate_every` steps and draws sample pictures, or None.
     """
 
     root: Path | None
@@ -48,8 +46,7 @@ class Surroundings:
     weights: dict[str, Tensor] | None = None
     workers: int = 1
     tensorboard: bool = False
-    validate: Validation | None = None
-    pictures: Pictures | None = None
+    validation: Validation | None = None
 
 
 def train(recipe: Recipe, where: Surroundings) -> FlowNetwork:
@@ -75,8 +72,8 @@ def train(recipe: Recipe, where: Surroundings) -> FlowNetwork:
         total += recipe.stages[number].steps
     if journal is not None:
         journal.close()
-    assert network is not None and weights is not None  # a recipe has at least one stage
-    network.load_state_dict(weights)
+    assert network is not None  # a recipe has at least one stage
+    network.load_state_dict(weights or {})
     return network.eval()
 
 
@@ -106,14 +103,15 @@ def run_stage(
     resumed run builds the very same network.
     """
     stage, ranks = recipe.stages[number], where.ranks
-    share = ranks.share_of(stage.batch, stage.accumulate)
     optimizer = optimise.make_optimizer(network, stage)
     scaler = torch.amp.GradScaler(ranks.device.type, enabled=stage.precision == "float16")
     average = optimise.WeightAverage(network, stage.average) if stage.average else None
-    loss_of = losses.make_loss(stage)
+    loss_of = objective.make_loss(stage)
     first, best, stale = 0, float("inf"), 0
+    sums, counted = torch.zeros(3, device=ranks.device), 0  # of loss, error and gradient norm, since the last row
     if saved is not None:
         first, best, stale = saved["stage_step"], saved["best"], saved["stale"]
+        sums, counted = saved["sums"].to(ranks.device), saved["counted"]
         network.load_state_dict(saved["network"])
         optimizer.load_state_dict(saved["optimizer"])
         scaler.load_state_dict(saved["scaler"])
@@ -127,6 +125,7 @@ def run_stage(
     batches = loader.batches(mixture, first, stage, ranks, where.workers)
 
     def save(step: int) -> None:
+        ranks.mean(sums)  # a resumed run continues the interval of its log, too
         if ranks.leads:
             state.save_state(
                 where.output,
@@ -143,11 +142,13 @@ def run_stage(
                     "scaler": scaler.state_dict(),
                     "average": average.state if average else None,
                     "random": state.random_state(ranks.device),
+                    "sums": sums,
+                    "counted": counted,
                 },
             )
 
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    sums, clock = torch.zeros(3, device=ranks.device), Clock()
+    clock = Clock()
     network.train()
     for step in range(first, stage.steps):
         rate = optimise.learning_rate(stage, step)
@@ -165,7 +166,7 @@ def run_stage(
                 loss = loss_of(prediction, batch.flow, batch.valid)
                 scaler.scale(loss / stage.accumulate).backward()
             sums[0] += loss.detach() / stage.accumulate
-            sums[1] += losses.end_point_error(prediction.flow, batch.flow, batch.valid) / stage.accumulate
+            sums[1] += objective.end_point_error(prediction.flow, batch.flow, batch.valid) / stage.accumulate
         scaler.unscale_(optimizer)
         norm = optimise.clip_gradient(parameters, stage.clip)
         sums[2] += norm
@@ -174,11 +175,11 @@ def run_stage(
         optimizer.zero_grad(set_to_none=True)
         if average is not None:
             average.update(network, step)
-        clock.samples, clock.steps = clock.samples + share * stage.accumulate * ranks.count, clock.steps + 1
+        clock.samples, clock.steps, counted = clock.samples + stage.batch, clock.steps + 1, counted + 1
 
         now, ends = step + 1, step + 1 == stage.steps
         if now % stage.log_every == 0 or ends:
-            loss_mean, epe, norm_mean = (ranks.mean(sums) / clock.steps).tolist()
+            loss_mean, epe, norm_mean = (ranks.mean(sums) / counted).tolist()
             if not loss_mean < float("inf"):
                 raise InputError(
                     f"the loss of stage {stage.name!r} is not finite at step {now}: lower learning_rate or set clip, "
@@ -195,14 +196,15 @@ def run_stage(
                     "%s %d/%d  loss %.3f  epe %.2f px  lr %.1e  %.1f samples/s  data %.0f %%  left %s",
                     stage.name, now, stage.steps, loss_mean, epe, rate, speed, 100 * waited, duration(left * pace),
                 )  # fmt: skip
-            sums.zero_()
+            sums, counted = torch.zeros_like(sums), 0
             clock.begin()
-        if stage.validate_every and where.validate is not None and (now % stage.validate_every == 0 or ends):
-            score = _validated(network, average, where, done + now)
-            best, stale = (score, 0) if score < best else (best, stale + 1)
+        if stage.validate_every and where.validation is not None and (now % stage.validate_every == 0 or ends):
+            scores = _validated(network, average, where, done + now)
+            best, stale = (scores["mean"], 0) if scores["mean"] < best else (best, stale + 1)
             if journal is not None:
-                journal.write(stage=stage.name, step=done + now, validation_epe=score)
-                log.info("%s %d/%d  validation epe %.3f px (best %.3f)", stage.name, now, stage.steps, score, best)
+                journal.write(stage=stage.name, step=done + now, validation_epe=scores["mean"], validation=scores)
+                shown = "  ".join(f"{name} {score:.3f}" for name, score in scores.items())
+                log.info("%s %d/%d  validation epe %s px (best %.3f)", stage.name, now, stage.steps, shown, best)
             clock.begin()
         if now % stage.save_every == 0 or ends:
             save(now)
@@ -215,29 +217,29 @@ def run_stage(
 
 def _validated(
     network: FlowNetwork, average: optimise.WeightAverage | None, where: Surroundings, step: int
-) -> float:
-    """Validation error (and sample pictures) with the weights that would be saved now; the training goes on untouched."""
-    assert where.validate is not None
+) -> dict[str, float]:
+    """End-point errors with the weights that would be saved now, and pictures; the training goes on untouched.
+
+    Rank 0 does it; the others wait for its mean, since it may end the stage.
+    """
     kept = {name: value.clone() for name, value in network.state_dict().items()}
     if average is not None:
         network.load_state_dict(average.state)
     network.eval()
+    scores: dict[str, float] = {}
     try:
-        score = torch.zeros((), device=where.ranks.device)
-        if where.ranks.leads:
-            score += where.validate(network)
-            if where.pictures is not None:
-                where.pictures(network, step)
-        return float(where.ranks.mean(score)) * where.ranks.count
+        if where.ranks.leads and where.validation is not None:
+            scores = where.validation.scores(network)
+            where.validation.write_pictures(network, where.output / "pictures", step)
     finally:
         network.load_state_dict(kept)
         network.train()
+    mean = torch.tensor(sum(scores.values()) / max(1, len(scores)), device=where.ranks.device, dtype=torch.float64)
+    return scores | {"mean": float(where.ranks.mean(mean)) * where.ranks.count}
 
 
-def _local_gradients(model: nn.Module, *, local: bool) -> Any:
+def _local_gradients(model: nn.Module, *, local: bool) -> AbstractContextManager[None]:
     """While a step accumulates, ranks do not talk until its last part."""
-    from contextlib import nullcontext
-
     if local and isinstance(model, nn.parallel.DistributedDataParallel):
         return model.no_sync()
     return nullcontext()

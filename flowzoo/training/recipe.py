@@ -34,8 +34,10 @@ class Stage:
         average: decay of the exponential mean of the weights that is validated and saved; 0 = none. The mean starts
             faster: at step t the decay is at most (1 + t) / (10 + t).
         precision: of the convolutions; "float16" scales its loss (CUDA).
-        loss: name of the loss; level_weights (coarse to fine), full_weight (the term at full size), exponent and
-            epsilon are its numbers, see `flowzoo.losses`.
+        loss: "charbonnier" (du^2+dv^2+epsilon)^exponent, "robust-l1" (|du|+|dv|+epsilon)^exponent, or "density" (HD3).
+        level_weights: of the pyramid's sizes, coarse to fine; full_weight: of the flow at full size.
+        unit: pixels that count as an error of 1. reduction: "sum" over pixels, as published, or "mean".
+        shrinking: how true flow gets to a level's size; upsample: enlarge the levels' flows instead (sparse truth).
         frozen: prefixes of parameters that this stage does not train.
         compile: run the network through torch.compile.
         validate_every, save_every, log_every: steps; 0 = only at the end of the stage (validation: never).
@@ -62,11 +64,15 @@ class Stage:
     clip: float = 0.0
     average: float = 0.0
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    loss: str = "multiscale"
-    level_weights: tuple[float, ...] = (0.32, 0.08, 0.02, 0.01, 0.005)
-    full_weight: float = 0.0
+    loss: Literal["charbonnier", "robust-l1", "density"] = "charbonnier"
     exponent: float = 0.5
     epsilon: float = 0.01
+    level_weights: tuple[float, ...] = (0.32, 0.08, 0.02, 0.01, 0.005)
+    full_weight: float = 0.0
+    unit: float = 20.0
+    reduction: Literal["sum", "mean"] = "sum"
+    shrinking: Literal["average", "caffe", "bilinear"] = "caffe"
+    upsample: bool = False
     frozen: tuple[str, ...] = ()
     compile: bool = False
     validate_every: int = 0
@@ -77,15 +83,21 @@ class Stage:
     def __post_init__(self) -> None:
         for name in ("batch", "accumulate", "save_every", "log_every"):
             if getattr(self, name) < 1:
-                raise InputError(f"setting {name!r} of stage {self.name!r} must be at least 1, not {getattr(self, name)}")
+                raise InputError(
+                    f"setting {name!r} of stage {self.name!r} must be at least 1, not {getattr(self, name)}"
+                )
         for name in ("steps", "warmup", "validate_every", "patience"):
             if getattr(self, name) < 0:
                 raise InputError(f"setting {name!r} of stage {self.name!r} cannot be negative: {getattr(self, name)}")
         for name in ("learning_rate", "last_learning_rate", "weight_decay", "clip"):
             if not 0 <= getattr(self, name) < float("inf"):
-                raise InputError(f"setting {name!r} of stage {self.name!r} must be 0 or more, not {getattr(self, name)}")
+                raise InputError(
+                    f"setting {name!r} of stage {self.name!r} must be 0 or more, not {getattr(self, name)}"
+                )
         if not 0 <= self.average < 1:
-            raise InputError(f"setting 'average' of stage {self.name!r} is a decay from 0 to below 1, not {self.average}")
+            raise InputError(
+                f"setting 'average' of stage {self.name!r} is a decay from 0 to below 1, not {self.average}"
+            )
         if min(self.crop) < 1:
             raise InputError(f"setting 'crop' of stage {self.name!r} is height,width in pixels, not {self.crop}")
         if not self.data:
@@ -159,7 +171,13 @@ def describe(recipe: Recipe) -> str:
     """The recipe as TOML with every value spelled out; reading it back gives the same recipe."""
     shared, *others = [dataclasses.asdict(stage) for stage in recipe.stages]
     common = {k: v for k, v in shared.items() if k != "name" and all(other[k] == v for other in others)}
-    lines = [f"summary = {_toml(recipe.summary)}", f"model = {_toml(recipe.model)}", f"seed = {recipe.seed}", "", "[all]"]
+    lines = [
+        f"summary = {_toml(recipe.summary)}",
+        f"model = {_toml(recipe.model)}",
+        f"seed = {recipe.seed}",
+        "",
+        "[all]",
+    ]
     lines += [f"{key} = {_toml(value)}" for key, value in common.items()]
     for stage in (shared, *others):
         lines += ["", "[[stage]]", *(f"{k} = {_toml(v)}" for k, v in stage.items() if k not in common)]

@@ -29,7 +29,9 @@ def save_state(folder: Path, recipe: Recipe, step: int, state: dict[str, Any]) -
         with replacing(path) as temporary:
             torch.save(content, temporary)
     except (OSError, RuntimeError) as error:  # torch reports a failed write as a RuntimeError
-        raise InputError(f"cannot write {path}: {_reason(error)}; free some space and run again with --resume") from error
+        raise InputError(
+            f"cannot write {path}: {_reason(error)}; free some space and run again with --resume"
+        ) from error
     for old in checkpoints(folder)[:-KEPT]:
         old.unlink(missing_ok=True)
     return path
@@ -56,7 +58,9 @@ def load_state(folder: Path, recipe: Recipe) -> dict[str, Any] | None:
             )
         return state
     if found:
-        raise InputError(f"none of the {len(found)} checkpoints in {folder} can be read: start again in another folder (-o)")
+        raise InputError(
+            f"none of the {len(found)} checkpoints in {folder} can be read: start again in another folder (-o)"
+        )
     return None
 
 
