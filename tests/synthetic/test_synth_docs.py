@@ -30,7 +30,7 @@ def test_every_named_augmentation_exists():
 
 
 def test_length_of_the_flow_is_as_stated():
-    stated = [float(cell) for cell in re.search(r"\n\| (1\.4 \|.*) \|\n", PAGE).group(1).split("|")]
+    stated = [float(cell) for cell in re.search(r"\n\| (1\.3 \|.*) \|\n", PAGE).group(1).split("|")]
     textures, lengths = Textures(None, procedural=1), []
     for index in range(60):
         layers = [
