@@ -1,9 +1,9 @@
 """Folders of photographs and cut-outs, procedural textures, shapes."""
 
-import imageio.v3 as imageio
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from flowzoo.data.synthetic import Cutouts, SceneSettings, SyntheticPairs, Textures
 from flowzoo.data.synthetic.procedural import SIDE, procedural_texture
@@ -14,7 +14,7 @@ from flowzoo.errors import InputError
 
 def write(path, picture):
     path.parent.mkdir(parents=True, exist_ok=True)
-    imageio.imwrite(path, picture)
+    Image.fromarray(picture).save(path)
 
 
 def test_photographs_are_found_below_the_folder_and_reduced(tmp_path):

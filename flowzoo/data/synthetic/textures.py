@@ -101,10 +101,11 @@ def _photograph(path: Path) -> Tensor:
 
 
 def _cutout(path: Path) -> Tensor:
-    import imageio.v3 as imageio
+    from PIL import Image
 
     try:
-        picture = np.asarray(imageio.imread(path))
+        with Image.open(path) as image:
+            picture = np.asarray(image)
     except (OSError, ValueError, SyntaxError) as error:
         raise InputError(f"cannot read the cut-out {path}: {error}") from error
     if picture.ndim != 3 or picture.shape[2] != 4 or picture.dtype != np.uint8:
