@@ -1,7 +1,7 @@
 """What every data set with image pairs is: a list of files found at once, and readers that open them one by one."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -110,6 +110,8 @@ class FlowDataset:
             raise InputError(f"{self.name} has no subset {subset!r}: {suggestion(self.subset, self.subsets)}")
         self.root = self.find_root(Path(root))
         self.partial = partial
+        # How an image file is read; an evaluation puts a cache here.
+        self.read_image: Callable[[Path], np.ndarray] = read_image
         self.notes: list[str] = []
         candidates, expected = self.list_pairs()
         self.official = frozenset(pair.prediction for pair in candidates)
@@ -175,7 +177,7 @@ class FlowDataset:
 
     def read_images(self, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
         """First and second image, HxWx3 uint8 RGB."""
-        return read_image(pair.first), read_image(pair.second)
+        return self.read_image(pair.first), self.read_image(pair.second)
 
     def read_truth(self, pair: Pair) -> Truth | None:
         """Ground truth, or None where the benchmark keeps it."""

@@ -8,7 +8,7 @@ import numpy as np
 from flowzoo.data.dataset import FlowDataset, Pair, Truth
 from flowzoo.data.resampling import resize_bilinear
 from flowzoo.errors import InputError
-from flowzoo.files.images import image_size, read_image
+from flowzoo.files.images import image_size
 
 VIEWS = range(2, 7)
 SQUARE = 240
@@ -47,9 +47,9 @@ class HPatches(FlowDataset):
     def read_images(self, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
         """Both images at the protocol's size."""
         if self.subset == "from-first":
-            return read_image(pair.first), read_image(pair.second)
+            return super().read_images(pair)
         height, width = self._size(pair)
-        first, second = (resize_bilinear(read_image(path), height, width) for path in (pair.first, pair.second))
+        first, second = (resize_bilinear(self.read_image(path), height, width) for path in (pair.first, pair.second))
         return first, second
 
     def read_truth(self, pair: Pair) -> Truth | None:

@@ -8,7 +8,7 @@ import numpy as np
 from flowzoo.data.dataset import FlowDataset, Pair, Truth
 from flowzoo.data.resampling import pad_to_common
 from flowzoo.errors import InputError
-from flowzoo.files.images import image_size, read_image
+from flowzoo.files.images import image_size
 
 LIST = "test1600Pairs.csv"
 SHORT_SIDE = 480
@@ -60,7 +60,7 @@ class MegaDepth(FlowDataset):
 
         resized = []
         for path in (pair.first, pair.second):
-            image = read_image(path)
+            image = self.read_image(path)
             height, width = working_size(image.shape[:2])
             resized.append(np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS)))
         return pad_to_common(resized[0], resized[1])

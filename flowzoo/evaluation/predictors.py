@@ -9,6 +9,7 @@ import numpy as np
 
 from flowzoo.data.dataset import FlowDataset, Pair
 from flowzoo.errors import InputError
+from flowzoo.evaluation.frame_cache import FrameCache
 from flowzoo.files.flow import read_flow
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class NetworkPredictor:
 
     def __init__(self, estimator: "Estimator", dataset: FlowDataset) -> None:
         self.estimator, self.dataset, self.seconds = estimator, dataset, 0.0
+        dataset.read_image = FrameCache(dataset.read_image)
 
     def load(self, pair: Pair) -> tuple[np.ndarray, ...]:
         """Both images."""

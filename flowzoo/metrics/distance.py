@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import groupby, pairwise
 
 import numpy as np
 
@@ -14,29 +15,30 @@ def closer_than(mask: np.ndarray, limits: Sequence[int]) -> list[np.ndarray]:
     Distance is Euclidean between pixel centres. A pixel is closer than r to the mask if some column dx away, |dx| < r,
     holds a pixel of the mask within dy rows, dx*dx + dy*dy < r*r; the vertical distances are found once.
     """
-    vertical = _vertical_distance(mask)
-    return [_disk(vertical, limit) for limit in limits]
+    # Columns become rows, so that a shift by dx is a slice, and the union of shifted sets works on eight pixels a byte.
+    columns = np.ascontiguousarray(_vertical_distance(mask).T)
+    return [np.ascontiguousarray(_within(columns, limit).T) for limit in limits]
 
 
 def _vertical_distance(mask: np.ndarray) -> np.ndarray:
     """HxW uint8: rows to the nearest True pixel of the same column; FAR where it is that far or there is none."""
-    height = mask.shape[0]
-    rows = np.arange(height, dtype=np.int32)[:, None]
-    above = np.maximum.accumulate(np.where(mask, rows, -height - FAR), axis=0)
-    below = np.minimum.accumulate(np.where(mask, rows, 2 * height + FAR)[::-1], axis=0)[::-1]
-    distance: np.ndarray = np.minimum(np.minimum(rows - above, below - rows), FAR).astype(np.uint8)
+    distance = np.where(mask, np.uint8(0), np.uint8(FAR))
+    for near, row in [*pairwise(distance), *pairwise(distance[::-1])]:
+        np.minimum(row, np.minimum(near, FAR - 1) + np.uint8(1), out=row)
     return distance
 
 
-def _disk(vertical: np.ndarray, limit: int) -> np.ndarray:
-    width = vertical.shape[1]
-    reached = np.zeros(vertical.shape, bool)
-    for shift in range(-limit + 1, limit):
-        if abs(shift) >= width:
-            continue
-        # The largest whole dy with dy*dy < r*r - dx*dx.
-        bound = math.isqrt(limit * limit - shift * shift - 1)
-        here = slice(max(0, -shift), width - max(0, shift))
-        there = slice(max(0, shift), width - max(0, -shift))
-        reached[:, here] |= vertical[:, there] <= bound
-    return reached
+def _within(columns: np.ndarray, limit: int) -> np.ndarray:
+    """WxH bool from the WxH vertical distances."""
+    width, height = columns.shape
+    reached = np.zeros((width, -(-height // 8)), np.uint8)
+
+    def largest_dy(shift: int) -> int:
+        return math.isqrt(limit * limit - shift * shift - 1)
+
+    for bound, shifts in groupby(range(min(limit, width)), largest_dy):
+        near = np.packbits(columns <= bound, axis=1)
+        for shift in shifts:
+            reached[: width - shift] |= near[shift:]
+            reached[shift:] |= near[: width - shift]
+    return np.unpackbits(reached, axis=1, count=height).view(bool)
