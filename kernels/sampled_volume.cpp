@@ -22,7 +22,7 @@ namespace {
 constexpr int64_t kMostSide = 15;             // radius 7
 constexpr int64_t kMostRows = 2 * kMostSide;  // window rows where displacements are dilated
 constexpr int64_t kRun = 16;                  // pixels of a run
-constexpr int64_t kBlock = 32;  // channels of a block
+constexpr int64_t kBlock = 32;                 // channels of a block
 
 // Lines of 16 lanes; one before and one behind are there to be read by shifted loads, whose lanes then do not count.
 template <int64_t LINES>

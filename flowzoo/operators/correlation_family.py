@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from flowzoo.operators import cpu_correlation as cpu
+from flowzoo.operators import cuda_correlation as cuda
 from flowzoo.operators import portable_correlation as portable
 from flowzoo.operators.registration import LIBRARY, register
 
@@ -30,12 +31,23 @@ CORRELATE = register(
     portable.correlate,
     _fake_correlate,
     cpu.correlate,
+    cuda.correlate,
 )
 GATHER = register(
-    "gather", f"(Tensor volume, Tensor second, {_TAIL}", portable.gather, _fake_like_maps, cpu.gather
+    "gather",
+    f"(Tensor volume, Tensor second, {_TAIL}",
+    portable.gather,
+    _fake_like_maps,
+    cpu.gather,
+    cuda.gather,
 )
 SCATTER = register(
-    "scatter", f"(Tensor volume, Tensor first, {_TAIL}", portable.scatter, _fake_like_maps, cpu.scatter
+    "scatter",
+    f"(Tensor volume, Tensor first, {_TAIL}",
+    portable.scatter,
+    _fake_like_maps,
+    cpu.scatter,
+    cuda.scatter,
 )
 
 

@@ -14,9 +14,10 @@ from flowzoo.operators.correlation_family import CORRELATE, GATHER
 def correlation(first: Tensor, second: Tensor, radius: int, dilation: int = 1, stride: int = 1) -> Tensor:
     """Mean product of every feature vector of `first` with its displaced neighbours in `second`.
 
-    out[b, (dy+r)*(2r+1) + (dx+r), y, x] = mean_c first[b,c,s*y,s*x] * second[b, c, s*y + dilation*dy, s*x + dilation*dx]
-    for dy, dx in -r..r, zero where the second position is outside the map. With `second` warped by the flow so far this
-    is the warped cost volume of PWC-Net, LiteFlowNet and equation 1 of "Improving Optical Flow on a Pyramid Level".
+    out[b, (dy+r)*(2r+1) + (dx+r), y, x] = mean_c first[b,c,Y,X] * second[b, c, Y + dilation*dy, X + dilation*dx]
+    for Y = stride*y, X = stride*x and dy, dx in -r..r; zero where the second position is outside the map. With `second`
+    warped by the flow so far this is the cost volume of PWC-Net and LiteFlowNet, and equation 1 of "Improving Optical
+    Flow on a Pyramid Level".
 
     Args:
         first: (B,C,H,W) features.

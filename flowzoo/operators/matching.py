@@ -9,8 +9,8 @@ from flowzoo.operators.checks import check_maps, check_same_kind
 def global_correlation(first: Tensor, second: Tensor) -> Tensor:
     """Dot products (plain sums over channels) of every position of `first` with every position of `second`.
 
-    out[b, y2*W2 + x2, y1, x1] = sum_c first[b,c,y1,x1] * second[b,c,y2,x2]: the coarsest cost volume of GLU-Net (section
-    3.1) and GOCor, which normalise the features beforehand.
+    out[b, y2*W2 + x2, y1, x1] = sum_c first[b,c,y1,x1] * second[b,c,y2,x2]: the coarsest cost volume of GLU-Net
+    (section 3.1) and GOCor, which normalise the features beforehand.
 
     Args:
         first: (B,C,H1,W1) features.

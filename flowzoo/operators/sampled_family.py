@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from flowzoo.operators import cpu_sampled as cpu
+from flowzoo.operators import cuda_sampled as cuda
 from flowzoo.operators import portable_sampled as portable
 from flowzoo.operators.registration import LIBRARY, register
 
@@ -38,6 +39,7 @@ SAMPLED_VOLUME = register(
     portable.sampled_volume,
     _fake_volume,
     cpu.sampled_volume,
+    cuda.sampled_volume,
 )
 SAMPLED_VOLUME_BACKWARD = register(
     "sampled_volume_backward",
@@ -45,6 +47,7 @@ SAMPLED_VOLUME_BACKWARD = register(
     portable.sampled_volume_backward,
     _fake_backward,
     cpu.sampled_volume_backward,
+    cuda.sampled_volume_backward,
 )
 
 

@@ -5,20 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from flowzoo.operators.checks import check_flow, check_maps
-
-
-def _bounded(flow: Tensor, height: int, width: int) -> Tensor:
-    """`flow` with NaN and everything that surely leaves the map replaced by one vector that does, without gradient."""
-    far = float(height + width + 2)
-    return torch.where(flow.abs() <= far, flow, far)
-
-
-def _coordinates(flow: Tensor) -> tuple[Tensor, Tensor]:
-    """x and y, each (B,H,W), of p + flow."""
-    height, width = flow.shape[2:]
-    x = torch.arange(width, dtype=flow.dtype, device=flow.device)
-    y = torch.arange(height, dtype=flow.dtype, device=flow.device).view(-1, 1)
-    return flow[:, 0] + x, flow[:, 1] + y
+from flowzoo.operators.splatting import SPLAT, bounded, coordinates, portable_splat
 
 
 def warp(features: Tensor, flow: Tensor) -> Tensor:
@@ -44,7 +31,7 @@ def warp(features: Tensor, flow: Tensor) -> Tensor:
     # Coordinates need more than the 8 or 11 bits of the half types.
     with torch.autocast(features.device.type, enabled=False):
         dtype = torch.float64 if features.dtype == torch.float64 else torch.float32
-        x, y = _coordinates(_bounded(flow.to(dtype), height, width))
+        x, y = coordinates(bounded(flow.to(dtype), height, width))
         sampled = features.to(dtype)
         # A side of one pixel has no corners to align; a second, zero pixel gives it some and changes nothing.
         if height == 1 or width == 1:
@@ -72,20 +59,7 @@ def splat(values: Tensor, flow: Tensor) -> Tensor:
     """
     check_maps("values", values)
     check_flow(flow, "values", values)
-    batch, channels, height, width = values.shape
-    with torch.autocast(values.device.type, enabled=False):
-        dtype = torch.float64 if values.dtype == torch.float64 else torch.float32
-        x, y = _coordinates(_bounded(flow.to(dtype), height, width))
-        left, top = x.floor(), y.floor()
-        right_share, bottom_share = x - left, y - top
-        column, row = left.long(), top.long()
-        source = values.to(dtype).flatten(2)
-        total = source.new_zeros(batch, channels, height * width)
-        for down in (0, 1):
-            for right in (0, 1):
-                inside = (row + down >= 0) & (row + down < height) & (column + right >= 0) & (column + right < width)
-                share = (right_share if right else 1 - right_share) * (bottom_share if down else 1 - bottom_share)
-                share = torch.where(inside, share, 0.0).flatten(1).unsqueeze(1)
-                target = torch.where(inside, (row + down) * width + column + right, 0).flatten(1).unsqueeze(1)
-                total = total.scatter_add(2, target.expand(-1, channels, -1), source * share)
-    return total.view(batch, channels, height, width).to(values.dtype)
+    if torch.onnx.is_in_onnx_export():
+        return portable_splat(values, flow)
+    result: Tensor = SPLAT(values, flow)
+    return result

@@ -1,0 +1,84 @@
+"""`correlate`, `gather` and `scatter` as CUDA launches (kernels/correlation.cu), or portable where no kernel fits."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from flowzoo.operators import launch, portable_correlation
+from flowzoo.operators.launch import STORAGE, Launch, numbers
+
+TILE_X, TILE_Y = 32, 4
+"""Pixels of a block; the same numbers stand in kernels/correlation.cu."""
+
+CHANNELS_PER_THREAD = 4
+"""Channels that a thread of the gather accumulates; likewise."""
+
+SMALL_MAP = 4096
+"""Pixels (of all images) below which tiles cannot fill a GPU and lanes share the channels instead."""
+
+MOST_GROUP = 9
+
+
+def group_size(radius: int) -> int:
+    """Displacements a thread holds along x: the side of the window split evenly into groups of at most 9."""
+    side = 2 * radius + 1
+    return -(-side // -(-side // MOST_GROUP))
+
+
+def _tiles(maps: Tensor, dilation: int) -> int:
+    batch, _, height, width = maps.shape
+    phases = dilation * dilation
+    rows, columns = -(-height // dilation), -(-width // dilation)
+    return batch * phases * -(-rows // TILE_Y) * -(-columns // TILE_X)
+
+
+def _fits(maps: Tensor) -> bool:
+    return maps.dtype in STORAGE and maps.numel() > 0
+
+
+def correlate(first: Tensor, second: Tensor, radius: int, dilation: int, scale: float) -> Tensor:
+    """See portable_correlation.correlate."""
+    if not _fits(first):
+        return portable_correlation.correlate(first, second, radius, dilation, scale)
+    batch, _, height, width = first.shape
+    first, second = first.contiguous(), second.to(first.dtype).contiguous()
+    side, group = 2 * radius + 1, group_size(radius)
+    volume = first.new_empty(batch, side * side, height, width)
+    pixels, groups = batch * height * width, -(-side // group)
+    if pixels < SMALL_MAP:
+        kernel, threads = "correlate_lanes", (32, 8)
+        blocks = -(-(-(-pixels // 4) * side * groups) // 8)
+    else:
+        kernel, threads = "correlate_tile", (32, group)
+        blocks = _tiles(first, dilation) * groups * groups
+    arguments = (first, second, volume, *numbers(*first.shape, radius, dilation), np.float32(scale))
+    defines = (("STORAGE", STORAGE[first.dtype]), ("GROUP", group))
+    launch.start(Launch("correlation.cu", defines, kernel, blocks, threads, arguments))
+    return volume
+
+
+def gather(volume: Tensor, second: Tensor, radius: int, dilation: int, scale: float) -> Tensor:
+    """See portable_correlation.gather."""
+    if not _fits(second):
+        return portable_correlation.gather(volume, second, radius, dilation, scale)
+    return _gather(volume, second, radius, dilation, scale, flipped=False)
+
+
+def scatter(volume: Tensor, first: Tensor, radius: int, dilation: int, scale: float) -> Tensor:
+    """See portable_correlation.scatter."""
+    if not _fits(first):
+        return portable_correlation.scatter(volume, first, radius, dilation, scale)
+    return _gather(volume, first, radius, dilation, scale, flipped=True)
+
+
+def _gather(volume: Tensor, maps: Tensor, radius: int, dilation: int, scale: float, *, flipped: bool) -> Tensor:
+    volume, maps = volume.to(maps.dtype).contiguous(), maps.contiguous()
+    result = torch.empty_like(maps)
+    channels = maps.shape[1]
+    warps = min(8, -(-channels // CHANNELS_PER_THREAD))
+    blocks = _tiles(maps, dilation) * -(-channels // (warps * CHANNELS_PER_THREAD))
+    sizes = numbers(*maps.shape, radius, dilation)
+    arguments = (volume, maps, result, *sizes, np.float32(scale), np.int32(flipped))
+    defines = (("STORAGE", STORAGE[maps.dtype]), ("GROUP", group_size(radius)))
+    launch.start(Launch("correlation.cu", defines, "gather_tile", blocks, (32, warps), arguments))
+    return result

@@ -1,0 +1,236 @@
+// Local correlation and its two transposes: see flowzoo/operators/portable_correlation.py for the definitions.
+//
+// GROUP (compile option) is how many neighbouring displacements a thread holds in registers; any radius is done in such
+// groups. Sizes are arguments. A dilated problem is dilation^2 undilated ones on the map's phases (pixels equal modulo
+// the dilation), so tiles in shared memory are always dense. No atomics: results are the same in every run.
+
+#include "common.cuh"
+
+#ifndef GROUP
+#define GROUP 9
+#endif
+
+#define TILE_X 32
+#define TILE_Y 4
+#define CHUNK 8       // channels staged at a time
+#define PITCH 40      // floats of a staged row: TILE_X + GROUP - 1, rounded up to 16 bytes
+#define KEPT 4        // channels a thread accumulates in the gather
+#define NEIGHBOURS ((4 + GROUP - 1 + 3) / 4 * 4)
+
+struct Tile {
+    Long image, top, left;    // image; first row and column of the phase
+    Long rows, columns;       // of the phase
+    Long y, x;                // first pixel of the tile, in the phase
+};
+
+__device__ __forceinline__ Tile find_tile(Long& index, Long height, Long width, Long dilation) {
+    Tile tile;
+    const Long most_rows = (height + dilation - 1) / dilation, most_columns = (width + dilation - 1) / dilation;
+    tile.x = take(index, (most_columns + TILE_X - 1) / TILE_X) * TILE_X;
+    tile.y = take(index, (most_rows + TILE_Y - 1) / TILE_Y) * TILE_Y;
+    tile.left = take(index, dilation);
+    tile.top = take(index, dilation);
+    tile.rows = tile.top < height ? (height - tile.top + dilation - 1) / dilation : 0;
+    tile.columns = tile.left < width ? (width - tile.left + dilation - 1) / dilation : 0;
+    return tile;
+}
+
+// One pixel of a phase, zero outside.
+__device__ __forceinline__ float fetch(const Storage* plane, const Tile& tile, Long y, Long x, Long width, Long dilation) {
+    if (y < 0 || y >= tile.rows || x < 0 || x >= tile.columns) return 0.0f;
+    return widen(plane[(tile.top + y * dilation) * width + tile.left + x * dilation]);
+}
+
+// Four neighbouring pixels of a phase.
+__device__ __forceinline__ void put(Storage* plane, const Tile& tile, Long y, Long x, Long width, Long dilation,
+                                    const float* values) {
+    if (y >= tile.rows) return;
+    Storage* row = plane + (tile.top + y * dilation) * width + tile.left;
+    if (dilation == 1 && width % 4 == 0 && x + 3 < tile.columns) {
+        const Storage4 four = {narrow(values[0]), narrow(values[1]), narrow(values[2]), narrow(values[3])};
+        *reinterpret_cast<Storage4*>(row + x) = four;
+        return;
+    }
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+        if (x + i < tile.columns) row[(x + i) * dilation] = narrow(values[i]);
+}
+
+__device__ __forceinline__ void read_neighbours(const float* row, float* values) {
+#pragma unroll
+    for (int i = 0; i < NEIGHBOURS; i += 4) {
+        const float4 four = *reinterpret_cast<const float4*>(row + i);
+        values[i] = four.x;
+        values[i + 1] = four.y;
+        values[i + 2] = four.z;
+        values[i + 3] = four.w;
+    }
+}
+
+// Large maps. A block of 32 x GROUP threads makes a tile of 32 x 4 pixels for GROUP x GROUP displacements; a warp has one
+// displacement row, a thread four pixels and GROUP columns.
+extern "C" __global__ void __launch_bounds__(32 * GROUP)
+correlate_tile(const Storage* first, const Storage* second, Storage* volume, Long batch, Long channels, Long height,
+               Long width, Long radius, Long dilation, float scale, Long first_block) {
+    __shared__ __align__(16) float first_tile[CHUNK][TILE_Y][TILE_X];
+    __shared__ __align__(16) float second_tile[CHUNK][TILE_Y + GROUP - 1][PITCH];
+    const Long side = 2 * radius + 1, groups = (side + GROUP - 1) / GROUP, plane = height * width;
+    Long index = blockIdx.x + first_block;
+    Tile tile = find_tile(index, height, width, dilation);
+    const Long right = take(index, groups) * GROUP, down = take(index, groups) * GROUP;
+    tile.image = index;
+    if (tile.y >= tile.rows || tile.x >= tile.columns) return;  // the same for the whole block
+    const int lane = threadIdx.x, thread = threadIdx.y * 32 + lane;
+    const int column = lane % 8 * 4, row = lane / 8;
+    float total[4][GROUP];
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+#pragma unroll
+        for (int g = 0; g < GROUP; ++g) total[i][g] = 0.0f;
+
+    for (Long start = 0; start < channels; start += CHUNK) {
+        __syncthreads();
+        for (int i = thread; i < CHUNK * TILE_Y * TILE_X; i += 32 * GROUP) {
+            const int x = i % TILE_X, y = i / TILE_X % TILE_Y, c = i / (TILE_X * TILE_Y);
+            float value = 0.0f;
+            if (start + c < channels)
+                value = fetch(first + (tile.image * channels + start + c) * plane, tile, tile.y + y, tile.x + x, width,
+                              dilation);
+            first_tile[c][y][x] = value;
+        }
+        for (int i = thread; i < CHUNK * (TILE_Y + GROUP - 1) * PITCH; i += 32 * GROUP) {
+            const int x = i % PITCH, y = i / PITCH % (TILE_Y + GROUP - 1), c = i / (PITCH * (TILE_Y + GROUP - 1));
+            float value = 0.0f;
+            if (start + c < channels)
+                value = fetch(second + (tile.image * channels + start + c) * plane, tile, tile.y + y + down - radius,
+                              tile.x + x + right - radius, width, dilation);
+            second_tile[c][y][x] = value;
+        }
+        __syncthreads();
+#pragma unroll 2
+        for (int c = 0; c < CHUNK; ++c) {
+            const float4 pixels = *reinterpret_cast<const float4*>(&first_tile[c][row][column]);
+            float neighbours[NEIGHBOURS];
+            read_neighbours(&second_tile[c][row + threadIdx.y][column], neighbours);
+#pragma unroll
+            for (int g = 0; g < GROUP; ++g) {
+                total[0][g] += pixels.x * neighbours[g];
+                total[1][g] += pixels.y * neighbours[g + 1];
+                total[2][g] += pixels.z * neighbours[g + 2];
+                total[3][g] += pixels.w * neighbours[g + 3];
+            }
+        }
+    }
+    const Long displaced = down + threadIdx.y;
+    if (displaced >= side) return;
+#pragma unroll
+    for (int g = 0; g < GROUP; ++g) {
+        if (right + g >= side) break;
+        const float values[4] = {total[0][g] * scale, total[1][g] * scale, total[2][g] * scale, total[3][g] * scale};
+        put(volume + (tile.image * side * side + displaced * side + right + g) * plane, tile, tile.y + row,
+            tile.x + column, width, dilation, values);
+    }
+}
+
+// Small maps, too few for tiles to fill a GPU. A warp makes four neighbouring pixels for one displacement row and GROUP
+// columns; eight lanes share a pixel's channels. A block has eight warps.
+extern "C" __global__ void __launch_bounds__(256)
+correlate_lanes(const Storage* first, const Storage* second, Storage* volume, Long batch, Long channels, Long height,
+                Long width, Long radius, Long dilation, float scale, Long first_block) {
+    const Long side = 2 * radius + 1, groups = (side + GROUP - 1) / GROUP, plane = height * width;
+    const Long pixels = batch * plane;
+    Long index = (blockIdx.x + first_block) * 8 + threadIdx.y;
+    const Long right = take(index, groups) * GROUP, down = take(index, side);
+    const int channel = threadIdx.x % 8;
+    const Long pixel = index * 4 + threadIdx.x / 8;
+    const bool exists = pixel < pixels;
+    const Long image = pixel / plane, y = pixel % plane / width, x = pixel % width;
+    const Long below = y + (down - radius) * dilation;
+    float total[GROUP];
+#pragma unroll
+    for (int g = 0; g < GROUP; ++g) total[g] = 0.0f;
+    if (exists && below >= 0 && below < height) {
+        const Storage* here = first + image * channels * plane + y * width + x;
+        const Storage* there = second + image * channels * plane + below * width;
+        for (Long c = channel; c < channels; c += 8) {
+            const float value = widen(here[c * plane]);
+#pragma unroll
+            for (int g = 0; g < GROUP; ++g) {
+                const Long beside = x + (right + g - radius) * dilation;
+                if (beside >= 0 && beside < width) total[g] += value * widen(there[c * plane + beside]);
+            }
+        }
+    }
+#pragma unroll
+    for (int g = 0; g < GROUP; ++g) {
+#pragma unroll
+        for (int step = 4; step > 0; step /= 2) total[g] += __shfl_xor_sync(0xffffffffu, total[g], step);
+        if (exists && right + g < side && g % 8 == channel)
+            volume[(image * side * side + down * side + right + g) * plane + y * width + x] = narrow(total[g] * scale);
+    }
+}
+
+// Gather (flipped = 0) and scatter (flipped = 1: the gather of volume'[d, q] = volume[-d, q + d]). A block of 32 x n threads
+// makes a tile of 32 x 4 pixels for 4 n channels, a thread four pixels of KEPT channels.
+extern "C" __global__ void __launch_bounds__(256)
+gather_tile(const Storage* volume, const Storage* maps, Storage* result, Long batch, Long channels, Long height,
+            Long width, Long radius, Long dilation, float scale, int flipped, Long first_block) {
+    __shared__ __align__(16) float map_tile[8 * KEPT][TILE_Y][PITCH];
+    const Long side = 2 * radius + 1, plane = height * width;
+    const int held = blockDim.y * KEPT;
+    Long index = blockIdx.x + first_block;
+    Tile tile = find_tile(index, height, width, dilation);
+    const Long start = take(index, (channels + held - 1) / held) * held;
+    tile.image = index;
+    if (tile.y >= tile.rows || tile.x >= tile.columns) return;  // the same for the whole block
+    const int lane = threadIdx.x, thread = threadIdx.y * 32 + lane;
+    const int column = lane % 8 * 4, row = lane / 8, kept = threadIdx.y * KEPT;
+    const Storage* weights = volume + tile.image * side * side * plane;
+    float total[KEPT][4];
+#pragma unroll
+    for (int k = 0; k < KEPT; ++k)
+#pragma unroll
+        for (int i = 0; i < 4; ++i) total[k][i] = 0.0f;
+
+    for (Long down = 0; down < side; ++down)
+        for (Long right = 0; right < side; right += GROUP) {
+            __syncthreads();
+            for (int i = thread; i < held * TILE_Y * PITCH; i += 32 * blockDim.y) {
+                const int x = i % PITCH, y = i / PITCH % TILE_Y, c = i / (PITCH * TILE_Y);
+                float value = 0.0f;
+                if (start + c < channels)
+                    value = fetch(maps + (tile.image * channels + start + c) * plane, tile, tile.y + y + down - radius,
+                                  tile.x + x + right - radius, width, dilation);
+                map_tile[c][y][x] = value;
+            }
+            __syncthreads();
+            float weight[GROUP][4];
+#pragma unroll
+            for (int g = 0; g < GROUP; ++g) {
+                const Long displacement = down * side + right + g;
+                const Long channel = flipped ? side * side - 1 - displacement : displacement;
+                const Long y = tile.y + row + (flipped ? down - radius : 0);
+                const Long x = tile.x + column + (flipped ? right + g - radius : 0);
+#pragma unroll
+                for (int i = 0; i < 4; ++i)
+                    weight[g][i] = right + g < side ? fetch(weights + channel * plane, tile, y, x + i, width, dilation)
+                                                    : 0.0f;
+            }
+#pragma unroll
+            for (int k = 0; k < KEPT; ++k) {
+                float neighbours[NEIGHBOURS];
+                read_neighbours(&map_tile[kept + k][row][column], neighbours);
+#pragma unroll
+                for (int g = 0; g < GROUP; ++g)
+#pragma unroll
+                    for (int i = 0; i < 4; ++i) total[k][i] += weight[g][i] * neighbours[g + i];
+            }
+        }
+#pragma unroll
+    for (int k = 0; k < KEPT; ++k) {
+        if (start + kept + k >= channels) break;
+        const float values[4] = {total[k][0] * scale, total[k][1] * scale, total[k][2] * scale, total[k][3] * scale};
+        put(result + (tile.image * channels + start + kept + k) * plane, tile, tile.y + row, tile.x + column, width,
+            dilation, values);
+    }
+}

@@ -1,0 +1,313 @@
+// Sampled cost volumes and their gradients: see flowzoo/operators/portable_sampled.py for the definitions.
+//
+// Feature maps come pixel by pixel, (B,h,w,C) and (B,H,W,C): a window's vectors are then contiguous. A warp has one
+// output pixel; the block's warps are neighbours, so their costs leave together. SIDE (compile option) is 2 * radius + 1.
+// The gradient to the second map is a sum over whatever pixels look there. With FIXED 0 it is made of float atomics;
+// with FIXED 1 of 64-bit integers (the scale, a power of two, comes in memory), whose sum has no order: the results are
+// the same in every run.
+
+#include "common.cuh"
+
+#ifndef SIDE
+#define SIDE 9
+#endif
+#ifndef FIXED
+#define FIXED 0
+#endif
+
+#define WHOLE_WARP 0xffffffffu
+
+#if FIXED
+typedef unsigned long long Sum;
+#else
+typedef float Sum;
+#endif
+
+struct Sizes {
+    Long batch, channels, height, width, rows, columns, dilation, stride;
+};
+
+// Window of one pixel: its rows and columns are near and far neighbours of the displacements; with dilation 1 they are
+// shared, 2r+2 of them, else 2 (2r+1).
+struct Window {
+    Long image, top, left;
+    float down, right;
+    int side;
+    __device__ __forceinline__ Long shift(int n, const Sizes& s) const {
+        return s.dilation == 1 ? n : n / 2 * s.dilation + n % 2;
+    }
+    __device__ __forceinline__ int near(int o, const Sizes& s) const { return s.dilation == 1 ? o : 2 * o; }
+    // Index of a window pixel's vector, or -1 outside.
+    __device__ __forceinline__ Long at(int row, int column, const Sizes& s) const {
+        const Long y = top + shift(row, s), x = left + shift(column, s);
+        if (y < 0 || y >= s.height || x < 0 || x >= s.width) return -1;
+        return ((image * s.height + y) * s.width + x) * s.channels;
+    }
+};
+
+__device__ __forceinline__ Window find_window(const float* flow, Long pixel, const Sizes& s) {
+    Window w;
+    const Long plane = s.rows * s.columns, place = pixel % plane, radius = SIDE / 2;
+    w.image = pixel / plane;
+    const float limit = static_cast<float>(s.height + s.width + radius * s.dilation + 2);
+    const float x = bounded(flow[w.image * 2 * plane + place], limit);
+    const float y = bounded(flow[(w.image * 2 + 1) * plane + place], limit);
+    const float whole_x = floorf(x), whole_y = floorf(y);
+    w.right = x - whole_x;
+    w.down = y - whole_y;
+    w.left = place % s.columns * s.stride + static_cast<Long>(whole_x) - radius * s.dilation;
+    w.top = place / s.columns * s.stride + static_cast<Long>(whole_y) - radius * s.dilation;
+    w.side = s.dilation == 1 ? SIDE + 1 : 2 * SIDE;
+    return w;
+}
+
+__device__ __forceinline__ float warp_sum(float value) {
+#pragma unroll
+    for (int step = 16; step > 0; step /= 2) value += __shfl_xor_sync(WHOLE_WARP, value, step);
+    return value;
+}
+
+__device__ __forceinline__ float blend(float lower, float upper, float share) {
+    return lower + share * (upper - lower);
+}
+
+__device__ __forceinline__ float at_or_zero(const Storage* maps, Long place, Long channel) {
+    return place < 0 ? 0.0f : widen(maps[place + channel]);
+}
+
+__device__ __forceinline__ void add(Sum* target, float value, double scale) {
+#if FIXED
+    atomicAdd(target, static_cast<Sum>(static_cast<Long>(rint(static_cast<double>(value) * scale))));
+#else
+    atomicAdd(target, value);
+#endif
+}
+
+// Dot products with the whole window, unscaled, into shared memory: eight lanes a window pixel, four of those at a time.
+__device__ __forceinline__ void fill_dots(const Storage* vector, const Storage* second, const Window& w, const Sizes& s,
+                                          float* dots) {
+    const int lane = threadIdx.x, channel = lane % 8;
+    for (int start = 0; start < w.side * w.side; start += 4) {
+        const int n = start + lane / 8;
+        const Long place = n < w.side * w.side ? w.at(n / w.side, n % w.side, s) : -1;
+        float total = 0.0f;
+        if (place >= 0)
+            for (Long c = channel; c < s.channels; c += 8) total += widen(vector[c]) * widen(second[place + c]);
+#pragma unroll
+        for (int step = 4; step > 0; step /= 2) total += __shfl_xor_sync(WHOLE_WARP, total, step);
+        if (channel == 0 && n < w.side * w.side) dots[n] = total;
+    }
+    __syncwarp();
+}
+
+__device__ __forceinline__ float blended(const float* dots, const Window& w, const Sizes& s, int d) {
+    const int row = w.near(d / SIDE, s), column = w.near(d % SIDE, s);
+    const float* above = dots + row * w.side + column;
+    const float* below = above + w.side;
+    return blend(blend(above[0], above[1], w.right), blend(below[0], below[1], w.right), w.down);
+}
+
+// Costs of one pixel for SAD: eight lanes a displacement.
+__device__ __forceinline__ void fill_differences(const Storage* vector, const Storage* second, const Window& w,
+                                                 const Sizes& s, float* costs) {
+    const int lane = threadIdx.x, channel = lane % 8;
+    for (int start = 0; start < SIDE * SIDE; start += 4) {
+        const int d = start + lane / 8;
+        float total = 0.0f;
+        if (d < SIDE * SIDE) {
+            const int row = w.near(d / SIDE, s), column = w.near(d % SIDE, s);
+            const Long a = w.at(row, column, s), b = w.at(row, column + 1, s);
+            const Long e = w.at(row + 1, column, s), f = w.at(row + 1, column + 1, s);
+            for (Long c = channel; c < s.channels; c += 8) {
+                const float above = blend(at_or_zero(second, a, c), at_or_zero(second, b, c), w.right);
+                const float below = blend(at_or_zero(second, e, c), at_or_zero(second, f, c), w.right);
+                total += fabsf(blend(above, below, w.down) - widen(vector[c]));
+            }
+        }
+#pragma unroll
+        for (int step = 4; step > 0; step /= 2) total += __shfl_xor_sync(WHOLE_WARP, total, step);
+        if (channel == 0 && d < SIDE * SIDE) costs[d] = total;
+    }
+    __syncwarp();
+}
+
+// Shared memory: for each warp SIDE^2 costs, then the window's dot products (correlation only).
+extern "C" __global__ void __launch_bounds__(256)
+sampled_volume(const Storage* first, const Storage* second, const float* flow, Storage* volume, Long batch,
+               Long channels, Long height, Long width, Long rows, Long columns, Long dilation, Long stride, int absolute,
+               Long first_block) {
+    DYNAMIC_SHARED(shared);
+    const Sizes s = {batch, channels, height, width, rows, columns, dilation, stride};
+    const Long pixels = batch * rows * columns, plane = rows * columns;
+    const Long start = (blockIdx.x + first_block) * blockDim.y, pixel = start + threadIdx.y;
+    float* costs = shared + threadIdx.y * SIDE * SIDE;
+    if (pixel < pixels) {
+        const Window w = find_window(flow, pixel, s);
+        const Storage* vector = first + pixel * channels;
+        if (absolute) {
+            fill_differences(vector, second, w, s, costs);
+        } else {
+            float* dots = shared + blockDim.y * SIDE * SIDE + threadIdx.y * w.side * w.side;
+            fill_dots(vector, second, w, s, dots);
+            for (int d = threadIdx.x; d < SIDE * SIDE; d += 32) costs[d] = blended(dots, w, s, d);
+        }
+    }
+    __syncthreads();
+    const float scale = 1.0f / static_cast<float>(channels);
+    const int neighbours = blockDim.y;
+    for (int i = threadIdx.y * 32 + threadIdx.x; i < neighbours * SIDE * SIDE; i += 32 * neighbours) {
+        const Long target = start + i % neighbours;
+        const int d = i / neighbours;
+        if (target < pixels)
+            volume[(target / plane * SIDE * SIDE + d) * plane + target % plane] =
+                narrow(shared[i % neighbours * SIDE * SIDE + d] * scale);
+    }
+}
+
+// The whole of one warp's gradient of correlation. Shared: SIDE^2 gradients, dot products, window weights.
+__device__ __forceinline__ void correlation_gradient(const Storage* vector, const Storage* second, const Window& w,
+                                                     const Sizes& s, const float* gradient, float* dots, float* weights,
+                                                     Storage* to_vector, Sum* to_second, double scale, float* along) {
+    const int lane = threadIdx.x;
+    fill_dots(vector, second, w, s, dots);
+    along[0] = along[1] = 0.0f;
+    for (int d = lane; d < SIDE * SIDE; d += 32) {
+        const float* above = dots + w.near(d / SIDE, s) * w.side + w.near(d % SIDE, s);
+        const float* below = above + w.side;
+        along[0] += gradient[d] * blend(above[1] - above[0], below[1] - below[0], w.down);
+        along[1] += gradient[d] * blend(below[0] - above[0], below[1] - above[1], w.right);
+    }
+    // The adjoint of the blends: every window pixel collects from the displacements around it.
+    for (int n = lane; n < w.side * w.side; n += 32) {
+        const int row = n / w.side, column = n % w.side;
+        float total = 0.0f;
+#pragma unroll
+        for (int k = 0; k < 4; ++k) {
+            const int below = k / 2, beside = k % 2;
+            const int y = s.dilation == 1 ? row - below : row / 2, x = s.dilation == 1 ? column - beside : column / 2;
+            const bool fits = s.dilation == 1 || (row % 2 == below && column % 2 == beside);
+            if (fits && y >= 0 && y < SIDE && x >= 0 && x < SIDE)
+                total += gradient[y * SIDE + x] * (below ? w.down : 1.0f - w.down) * (beside ? w.right : 1.0f - w.right);
+        }
+        weights[n] = total;
+    }
+    __syncwarp();
+    for (Long c = lane; c < s.channels; c += 32) {
+        const float value = widen(vector[c]);
+        float total = 0.0f;
+        for (int row = 0; row < w.side; ++row)
+            for (int column = 0; column < w.side; ++column) {
+                const Long place = w.at(row, column, s);
+                if (place < 0) continue;
+                const float weight = weights[row * w.side + column];
+                total += weight * widen(second[place + c]);
+                add(to_second + place + c, weight * value, scale);
+            }
+        to_vector[c] = narrow(total);
+    }
+}
+
+// One window row of one channel: blended along x, its slope, and what its pixels get back.
+struct Line {
+    float value[SIDE], slope[SIDE], back[SIDE];
+    __device__ __forceinline__ void read(const Storage* second, const Window& w, const Sizes& s, int row, Long c) {
+#pragma unroll
+        for (int o = 0; o < SIDE; ++o) {
+            const int column = w.near(o, s);
+            const float near = at_or_zero(second, w.at(row, column, s), c);
+            slope[o] = at_or_zero(second, w.at(row, column + 1, s), c) - near;
+            value[o] = near + w.right * slope[o];
+            back[o] = 0.0f;
+        }
+    }
+    __device__ __forceinline__ void write(Sum* to_second, const Window& w, const Sizes& s, int row, Long c, double scale) {
+        float carried = 0.0f;
+#pragma unroll
+        for (int o = 0; o < SIDE; ++o) {
+            const int column = w.near(o, s);
+            const Long place = w.at(row, column, s);
+            if (place >= 0) add(to_second + place + c, back[o] * (1.0f - w.right) + carried, scale);
+            carried = back[o] * w.right;
+            if (s.dilation != 1 || o == SIDE - 1) {
+                const Long beside = w.at(row, column + 1, s);
+                if (beside >= 0) add(to_second + beside + c, carried, scale);
+                carried = 0.0f;
+            }
+        }
+    }
+};
+
+__device__ __forceinline__ void difference_gradient(const Storage* vector, const Storage* second, const Window& w,
+                                                    const Sizes& s, const float* gradient, Storage* to_vector,
+                                                    Sum* to_second, double scale, float* along) {
+    along[0] = along[1] = 0.0f;
+    for (Long c = threadIdx.x; c < s.channels; c += 32) {
+        const float value = widen(vector[c]);
+        float to_value = 0.0f;
+        Line above, below;
+        above.read(second, w, s, 0, c);
+        for (int o = 0; o < SIDE; ++o) {
+            const int row = w.near(o, s);
+            if (s.dilation != 1 && o > 0) above.read(second, w, s, row, c);
+            below.read(second, w, s, row + 1, c);
+#pragma unroll
+            for (int k = 0; k < SIDE; ++k) {
+                const float gap = blend(above.value[k], below.value[k], w.down) - value;
+                const float size = gradient[o * SIDE + k];
+                const float slope = gap > 0.0f ? size : (gap < 0.0f ? -size : 0.0f);
+                to_value -= slope;
+                along[0] += slope * blend(above.slope[k], below.slope[k], w.down);
+                along[1] += slope * (below.value[k] - above.value[k]);
+                above.back[k] += slope * (1.0f - w.down);
+                below.back[k] += slope * w.down;
+            }
+            above.write(to_second, w, s, row, c, scale);
+            if (s.dilation != 1) below.write(to_second, w, s, row + 1, c, scale);
+            above = below;
+        }
+        if (s.dilation == 1) above.write(to_second, w, s, SIDE, c, scale);
+        to_vector[c] = narrow(to_value);
+    }
+}
+
+// to_second is zero at the start. Shared memory: for each warp SIDE^2 gradients, then twice the window (correlation only).
+extern "C" __global__ void __launch_bounds__(256)
+sampled_volume_backward(const Storage* gradient, const Storage* first, const Storage* second, const float* flow,
+                        Storage* to_first, Sum* to_second, float* to_flow, const double* fixed_scale, Long batch,
+                        Long channels, Long height, Long width, Long rows, Long columns, Long dilation, Long stride,
+                        int absolute, Long first_block) {
+    DYNAMIC_SHARED(shared);
+    const Sizes s = {batch, channels, height, width, rows, columns, dilation, stride};
+    const Long pixels = batch * rows * columns, plane = rows * columns;
+    const Long start = (blockIdx.x + first_block) * blockDim.y, pixel = start + threadIdx.y;
+    const float share = 1.0f / static_cast<float>(channels);
+    const int neighbours = blockDim.y;
+    for (int i = threadIdx.y * 32 + threadIdx.x; i < neighbours * SIDE * SIDE; i += 32 * neighbours) {
+        const Long source = start + i % neighbours;
+        const int d = i / neighbours;
+        float value = 0.0f;
+        if (source < pixels)
+            value = widen(gradient[(source / plane * SIDE * SIDE + d) * plane + source % plane]) * share;
+        shared[i % neighbours * SIDE * SIDE + d] = value;
+    }
+    __syncthreads();
+    if (pixel >= pixels) return;
+    const Window w = find_window(flow, pixel, s);
+    const float* incoming = shared + threadIdx.y * SIDE * SIDE;
+    const double scale = FIXED ? *fixed_scale : 1.0;
+    float along[2];
+    if (absolute) {
+        difference_gradient(first + pixel * channels, second, w, s, incoming, to_first + pixel * channels, to_second,
+                            scale, along);
+    } else {
+        float* dots = shared + neighbours * SIDE * SIDE + threadIdx.y * 2 * w.side * w.side;
+        correlation_gradient(first + pixel * channels, second, w, s, incoming, dots, dots + w.side * w.side,
+                             to_first + pixel * channels, to_second, scale, along);
+    }
+    along[0] = warp_sum(along[0]);
+    along[1] = warp_sum(along[1]);
+    if (threadIdx.x == 0) {
+        to_flow[w.image * 2 * plane + pixel % plane] = along[0];
+        to_flow[(w.image * 2 + 1) * plane + pixel % plane] = along[1];
+    }
+}
