@@ -12,7 +12,7 @@ from torch import Tensor
 
 from flowzoo.blocks.resize import Size, resize, round_up, scale_flow
 from flowzoo.blocks.strips import strip_pixels
-from flowzoo.consistency import occlusion
+from flowzoo.consistency import cycle_confidence, occlusion
 from flowzoo.errors import InputError
 from flowzoo.network import FlowNetwork, FlowPrediction
 from flowzoo.tiling import TilePlan, blend_tiles, plan_tiles
@@ -59,6 +59,7 @@ class Estimator:
         scale: factor by which images are resized first; flow comes back in pixels of the original.
         backward: also estimate the flow from second to first.
         occlusion: also estimate occlusion by the forward-backward check (needs the backward flow, computed anyway).
+        confidence: where the network has none of its own, find it by cyclic consistency (likewise).
     """
 
     network: FlowNetwork
@@ -67,6 +68,7 @@ class Estimator:
     scale: float = 1.0
     backward: bool = False
     occlusion: bool = False
+    confidence: bool = False
 
     def __post_init__(self) -> None:
         if not (0 < self.scale <= 16):
@@ -107,9 +109,12 @@ class Estimator:
         """
         first, second = self._tensor(firsts), self._tensor(seconds)
         forward = self.predict(first, second)
-        reverse = self.predict(second, first) if self.backward or self.occlusion else None
-        hidden = occlusion(forward.flow, reverse.flow).cpu().numpy() if self.occlusion and reverse else None
         confidence = forward.confidence
+        cyclic = self.confidence and confidence is None
+        reverse = self.predict(second, first) if self.backward or self.occlusion or cyclic else None
+        if cyclic and reverse:
+            confidence = cycle_confidence(forward.flow, reverse.flow)
+        hidden = occlusion(forward.flow, reverse.flow).cpu().numpy() if self.occlusion and reverse else None
         return [
             Estimate(
                 flow=_array(forward.flow[index]),

@@ -43,7 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--occlusion", action="store_true", help="NAME_occlusion.png: forward-backward check, 255 = occluded"
     )
     outputs.add_argument("--warped", action="store_true", help="NAME_warped.png: SECOND warped to FIRST")
-    outputs.add_argument("--confidence", action="store_true", help="NAME_confidence.png: 255 = sure")
+    outputs.add_argument(
+        "--confidence",
+        action="store_true",
+        help="NAME_confidence.png: 255 = sure; by cyclic consistency where the network has none",
+    )
     outputs.add_argument("--max-flow", type=float, metavar="PIXELS", help="flow length of full colour")
     outputs.add_argument("--legend", action="store_true", help="draw the colour wheel into pictures")
     outputs.add_argument("--clip", action="store_true", help="clip flow to KITTI's range instead of refusing it")
@@ -87,6 +91,7 @@ def run(arguments: argparse.Namespace) -> None:
         scale=arguments.scale,
         backward=arguments.backward,
         occlusion=arguments.occlusion,
+        confidence=arguments.confidence,
     )
     print(describe(estimator, weights, source))
     InferenceRun(estimator, source, outputs, arguments.batch_size, arguments.max_flow, arguments.skip_existing)()
