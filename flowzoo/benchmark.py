@@ -51,11 +51,11 @@ def peak_memory(call: Callable[[], object], device: torch.device) -> int | None:
         call()
         torch.cuda.synchronize(device)
         return torch.cuda.max_memory_allocated(device) - before
-    before = _resident("VmRSS")
+    held = _resident("VmRSS")
     _reset_peak()
     call()
-    after = _resident("VmHWM")
-    return None if before is None or after is None else after - before
+    peak = _resident("VmHWM")
+    return None if held is None or peak is None else peak - held
 
 
 def _reset_peak() -> None:

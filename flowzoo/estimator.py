@@ -76,7 +76,7 @@ class Estimator:
         if not self.memory > 0:
             raise InputError(f"memory must be above 0 gigabytes, got {self.memory}")
         if self.network.device.type == "cpu" and self.network.channels_last:
-            self.network.to(memory_format=torch.channels_last)
+            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def plan(self, height: int, width: int) -> Plan:
         """How a frame of this size is computed within `memory`."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -109,7 +110,7 @@ def warped_image(second: np.ndarray, flow: np.ndarray) -> np.ndarray:
 
 
 def choose_outputs(
-    output: str | None, flow_format: str | None, *, single: bool, picture: str | None = None, **extras: bool
+    output: str | None, flow_format: str | None, *, single: bool, picture: str | None = None, **extras: Any
 ) -> OutputChoice:
     """From `-o`, `--format`, `--picture` and the other options to files.
 

@@ -150,7 +150,8 @@ def main() -> None:
     options = parser.parse_args()
     python = environment(options.environment)
     print(f"{options.size}, batch 1, {options.threads} threads, median of {options.repeat} turns each")
-    print(f"{'flowzoo':24s} {'s':>7s} {'MB':>7s}   {'ptlflow 0.4.2':16s} {'s':>7s} {'MB':>7s}   {'time':>5s} {'memory':>6s}")
+    heads = f"{'flowzoo':24s} {'s':>7s} {'MB':>7s}   {'ptlflow 0.4.2':16s} {'s':>7s} {'MB':>7s}"
+    print(f"{heads}   {'time':>5s} {'memory':>6s}")
     for pair in options.pairs.split(","):
         ours, _, theirs = pair.partition(":")
         workers = [Worker(Path(sys.executable), "flowzoo", ours, options), Worker(python, "ptlflow", theirs, options)]

@@ -99,6 +99,9 @@ class SharedProjection(nn.Module):
     Files may store it twice. The difference between S's copy and M's is kept as a buffer, zero in published ones.
     """
 
+    subpixel_weight_offset: Tensor
+    subpixel_bias_offset: Tensor
+
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.layer = convolution(inputs, outputs, 1)
@@ -115,9 +118,8 @@ class SharedProjection(nn.Module):
         """What S sees; `matching` is what M saw of the same features."""
         if self.shared:
             return matching
-        weight = self.layer.weight + self.subpixel_weight_offset
-        bias = self.layer.bias + self.subpixel_bias_offset
-        return F.leaky_relu(F.conv2d(features, weight, bias), SLOPE)
+        offset = F.conv2d(features, self.subpixel_weight_offset, self.subpixel_bias_offset)
+        return F.leaky_relu(self.layer(features) + offset, SLOPE)
 
 
 def _note_whether_shared(module: nn.Module, _: object) -> None:

@@ -58,7 +58,7 @@ class CostVolume(nn.Module):
         `flow` is None at the coarsest level: no displacement.
         """
         if self.kind in ("sample", "sample-sad"):
-            measure = "sad" if self.kind == "sample-sad" else "correlation"
+            measure: Literal["correlation", "sad"] = "sad" if self.kind == "sample-sad" else "correlation"
             if flow is None:
                 flow = first.new_zeros((first.shape[0], 2, *first.shape[2:]))
             return sampled_cost_volume(first, second, flow, self.radius, self.step, self.step, measure)

@@ -36,6 +36,9 @@ class FlowFilter(nn.Module):
     they are kept as buffers so that such a file is reproduced whatever it holds.
     """
 
+    scale: Tensor
+    bias: Tensor
+
     def __init__(self, window: int) -> None:
         super().__init__()
         self.window = window

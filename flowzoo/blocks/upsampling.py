@@ -11,6 +11,8 @@ class BilinearDoubling(nn.Module):
     Values are not scaled. The weights are a buffer: they are stored and loaded, not learned.
     """
 
+    weight: Tensor
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         profile = torch.tensor([0.25, 0.75, 0.75, 0.25])

@@ -48,6 +48,9 @@ class LiteFlowNetLevel(nn.Module):
 
     def __init__(self, settings: LiteFlowNetSettings, level: int) -> None:
         super().__init__()
+        self.matching: Matching | None = None
+        self.subpixel: SubpixelRefinement | None = None
+        self.regularisation: LocalRegularisation | None = None
         self.scale, self.warping, self.cues = level_scale(level), settings.warping, settings.flow_cues
         self.stop_gradient = settings.stop_flow_gradient
         coarsest = level == COARSEST
@@ -56,7 +59,6 @@ class LiteFlowNetLevel(nn.Module):
         self.enlarge_flow = None if coarsest else BilinearDoubling(2)
         self.projection = SharedProjection(features, settings.finest_projection) if level == 2 else None
         matched = settings.finest_projection if level == 2 else features
-        self.matching = self.subpixel = self.regularisation = None
         if settings.matching:
             step = 2 if level <= settings.sparse_level else 1
             volume = CostVolume(settings.cost_volume, matched, settings.cost_range, step=step)
@@ -105,8 +107,9 @@ class LiteFlowNetLevel(nn.Module):
             flow, last = self.subpixel(seen, moved, flow, cues)
             flows.append(flow)
             hidden.append(last)
-        if self.regularisation is not None:
-            error = brightness_error(*images.chunk(2), flow * self.scale)
+        if self.regularisation is not None and images is not None and flow is not None:
+            image, other = images.chunk(2)
+            error = brightness_error(image, other, flow * self.scale)
             flow, last = self.regularisation(features.chunk(2)[0], error, flow)
             flows.append(flow)
             hidden.append(last)
@@ -138,6 +141,7 @@ class LiteFlowNet(FlowNetwork):
     """The whole family; which member it is follows from the settings."""
 
     multiple = 32
+    means: Tensor
 
     def __init__(self, settings: LiteFlowNetSettings) -> None:
         super().__init__()
@@ -172,7 +176,9 @@ class LiteFlowNet(FlowNetwork):
         inner = round_up((height, width), self.multiple)
         images = self._normalise(first, second, inner)
         features = self.features(images, first_kept=self.settings.finest_level - 1)
-        pyramid = self._image_pyramid(images) if self.settings.regularisation else [None] * COARSEST
+        pyramid: list[Tensor | None] = [None] * COARSEST
+        if self.settings.regularisation:
+            pyramid = self._image_pyramid(images)
         if self.settings.flow_cues:
             features, pyramid = both_directions(features, batch), both_directions(pyramid, batch)
         flows: list[Tensor] = []

@@ -109,10 +109,9 @@ class PWCNet(FlowNetwork):
         repeated = settings.convolutions - 1
         stages = [[(c, 3, 2), *[(c, 3, 1)] * repeated] for c in settings.feature_channels]
         self.features = FeaturePyramid(stages)
-        self.levels = nn.ModuleDict(
-            {str(level): PWCLevel(settings, level) for level in range(COARSEST, FINEST - 1, -1)}
-        )
-        self.context = ContextNetwork(self.levels[str(FINEST)].decoder.outputs) if settings.context else None
+        levels = {str(level): PWCLevel(settings, level) for level in range(COARSEST, FINEST - 1, -1)}
+        self.levels = nn.ModuleDict(levels)
+        self.context = ContextNetwork(levels[str(FINEST)].decoder.outputs) if settings.context else None
         initialise(self)
 
     def predict(self, first: Tensor, second: Tensor) -> FlowPrediction:

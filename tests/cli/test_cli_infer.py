@@ -1,5 +1,6 @@
 """`flowzoo infer` from the command line: outputs, sources, and one clear line for every mistake."""
 
+import itertools
 import pickle
 import signal
 import subprocess
@@ -94,7 +95,7 @@ def test_a_folder_in_batches_equals_its_pairs(weights, frames, tmp_path, capsys)
     assert status == 0
     stems = [path.stem for path in frames[:-1]]
     assert sorted(path.name for path in out.iterdir()) == sorted(f"{s}{e}" for s in stems for e in (".flo", ".png"))
-    for first, second in zip(frames[:-1], frames[1:], strict=True):
+    for first, second in itertools.pairwise(frames):
         flow, _ = flowzoo.read_flow(out / f"{first.stem}.flo")
         np.testing.assert_allclose(flow, expected_flow(weights, first, second), atol=1e-4)
 

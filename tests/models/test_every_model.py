@@ -85,7 +85,7 @@ def test_batch_of_nothing(name, networks):
     ids=["three-dimensional", "grey", "uint8", "batches"],
 )
 def test_wrong_input_is_named(name, images, networks):
-    with pytest.raises(InputError, match="must be|give equal shapes"):
+    with pytest.raises(InputError, match=r"must be|give equal shapes"):
         networks(name)(*images)
 
 
