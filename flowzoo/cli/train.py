@@ -1,6 +1,7 @@
 """`flowzoo train`: trains or fine-tunes a network by a preset."""
 
 import argparse
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,7 +9,9 @@ from flowzoo.errors import InputError
 
 if TYPE_CHECKING:
     from flowzoo.training.recipe import Recipe
+    from flowzoo.training.validation import Validation
 
+log = logging.getLogger(__name__)
 HELP = "Train or fine-tune a network by a preset; the same command under torchrun uses many GPUs or machines."
 
 EXAMPLES = """examples:
@@ -71,11 +74,10 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _train(arguments: argparse.Namespace, recipe: "Recipe") -> None:
-    from flowzoo.checkpoints import load_weights, save_weights
+    from flowzoo.checkpoints import load_weights, model_of_weights, save_weights
     from flowzoo.cli.common import pick_device
     from flowzoo.training.distributed import start
     from flowzoo.training.loop import Surroundings, train
-    from flowzoo.training.validation import Validation
 
     if arguments.root and arguments.data:
         raise InputError("give --root or --data, not both")
@@ -87,16 +89,11 @@ def _train(arguments: argparse.Namespace, recipe: "Recipe") -> None:
     if not root.exists():
         raise InputError(f"no training data at {root}: no such file or folder")
     output = arguments.output or Path("runs") / recipe.name
-    sets = arguments.validate or (["pairs/val"] if arguments.data else [])
-    if any(stage.patience for stage in recipe.stages) and not sets:
-        raise InputError("early stopping (patience) needs a validation set: give --validate, or --set patience=0")
-    validation = (
-        Validation(tuple(sets), arguments.validation_root or root, arguments.validation_limit) if sets else None
-    )
+    validation = _validation(arguments, recipe, root)
     with start(pick_device(arguments.device)) as ranks:
         weights = None
         if arguments.weights is not None:
-            weights = load_weights(recipe.model, arguments.weights).state_dict()
+            weights = load_weights(model_of_weights(arguments.weights), arguments.weights).state_dict()
         where = Surroundings(
             root, output, ranks, arguments.resume, weights, arguments.workers, arguments.tensorboard, validation
         )
@@ -105,3 +102,21 @@ def _train(arguments: argparse.Namespace, recipe: "Recipe") -> None:
             path = output / f"{network.model_name}.safetensors"
             save_weights(network, path, recipe=recipe.name, steps=sum(stage.steps for stage in recipe.stages))
             print(f"wrote {path}")
+
+
+def _validation(arguments: argparse.Namespace, recipe: "Recipe", root: Path) -> "Validation | None":
+    """What --validate names, else what the preset names and is there."""
+    from flowzoo.training.validation import Validation
+
+    limit, folder = arguments.validation_limit, arguments.validation_root or root
+    if arguments.validate:
+        return Validation(tuple(arguments.validate), folder, limit)
+    if not recipe.validate or not any(stage.validate_every for stage in recipe.stages):
+        return None
+    try:
+        return Validation(recipe.validate, folder, limit)
+    except InputError as error:
+        if any(stage.patience for stage in recipe.stages):
+            raise InputError(f"early stopping needs a validation set ({error}), or --set patience=0") from error
+        log.warning("training without validation: %s", error)
+        return None

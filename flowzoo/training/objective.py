@@ -5,28 +5,55 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from flowzoo.losses.density import density_loss
+from flowzoo.losses.density import density_loss, distillation_loss
+from flowzoo.losses.distillation import distilled
 from flowzoo.losses.multiscale import MultiscaleLoss
 from flowzoo.losses.penalties import charbonnier, robust_l1
+from flowzoo.losses.pooled_multiscale import PooledMultiscaleLoss
 from flowzoo.losses.targets import known_pixels
 from flowzoo.network import FlowPrediction
 from flowzoo.training.recipe import Stage
 
 Loss = Callable[[FlowPrediction, Tensor, Tensor], Tensor]
+TaughtLoss = Callable[[FlowPrediction, Tensor, Tensor, Tensor | None], Tensor]
 
 
-def make_loss(stage: Stage) -> Loss:
-    """A function of a prediction, the true flow (B,2,H,W) in pixels and where it is known (B,H,W).
+def make_loss(stage: Stage) -> TaughtLoss:
+    """A function of a prediction, the true flow (B,2,H,W) in pixels, where it is known (B,H,W), and labels or None.
+
+    Labels are (B,3,H,W): a teacher's flow, and 1 where it counts. They take part as in equation 7 of "Improving Optical
+    Flow on a Pyramid Level", without max-pooling.
 
     Raises:
         InputError: weights, exponent, epsilon or unit make no loss.
     """
+    supervised, distillation = _losses(stage)
+
+    def loss(prediction: FlowPrediction, flow: Tensor, valid: Tensor, labels: Tensor | None = None) -> Tensor:
+        value = supervised(prediction, flow, valid)
+        if labels is None:
+            return value
+        return distilled(value, distillation(prediction, labels[:, :2], labels[:, 2]), stage.distillation)
+
+    return loss
+
+
+def _losses(stage: Stage) -> tuple[Loss, Loss]:
+    """Against ground truth, and against labels."""
+    weights = stage.level_weights
     if stage.loss == "density":
-        return lambda prediction, flow, valid: density_loss(prediction, flow, valid, level_weights=stage.level_weights)
+        return (
+            lambda prediction, flow, valid: density_loss(
+                prediction, flow, valid, share=stage.max_pooling, level_weights=weights
+            ),
+            lambda prediction, flow, valid: distillation_loss(prediction, flow, valid, level_weights=weights),
+        )
     penalty = {"charbonnier": charbonnier, "robust-l1": robust_l1}[stage.loss](stage.exponent, stage.epsilon)
-    return MultiscaleLoss(
-        penalty, stage.level_weights, stage.full_weight, stage.unit, stage.reduction, stage.shrinking, stage.upsample
-    )
+    common = (penalty, weights, stage.full_weight, stage.unit, stage.reduction, stage.shrinking, stage.upsample)
+    plain = MultiscaleLoss(*common)
+    if stage.max_pooling == 1:
+        return plain, plain
+    return PooledMultiscaleLoss(*common, share=stage.max_pooling, reach=stage.reach), plain
 
 
 @torch.no_grad()

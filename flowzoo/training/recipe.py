@@ -1,9 +1,14 @@
-"""Presets: a readable TOML file -> typed stages. No torch import, so `--print-config` is instant."""
+"""Presets: a readable TOML file -> typed stages. No torch import, so `--print-config` is instant.
+
+A preset has `summary`, `model`, optionally `seed`, `validate` (names of data sets), `base` (another preset that it
+changes), [network] (settings of the network in all stages), [all] (values of `Stage` for all stages), [[stage]]
+tables, and [set] (changes in the form of `--set`, for what a preset changes in single stages of its base).
+"""
 
 import dataclasses
 import json
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,6 +43,11 @@ class Stage:
         level_weights: of the pyramid's sizes, coarse to fine; full_weight: of the flow at full size.
         unit: pixels that count as an error of 1. reduction: "sum" over pixels, as published, or "mean".
         shrinking: how true flow gets to a level's size; upsample: enlarge the levels' flows instead (sparse truth).
+        max_pooling: share of a level's known pixels that counts, those with the largest losses; 1 = all (off).
+        reach: with max_pooling, the largest rest that a level can add, in pixels of the level; pixels beyond it count
+            as 0. The density loss knows its own reach.
+        labels: folder that `flowzoo distill` wrote, relative to the data's; its flow is a second ground truth.
+        distillation: with labels, weight of the loss against ground truth; the rest goes to the labels.
         frozen: prefixes of parameters that this stage does not train.
         compile: run the network through torch.compile.
         validate_every, save_every, log_every: steps; 0 = only at the end of the stage (validation: never).
@@ -73,6 +83,10 @@ class Stage:
     reduction: Literal["sum", "mean"] = "sum"
     shrinking: Literal["average", "caffe", "bilinear"] = "caffe"
     upsample: bool = False
+    max_pooling: float = 1.0
+    reach: float = 4.0
+    labels: str = ""
+    distillation: float = 0.9
     frozen: tuple[str, ...] = ()
     compile: bool = False
     validate_every: int = 0
@@ -98,6 +112,13 @@ class Stage:
             raise InputError(
                 f"setting 'average' of stage {self.name!r} is a decay from 0 to below 1, not {self.average}"
             )
+        if not 0 < self.max_pooling <= 1 or not self.reach > 0:
+            raise InputError(
+                f"stage {self.name!r} needs max_pooling above 0 up to 1 and reach above 0, "
+                f"not {self.max_pooling} and {self.reach}"
+            )
+        if not 0 <= self.distillation <= 1:
+            raise InputError(f"setting 'distillation' of stage {self.name!r} must be 0 to 1, not {self.distillation}")
         if min(self.crop) < 1:
             raise InputError(f"setting 'crop' of stage {self.name!r} is height,width in pixels, not {self.crop}")
         if not self.data:
@@ -113,6 +134,7 @@ class Recipe:
         summary: one line.
         model: name in the zoo.
         seed: of initial weights, data order and augmentation.
+        validate: data sets that are validated on where they are there, as "NAME" or "NAME/SUBSET".
         stages: in order; optimiser and schedule start anew in each.
     """
 
@@ -120,7 +142,8 @@ class Recipe:
     summary: str
     model: str
     seed: int
-    stages: tuple[Stage, ...] = field(default_factory=tuple)
+    validate: tuple[str, ...]
+    stages: tuple[Stage, ...]
 
     def as_json(self) -> str:
         """One line that two equal recipes share; kept in checkpoints."""
@@ -129,10 +152,10 @@ class Recipe:
 
 def list_presets() -> dict[str, str]:
     """Name -> summary of the presets in the package."""
-    return {path.stem: _read(path).get("summary", "") for path in sorted(PRESETS.glob("*.toml"))}
+    return {path.stem: _with_base(path).get("summary", "") for path in sorted(PRESETS.glob("*.toml"))}
 
 
-def load_recipe(preset: str, changes: dict[str, str] | None = None, model: str | None = None) -> Recipe:
+def load_recipe(preset: str, changes: dict[str, Any] | None = None, model: str | None = None) -> Recipe:
     """The recipe of a preset.
 
     Args:
@@ -149,22 +172,22 @@ def load_recipe(preset: str, changes: dict[str, str] | None = None, model: str |
         if not path.is_file():
             known = settings_module.suggestion(preset, list_presets())
             raise InputError(f"no preset named {preset!r}: {known} (or give a .toml file)")
-    table = _read(path)
-    known = {"summary", "model", "seed", "all", "stage"}
-    for key in table:
-        if key not in known:
-            raise InputError(f"{path.name} has an unknown key {key!r}: {settings_module.suggestion(key, known)}")
-    changes = dict(changes or {})
+    table = _with_base(path)
+    changes = {str(key): value for key, value in table.get("set", {}).items()} | (changes or {})
     seed = settings_module.convert(changes.pop("seed", table.get("seed", 0)), int, "the seed")
     tables: list[dict[str, Any]] = table.get("stage", [{}])
     names = [str(entry.get("name", "main")) for entry in tables]
     if len(set(names)) != len(names):
         raise InputError(f"{path.name} has two stages of one name: {', '.join(names)}")
+    common = tuple(f"{key}={_word(value)}" for key, value in table.get("network", {}).items())
     stages = []
     for name, entry in zip(names, tables, strict=True):
         values = {"name": name, **table.get("all", {}), **entry, **_changes_for(name, names, changes)}
-        stages.append(settings_module.replace(Stage(), f"stage {name!r} of {path.name}", **values))
-    return Recipe(path.stem, str(table.get("summary", "")), model or str(table.get("model", "")), seed, tuple(stages))
+        stage = settings_module.replace(Stage(), f"stage {name!r} of {path.name}", **values)
+        stages.append(dataclasses.replace(stage, network=common + stage.network))
+    validate = settings_module.convert(table.get("validate", []), tuple[str, ...], f"validate in {path.name}")
+    summary, model = str(table.get("summary", "")), model or str(table.get("model", ""))
+    return Recipe(path.stem, summary, model, seed, validate, tuple(stages))
 
 
 def describe(recipe: Recipe) -> str:
@@ -175,6 +198,7 @@ def describe(recipe: Recipe) -> str:
         f"summary = {_toml(recipe.summary)}",
         f"model = {_toml(recipe.model)}",
         f"seed = {recipe.seed}",
+        f"validate = {_toml(recipe.validate)}",
         "",
         "[all]",
     ]
@@ -184,7 +208,26 @@ def describe(recipe: Recipe) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _changes_for(stage: str, stages: list[str], changes: dict[str, str]) -> dict[str, str]:
+def _with_base(path: Path) -> dict[str, Any]:
+    """The tables of a preset on top of those of its `base`: [all], [network] and [set] key by key, others whole."""
+    table = _read(path)
+    known = {"summary", "base", "model", "seed", "validate", "network", "set", "all", "stage"}
+    for key in table:
+        if key not in known:
+            raise InputError(f"{path.name} has an unknown key {key!r}: {settings_module.suggestion(key, known)}")
+    if "base" not in table:
+        return table
+    below = _with_base(path.with_name(f"{table['base']}.toml"))
+    for key in ("all", "network", "set"):
+        table[key] = below.get(key, {}) | table.get(key, {})
+    return below | table
+
+
+def _word(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _changes_for(stage: str, stages: list[str], changes: dict[str, Any]) -> dict[str, Any]:
     everywhere, here = {}, {}
     for key, value in changes.items():
         owner, dot, name = key.partition(".")

@@ -1,5 +1,7 @@
 """Checkpoints of a run: written whole or not at all, the last two kept, read back bit for bit."""
 
+import dataclasses
+import json
 import logging
 import os
 import pickle
@@ -11,7 +13,7 @@ import torch
 
 from flowzoo.errors import InputError
 from flowzoo.files.atomic import replacing
-from flowzoo.training.recipe import Recipe
+from flowzoo.training.recipe import Recipe, Stage
 
 KEPT = 2
 log = logging.getLogger(__name__)
@@ -51,7 +53,7 @@ def load_state(folder: Path, recipe: Recipe) -> dict[str, Any] | None:
         except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
             log.warning("%s cannot be read (%s); trying the one before", path, type(error).__name__)
             continue
-        if recipe_there != recipe.as_json():
+        if not same_recipe(recipe_there, recipe):
             raise InputError(
                 f"{path} belongs to another recipe ({_difference(recipe_there, recipe)}): resume with the preset and "
                 "--set values it was started with, or start anew in another folder (-o)"
@@ -90,11 +92,20 @@ def _reason(error: Exception) -> str:
     return str(error).splitlines()[0]
 
 
+def same_recipe(there: str, here: Recipe) -> bool:
+    """Whether a stored recipe says the same; a setting that did not exist when it was stored has its default."""
+    return _completed(there) == json.loads(here.as_json())
+
+
+def _completed(stored: str) -> dict[str, Any]:
+    recipe: dict[str, Any] = json.loads(stored)
+    defaults = json.loads(json.dumps(dataclasses.asdict(Stage())))
+    return recipe | {"stages": [defaults | stage for stage in recipe.get("stages", ())]}
+
+
 def _difference(there: str, here: Recipe) -> str:
     """The first setting in which a stored recipe differs, in words."""
-    import json
-
-    old, new = json.loads(there), json.loads(here.as_json())
+    old, new = _completed(there), json.loads(here.as_json())
     for key in ("name", "model", "seed"):
         if old.get(key) != new[key]:
             return f"its {key} is {old.get(key)!r}, here it is {new[key]!r}"
