@@ -4,13 +4,15 @@ import logging
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import torch
 
 from flowzoo import settings
 from flowzoo.data.augment import TrainingSample
 from flowzoo.data.catalogue import DATASETS, dataset_class, open_dataset
-from flowzoo.data.dataset import FlowDataset
+from flowzoo.data.dataset import FlowDataset, Pair
 from flowzoo.errors import InputError
+from flowzoo.files.flow import read_flow
 
 HELD_OUT = 10  # of a list of pairs without subsets of its own, every tenth pair is for validation
 SPARSE = ("kitti-2012", "kitti-2015", "hd1k")
@@ -28,8 +30,8 @@ class Source(Protocol):
 class DatasetSource:
     """The pairs of an evaluation data set that have ground truth, as training samples."""
 
-    def __init__(self, dataset: FlowDataset) -> None:
-        self.dataset, self.sparse = dataset, dataset.name in SPARSE
+    def __init__(self, dataset: FlowDataset, labels: "Labels | None" = None) -> None:
+        self.dataset, self.sparse, self.labels = dataset, dataset.name in SPARSE, labels
         self.indices = [index for index, pair in enumerate(dataset.pairs) if pair.flow is not None]
 
     def __len__(self) -> int:
@@ -43,14 +45,39 @@ class DatasetSource:
             torch.from_numpy(array).permute(2, 0, 1).contiguous()
             for array in (sample.first, sample.second, sample.flow)
         )
-        return TrainingSample(first, second, flow.float(), torch.from_numpy(sample.valid), self.sparse)
+        labels = None if self.labels is None else self.labels.of(self.dataset.pairs[self.indices[index]])
+        return TrainingSample(first, second, flow.float(), torch.from_numpy(sample.valid), self.sparse, labels)
 
 
-def open_source(name: str, root: Path | None) -> Source:
+class Labels:
+    """A teacher's flow by image pair: what `flowzoo distill` wrote into `folder`.
+
+    Raises:
+        InputError: there is no list of labels.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        if not (folder / "pairs.txt").is_file():
+            raise InputError(f"no labels in {folder}: make them with flowzoo distill, or set labels to their folder")
+        pairs = open_dataset("pairs", folder, images=False).pairs
+        self.folder = folder
+        self.files = {(pair.first.resolve(), pair.second.resolve()): pair.flow for pair in pairs}
+
+    def of(self, pair: Pair) -> torch.Tensor | None:
+        """(3,H,W) float32: flow, and 1 where it counts; None for a pair without labels."""
+        path = self.files.get((pair.first.resolve(), pair.second.resolve()))
+        if path is None:
+            return None
+        flow, valid = read_flow(path)
+        return torch.from_numpy(np.concatenate([flow, valid[..., None]], axis=2)).permute(2, 0, 1).float().contiguous()
+
+
+def open_source(name: str, root: Path | None, labels: str = "") -> Source:
     """The source `name` under `root`.
 
     "synthetic" is a folder that `flowzoo synth --packed` wrote: `root` itself, or a folder of that name in it; the
     other names are those of `flowzoo evaluate`. Of a data set that is not complete, the pairs that are there are taken.
+    `labels` is a folder of `flowzoo distill`, relative to `root`; pairs that it does not list have no labels.
 
     Raises:
         InputError: nothing of that name, or nothing in it.
@@ -61,7 +88,7 @@ def open_source(name: str, root: Path | None) -> Source:
         from flowzoo.data.synthetic import PackedPairs
 
         return PackedPairs(root if (root / "manifest.json").is_file() else root / name)
-    return DatasetSource(open_training_set(name, root))
+    return DatasetSource(open_training_set(name, root), Labels(root / labels) if labels else None)
 
 
 def open_training_set(name: str, root: Path) -> FlowDataset:
@@ -88,7 +115,7 @@ def open_training_set(name: str, root: Path) -> FlowDataset:
 def _folder_of(name: str, root: Path) -> Path:
     """The nearest folder that looks like the data set; `root` itself where none does (its reader then says why)."""
     markers = dataset_class(name).markers
-    levels = (root.glob("") if root.is_dir() else (), root.glob("*"), root.glob("*/*"))
+    levels = ([root], root.glob("*"), root.glob("*/*"))
     for level in levels:
         for folder in sorted(path for path in level if path.is_dir()):
             if any(next(folder.glob(marker), None) for marker in markers):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from flowzoo.blocks.densities import bins_of, radius_of
 from flowzoo.errors import InputError
-from flowzoo.losses.max_pooling import PixelLoss, max_pooled
+from flowzoo.losses.max_pooling import PixelLoss, max_pooled, mean_over_valid
 from flowzoo.network import FlowPrediction
 
 
@@ -38,11 +38,26 @@ def density_loss(
         InputError: the network predicts no densities, or level_weights does not fit.
     """
     levels = density_losses(prediction, flow, valid)
-    weights = [1.0] * len(levels) if level_weights is None else level_weights
-    if len(weights) != len(levels):
-        raise InputError(f"the density loss needs {len(levels)} level weights, got {len(weights)}")
-    reduced = (level.values.mean() if share == 1 else max_pooled(level, share) for level in levels)
-    return torch.stack([weight * value for weight, value in zip(weights, reduced, strict=True)]).sum()
+    return _weighted(
+        [level.values.mean() if share == 1 else max_pooled(level, share) for level in levels], level_weights
+    )
+
+
+def distillation_loss(
+    prediction: FlowPrediction, flow: Tensor, valid: Tensor, *, level_weights: Sequence[float] | None = None
+) -> Tensor:
+    """The same against a teacher's flow: sum over levels of the mean over the pixels where that is valid.
+
+    Hofinger et al.: "Improving Optical Flow on a Pyramid Level", ECCV 2020, section 3.4; without max-pooling.
+    """
+    return _weighted([mean_over_valid(level) for level in density_losses(prediction, flow, valid)], level_weights)
+
+
+def _weighted(values: Sequence[Tensor], level_weights: Sequence[float] | None) -> Tensor:
+    weights = [1.0] * len(values) if level_weights is None else level_weights
+    if len(weights) != len(values):
+        raise InputError(f"the density loss needs {len(values)} level weights, got {len(weights)}")
+    return torch.stack([weight * value for weight, value in zip(weights, values, strict=True)]).sum()
 
 
 def density_losses(

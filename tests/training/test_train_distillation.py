@@ -17,7 +17,7 @@ from flowzoo.losses.multiscale import MultiscaleLoss
 from flowzoo.losses.penalties import charbonnier
 from flowzoo.network import FlowPrediction
 from flowzoo.training.objective import make_loss
-from flowzoo.training.recipe import Recipe, Stage
+from flowzoo.training.recipe import Stage, load_recipe
 from flowzoo.training.state import same_recipe
 
 
@@ -117,11 +117,11 @@ def test_equation_seven_with_a_multiscale_loss():
 
 
 def test_a_checkpoint_from_before_a_setting_existed_still_resumes():
-    recipe = Recipe("a", "", "hd3", 0, (Stage(),))
+    recipe = dataclasses.replace(load_recipe("default"), stages=(Stage(),))
     stored = json.loads(recipe.as_json())
     del stored["stages"][0]["max_pooling"]
     assert same_recipe(json.dumps(stored), recipe)
-    assert not same_recipe(json.dumps(stored), Recipe("a", "", "hd3", 0, (Stage(max_pooling=0.5),)))
+    assert not same_recipe(json.dumps(stored), dataclasses.replace(recipe, stages=(Stage(max_pooling=0.5),)))
 
 
 @pytest.mark.parametrize(("key", "value"), [("max_pooling", 0.0), ("distillation", 1.5), ("reach", -1.0)])

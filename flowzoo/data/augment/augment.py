@@ -1,5 +1,6 @@
 """`Augmentation`: one call changes space, colour and noise of a pair, reproducibly."""
 
+import dataclasses
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -48,7 +49,7 @@ class Augmentation:
             recolour(_bytes(frame), colour)
             for frame, colour in zip((sample.first, sample.second), colours, strict=True)
         ]
-        changed = transform(TrainingSample(frames[0], frames[1], sample.flow, sample.valid, sample.sparse), plan)
+        changed = transform(dataclasses.replace(sample, first=frames[0], second=frames[1]), plan)
         pair = torch.stack((changed.first, changed.second))
         if settings.chromatic and rng.random() < settings.colour:
             pair = chromatic(pair, draw_chromatic(rng))
@@ -56,7 +57,7 @@ class Augmentation:
         pair = noisy(pair, sigma, rng)
         if rng.random() < settings.eraser:
             erase(pair[1], settings.eraser_size, rng)
-        return TrainingSample(pair[0], pair[1], changed.flow, changed.valid, sample.sparse)
+        return dataclasses.replace(changed, first=pair[0], second=pair[1])
 
 
 def check(sample: TrainingSample) -> None:
@@ -65,7 +66,9 @@ def check(sample: TrainingSample) -> None:
     Raises:
         InputError: they differ.
     """
-    sizes = {tuple(part.shape[-2:]) for part in (sample.first, sample.second, sample.flow, sample.valid)}
+    parts = [sample.first, sample.second, sample.flow, sample.valid]
+    parts += [] if sample.labels is None else [sample.labels]
+    sizes = {tuple(part.shape[-2:]) for part in parts}
     if len(sizes) != 1:
         shown = ", ".join(f"{width}x{height}" for height, width in sorted(sizes))
         raise InputError(f"frames, flow and mask of a pair differ in size: {shown}")
@@ -107,18 +110,25 @@ def erase(frame: Tensor, size: tuple[float, float], rng: np.random.Generator) ->
 
 @dataclass
 class TrainingBatch:
-    """Stacked samples: first, second (B, 3, H, W) float32 in 0..1, flow (B, 2, H, W), valid (B, H, W) bool."""
+    """Stacked samples.
+
+    first, second are (B, 3, H, W) float32 in 0..1, flow (B, 2, H, W), valid (B, H, W) bool; labels (B, 3, H, W), or
+    None where no sample has any.
+    """
 
     first: Tensor
     second: Tensor
     flow: Tensor
     valid: Tensor
+    labels: Tensor | None = None
 
     def to(self, device: torch.device | str) -> "TrainingBatch":
         """All tensors on `device`."""
-        return TrainingBatch(
-            *(part.to(device, non_blocking=True) for part in (self.first, self.second, self.flow, self.valid))
+        first, second, flow, valid = (
+            part.to(device, non_blocking=True) for part in (self.first, self.second, self.flow, self.valid)
         )
+        labels = None if self.labels is None else self.labels.to(device, non_blocking=True)
+        return TrainingBatch(first, second, flow, valid, labels)
 
     def __len__(self) -> int:
         return len(self.flow)
@@ -126,9 +136,14 @@ class TrainingBatch:
 
 def collate(samples: list[TrainingSample]) -> TrainingBatch:
     """Stack augmented samples of one size (for a DataLoader's `collate_fn`)."""
+    labels = None
+    if any(sample.labels is not None for sample in samples):
+        none = torch.zeros(3, *samples[0].flow.shape[-2:])
+        labels = torch.stack([none if sample.labels is None else sample.labels for sample in samples])
     return TrainingBatch(
         torch.stack([sample.first for sample in samples]),
         torch.stack([sample.second for sample in samples]),
         torch.stack([sample.flow for sample in samples]),
         torch.stack([sample.valid for sample in samples]),
+        labels,
     )

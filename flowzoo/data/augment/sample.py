@@ -14,6 +14,7 @@ class TrainingSample:
         flow: (2, H, W) float32, x then y, pixels of the frames; anything where not valid.
         valid: (H, W) bool.
         sparse: valid is scattered (laser points): neighbours of a valid pixel may carry no flow.
+        labels: (3, H, W) float32, a teacher's flow and 1 where it counts, or None; see `flowzoo distill`.
     """
 
     first: Tensor
@@ -21,3 +22,4 @@ class TrainingSample:
     flow: Tensor
     valid: Tensor
     sparse: bool = False
+    labels: Tensor | None = None

@@ -5,6 +5,7 @@ frame, `second` for the second. A point p of the crop shows the source point fir
 which the new second frame shows at second^-1 of that. The new flow is second^-1(first(p) + flow(first(p))) - p.
 """
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -119,13 +120,24 @@ def transform(sample: TrainingSample, plan: SpatialPlan) -> TrainingSample:
     """
     if plan.plain:
         first, second = _picked(sample.first, plan.first, plan.crop), _picked(sample.second, plan.first, plan.crop)
+    else:
+        first = _sampled(sample.first.float(), plan.first, plan.crop)
+        second = _sampled(sample.second.float(), plan.second, plan.crop)
+    flow, valid = _transformed_flow(sample, plan)
+    labels = None
+    if sample.labels is not None:
+        taught = dataclasses.replace(sample, flow=sample.labels[:2], valid=sample.labels[2] > 0, sparse=False)
+        label_flow, label_valid = _transformed_flow(taught, plan)
+        labels = torch.cat((label_flow, label_valid[None]))
+    return TrainingSample(first, second, flow, valid, sample.sparse, labels)
+
+
+def _transformed_flow(sample: TrainingSample, plan: SpatialPlan) -> tuple[Tensor, Tensor]:
+    if plan.plain:
         signs = torch.tensor((plan.first[0, 0], plan.first[1, 1]), dtype=torch.float32)[:, None, None]
         flow, valid = _picked(sample.flow, plan.first, plan.crop), _picked(sample.valid[None], plan.first, plan.crop)[0]
-        return TrainingSample(first, second, torch.where(valid, flow * signs, 0.0), valid, sample.sparse)
-    first = _sampled(sample.first.float(), plan.first, plan.crop)
-    second = _sampled(sample.second.float(), plan.second, plan.crop)
-    flow, valid = _splatted(sample, plan) if sample.sparse else _dense(sample, plan)
-    return TrainingSample(first, second, flow, valid, sample.sparse)
+        return torch.where(valid, flow * signs, 0.0), valid
+    return _splatted(sample, plan) if sample.sparse else _dense(sample, plan)
 
 
 def _picked(values: Tensor, matrix: Array, crop: tuple[int, int]) -> Tensor:
