@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     outputs.add_argument("--submission", metavar="DIR", type=Path, help="write what the benchmark's server takes")
     computing = parser.add_argument_group("computing")
-    computing.add_argument("--batch-size", type=int, default=1, metavar="N", help="pairs at once (default: 1)")
+    computing.add_argument("--batch-size", type=int, default=1, metavar="N", help="pairs at once on a GPU (default: 1)")
     computing.add_argument(
         "--workers", type=int, default=2, metavar="N", help="threads that read and score (default: 2)"
     )

@@ -9,6 +9,9 @@ from flowzoo.data.dataset import FlowDataset, Truth
 from flowzoo.files.images import write_image
 from flowzoo.metrics.kitti import interpolate_background
 
+SPARSE = 0.5
+"""Ground truth that knows fewer pixels than this part is drawn with its neighbours."""
+
 
 def write_error_pictures(
     folder: Path,
@@ -18,7 +21,7 @@ def write_error_pictures(
 ) -> None:
     """Draw those of `names` (the worst first) whose predictions this process has kept: NN_NAME.png.
 
-    The colours are KITTI's logarithmic ones.
+    The colours are KITTI's logarithmic ones, darker where the pixel has no match in the second image.
     """
     from flowzoo.visualise import error_picture
 
@@ -30,7 +33,10 @@ def write_error_pictures(
         true_flow, known = _on_image_grid(truth)
         filled = flow if valid.all() else interpolate_background(flow, valid)
         file = f"{names.index(pair.name) + 1:02d}_{pair.name.replace('/', '_')}.png"
-        write_image(folder / file, error_picture(filled, true_flow, known))
+        picture = error_picture(
+            filled, true_flow, known, occluded=truth.masks.get("occlusion"), spread=known.mean() < SPARSE
+        )
+        write_image(folder / file, picture)
 
 
 def _on_image_grid(truth: Truth) -> tuple[np.ndarray, np.ndarray]:

@@ -38,9 +38,15 @@ class Predictor(Protocol):
 
 
 class NetworkPredictor:
-    """Runs a network; pairs of a batch that differ in size are computed one after the other."""
+    """Runs a network.
+
+    Attributes:
+        together: compute the pairs of a batch at once, where their sizes agree. Not on a CPU: a batch gains it
+            nothing, and its convolutions round differently in one, so that a pair's flow would depend on the others.
+    """
 
     def __init__(self, estimator: "Estimator", dataset: FlowDataset) -> None:
+        self.together = estimator.network.device.type != "cpu"
         self.estimator, self.dataset, self.seconds = estimator, dataset, 0.0
         dataset.read_image = FrameCache(dataset.read_image)
 
@@ -58,7 +64,7 @@ class NetworkPredictor:
         """Flow at the first images' size."""
         began = time.perf_counter()
         flows = []
-        for group in same_sizes(loaded):
+        for group in same_sizes(loaded) if self.together else [[arrays] for arrays in loaded]:
             flows += self.estimator.batch([images[0] for images in group], [images[1] for images in group])
         self.seconds += time.perf_counter() - began
         return [(estimate.flow, np.ones(estimate.flow.shape[:2], bool)) for estimate in flows]

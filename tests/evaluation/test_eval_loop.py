@@ -39,11 +39,24 @@ class Blur(FlowNetwork):
         return FlowPrediction(flow=20 * self.layer(torch.cat([first, second], dim=1)))
 
 
-def network_loop(root: Path, network: Blur, **options: int) -> EvaluationLoop:
+def network_loop(root: Path, network: Blur, together: bool = True, **options: int) -> EvaluationLoop:
     dataset = open_dataset("flyingchairs", root, partial=True)
-    return EvaluationLoop(
-        dataset, protocol_for("flyingchairs"), NetworkPredictor(Estimator(network), dataset), **options
-    )
+    predictor = NetworkPredictor(Estimator(network), dataset)
+    predictor.together = together
+    return EvaluationLoop(dataset, protocol_for("flyingchairs"), predictor, **options)
+
+
+def test_a_cpu_computes_pairs_one_by_one(tmp_path: Path) -> None:
+    make_chairs(tmp_path / "chairs", 5)
+    network = Blur().eval()
+    found = []
+    for batch_size in (1, 4):
+        dataset = open_dataset("flyingchairs", tmp_path / "chairs", partial=True)
+        predictor = NetworkPredictor(Estimator(network), dataset)
+        loop = EvaluationLoop(dataset, protocol_for("flyingchairs"), predictor, batch_size=batch_size)
+        found.append(summarise(loop.protocol, loop.run(), 0))
+    assert found[0] == found[1]
+    assert {size[0] for size in network.sizes} == {1}
 
 
 def test_batches_threads_and_ranks(tmp_path: Path) -> None:
