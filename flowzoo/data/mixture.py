@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from flowzoo import settings
 from flowzoo.data.augment import Augmentation, AugmentationSettings, TrainingSample
+from flowzoo.data.augment.hd3 import hd3_chairs, hd3_kitti, hd3_sintel, hd3_things
 from flowzoo.data.training_sources import Source, open_source
 from flowzoo.errors import InputError
 from flowzoo.training.recipe import Stage
@@ -23,6 +24,10 @@ AUGMENTATIONS = {
     "chairs": AugmentationSettings.chairs,
     "sintel": AugmentationSettings.sintel,
     "kitti": AugmentationSettings.kitti,
+    "hd3-chairs": hd3_chairs,
+    "hd3-things": hd3_things,
+    "hd3-kitti": hd3_kitti,
+    "hd3-sintel": hd3_sintel,
 }
 
 

@@ -50,17 +50,17 @@ class DatasetSource:
 
 
 class Labels:
-    """A teacher's flow by image pair: what `flowzoo distill` wrote into `folder`.
+    """A teacher's flow by image pair: what `flowzoo distill` wrote into `folder`, or into folders right below it.
 
     Raises:
         InputError: there is no list of labels.
     """
 
     def __init__(self, folder: Path) -> None:
-        if not (folder / "pairs.txt").is_file():
+        lists = [path for path in (folder / "pairs.txt", *sorted(folder.glob("*/pairs.txt"))) if path.is_file()]
+        if not lists:
             raise InputError(f"no labels in {folder}: make them with flowzoo distill, or set labels to their folder")
-        pairs = open_dataset("pairs", folder, images=False).pairs
-        self.folder = folder
+        pairs = [pair for path in lists for pair in open_dataset("pairs", path, images=False).pairs]
         self.files = {(pair.first.resolve(), pair.second.resolve()): pair.flow for pair in pairs}
 
     def of(self, pair: Pair) -> torch.Tensor | None:
