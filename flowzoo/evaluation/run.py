@@ -137,17 +137,13 @@ class Evaluation:
         """Run all pairs and put the processes' results together."""
         from tqdm import tqdm
 
-        problem, mine = None, []
         share = len(range(0, loop.count, loop.batch_size)[ranks.rank :: ranks.world])
         total = loop.count if ranks.world == 1 else min(share * loop.batch_size, loop.count)
         hidden = not (progress and ranks.first and sys.stderr.isatty())
-        try:
-            with tqdm(total=total, unit="pair", desc=dataset.name, disable=hidden) as bar:
-                loop.progress = bar.update
-                mine = loop.run(ranks.rank, ranks.world)
-        except InputError as error:
-            problem = str(error)
-        ranks.agree(problem)
+        # A process that fails here says so and ends; torchrun then stops the others instead of letting them finish.
+        with tqdm(total=total, unit="pair", desc=dataset.name, disable=hidden) as bar:
+            loop.progress = bar.update
+            mine = loop.run(ranks.rank, ranks.world)
         everything: list[tuple[list[Scored], float]] = ranks.gather((mine, loop.predictor.seconds))
         results = [result for part, _ in everything for result in part]
         summary = summarise(loop.protocol, results, self.worst)
