@@ -20,7 +20,7 @@ EXAMPLES = """examples:
   flowzoo evaluate sintel-clean --root MPI-Sintel --predictions flows/     score .flo files: SCENE/frame_NNNN.flo
   flowzoo evaluate kitti-2012 --root KITTI --submission upload/            what the test server takes
   flowzoo evaluate flyingchairs --root FlyingChairs_release --limit 20     a look
-  torchrun --nproc-per-node 4 -m flowzoo evaluate spring --root spring     the same numbers, four times as fast
+  torchrun --nproc-per-node 4 -m flowzoo evaluate spring --root spring     the same numbers from four processes
 
 data sets: """ + ", ".join(DATASETS)
 
