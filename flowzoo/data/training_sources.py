@@ -75,8 +75,10 @@ class Labels:
 def open_source(name: str, root: Path | None, labels: str = "") -> Source:
     """The source `name` under `root`.
 
-    "synthetic" is a folder that `flowzoo synth --packed` wrote: `root` itself, or a folder of that name in it; the
-    other names are those of `flowzoo evaluate`. Of a data set that is not complete, the pairs that are there are taken.
+    "static" and "dynamic" are rendered on the fly from the folder photographs in `root`, or `root` itself; dynamic with the
+    cut-outs in its folder cutouts where there is one. "synthetic" is a folder that `flowzoo synth --packed` wrote:
+    `root` itself, or a folder of that name in it; the other names are those of `flowzoo evaluate`. Of a data set that
+    is not complete, the pairs that are there are taken.
     `labels` is a folder of `flowzoo distill`, relative to `root`; pairs that it does not list have no labels.
 
     Raises:
@@ -84,11 +86,30 @@ def open_source(name: str, root: Path | None, labels: str = "") -> Source:
     """
     if root is None:
         raise InputError("give the folder of the training data with --root")
+    if name in ("static", "dynamic"):
+        return rendered(name, root)
     if name == "synthetic":
         from flowzoo.data.synthetic import PackedPairs
 
         return PackedPairs(root if (root / "manifest.json").is_file() else root / name)
     return DatasetSource(open_training_set(name, root), Labels(root / labels) if labels else None)
+
+
+def rendered(kind: str, root: Path) -> Source:
+    """Geometric-matching pairs of 520x520, as published, without end.
+
+    Raises:
+        InputError: no photographs in `root`.
+    """
+    from flowzoo.data.synthetic import SceneSettings, SyntheticPairs
+
+    photographs, cutouts = root / "photographs", root / "cutouts"
+    return SyntheticPairs(
+        photographs if photographs.is_dir() else root,
+        cutouts if kind == "dynamic" and cutouts.is_dir() else None,
+        size=(520, 520),
+        settings=SceneSettings.dynamic() if kind == "dynamic" else SceneSettings.static(),
+    )
 
 
 def open_training_set(name: str, root: Path) -> FlowDataset:
@@ -101,7 +122,8 @@ def open_training_set(name: str, root: Path) -> FlowDataset:
     """
     base, _, subset = name.partition("/")
     if base not in DATASETS:
-        raise InputError(f"no data source named {base!r}: {settings.suggestion(base, [*DATASETS, 'synthetic'])}")
+        known = [*DATASETS, "synthetic", "static", "dynamic"]
+        raise InputError(f"no data source named {base!r}: {settings.suggestion(base, known)}")
     split = base == "pairs" and subset in ("train", "val")
     dataset = open_dataset(base, _folder_of(base, root), None if split else subset or None, partial=True)
     if split:
