@@ -41,6 +41,8 @@ class LocalGOCor(nn.Module):
 
     def forward(self, reference: Tensor, query: Tensor) -> Tensor:
         """Features (B,C,H,W) twice -> scores (B,(2r+1)^2,H,W), displacements dy-major."""
+        # Every iteration reads these maps: in another memory layout each would copy them first.
+        reference, query = reference.contiguous(), query.contiguous()
         return correlation(self.filter_map(reference, query), query, self.radius)
 
     def filter_map(

@@ -23,6 +23,7 @@ class BaseNet(FlowNetwork):
     same_size = False
     multiple = 1
     tileable = False
+    bytes_per_pixel = 40
 
     def __init__(self, settings: BaseNetSettings) -> None:
         super().__init__()

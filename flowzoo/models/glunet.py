@@ -38,6 +38,7 @@ class GLUNet(FlowNetwork):
     same_size = False
     multiple = 8
     tileable = False
+    bytes_per_pixel = 850
 
     def __init__(self, settings: GLUNetSettings) -> None:
         super().__init__()
