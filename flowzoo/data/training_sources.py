@@ -75,10 +75,10 @@ class Labels:
 def open_source(name: str, root: Path | None, labels: str = "") -> Source:
     """The source `name` under `root`.
 
-    "static" and "dynamic" are rendered on the fly from the folder photographs in `root`, or `root` itself; dynamic
-    with the cut-outs in its folder cutouts where there is one. "synthetic" is a folder that `flowzoo synth --packed` wrote:
-    `root` itself, or a folder of that name in it; the other names are those of `flowzoo evaluate`. Of a data set that
-    is not complete, the pairs that are there are taken.
+    "static" and "dynamic" are rendered on the fly from the folder photographs in `root`, or from `root` itself;
+    dynamic with the cut-outs in its folder cutouts where there is one. "synthetic" is a folder that
+    `flowzoo synth --packed` wrote: `root` itself, or a folder of that name in it; the other names are those of
+    `flowzoo evaluate`. Of a data set that is not complete, the pairs that are there are taken.
     `labels` is a folder of `flowzoo distill`, relative to `root`; pairs that it does not list have no labels.
 
     Raises:
