@@ -17,35 +17,37 @@
 #define KEPT 4        // channels a thread accumulates in the gather
 #define NEIGHBOURS ((4 + GROUP - 1 + 3) / 4 * 4)
 
+// Single coordinates fit 32 bits (the launcher refuses longer sides); places in memory do not.
 struct Tile {
-    Long image, top, left;    // image; first row and column of the phase
-    Long rows, columns;       // of the phase
-    Long y, x;                // first pixel of the tile, in the phase
+    Long image;
+    int top, left;      // first row and column of the phase
+    int rows, columns;  // of the phase
+    int y, x;           // first pixel of the tile, in the phase
 };
 
-__device__ __forceinline__ Tile find_tile(Long& index, Long height, Long width, Long dilation) {
+__device__ __forceinline__ Tile find_tile(Long& index, int height, int width, int dilation) {
     Tile tile;
-    const Long most_rows = (height + dilation - 1) / dilation, most_columns = (width + dilation - 1) / dilation;
-    tile.x = take(index, (most_columns + TILE_X - 1) / TILE_X) * TILE_X;
-    tile.y = take(index, (most_rows + TILE_Y - 1) / TILE_Y) * TILE_Y;
-    tile.left = take(index, dilation);
-    tile.top = take(index, dilation);
+    const int most_rows = (height + dilation - 1) / dilation, most_columns = (width + dilation - 1) / dilation;
+    tile.x = static_cast<int>(take(index, (most_columns + TILE_X - 1) / TILE_X)) * TILE_X;
+    tile.y = static_cast<int>(take(index, (most_rows + TILE_Y - 1) / TILE_Y)) * TILE_Y;
+    tile.left = static_cast<int>(take(index, dilation));
+    tile.top = static_cast<int>(take(index, dilation));
     tile.rows = tile.top < height ? (height - tile.top + dilation - 1) / dilation : 0;
     tile.columns = tile.left < width ? (width - tile.left + dilation - 1) / dilation : 0;
     return tile;
 }
 
 // One pixel of a phase, zero outside.
-__device__ __forceinline__ float fetch(const Storage* plane, const Tile& tile, Long y, Long x, Long width, Long dilation) {
+__device__ __forceinline__ float fetch(const Storage* plane, const Tile& tile, int y, int x, int width, int dilation) {
     if (y < 0 || y >= tile.rows || x < 0 || x >= tile.columns) return 0.0f;
-    return widen(plane[(tile.top + y * dilation) * width + tile.left + x * dilation]);
+    return widen(plane[static_cast<Long>(tile.top + y * dilation) * width + tile.left + x * dilation]);
 }
 
 // Four neighbouring pixels of a phase.
-__device__ __forceinline__ void put(Storage* plane, const Tile& tile, Long y, Long x, Long width, Long dilation,
+__device__ __forceinline__ void put(Storage* plane, const Tile& tile, int y, int x, int width, int dilation,
                                     const float* values) {
     if (y >= tile.rows) return;
-    Storage* row = plane + (tile.top + y * dilation) * width + tile.left;
+    Storage* row = plane + static_cast<Long>(tile.top + y * dilation) * width + tile.left;
     if (dilation == 1 && width % 4 == 0 && x + 3 < tile.columns) {
         const Storage4 four = {narrow(values[0]), narrow(values[1]), narrow(values[2]), narrow(values[3])};
         *reinterpret_cast<Storage4*>(row + x) = four;
@@ -69,15 +71,16 @@ __device__ __forceinline__ void read_neighbours(const float* row, float* values)
 
 // Large maps. A block of 32 x GROUP threads makes a tile of 32 x 4 pixels for GROUP x GROUP displacements; a warp has one
 // displacement row, a thread four pixels and GROUP columns.
-extern "C" __global__ void __launch_bounds__(32 * GROUP)
-correlate_tile(const Storage* first, const Storage* second, Storage* volume, Long batch, Long channels, Long height,
-               Long width, Long radius, Long dilation, float scale, Long first_block) {
+extern "C" __global__ void __launch_bounds__(32 * GROUP, 1)
+correlate_tile(const Storage* first, const Storage* second, Storage* volume, Long batch, int channels, int height,
+               int width, int radius, int dilation, float scale, Long first_block) {
     __shared__ __align__(16) float first_tile[CHUNK][TILE_Y][TILE_X];
     __shared__ __align__(16) float second_tile[CHUNK][TILE_Y + GROUP - 1][PITCH];
-    const Long side = 2 * radius + 1, groups = (side + GROUP - 1) / GROUP, plane = height * width;
+    const int side = 2 * radius + 1, groups = (side + GROUP - 1) / GROUP;
+    const Long plane = static_cast<Long>(height) * width;
     Long index = blockIdx.x + first_block;
     Tile tile = find_tile(index, height, width, dilation);
-    const Long right = take(index, groups) * GROUP, down = take(index, groups) * GROUP;
+    const int right = static_cast<int>(take(index, groups)) * GROUP, down = static_cast<int>(take(index, groups)) * GROUP;
     tile.image = index;
     if (tile.y >= tile.rows || tile.x >= tile.columns) return;  // the same for the whole block
     const int lane = threadIdx.x, thread = threadIdx.y * 32 + lane;
@@ -88,21 +91,25 @@ correlate_tile(const Storage* first, const Storage* second, Storage* volume, Lon
 #pragma unroll
         for (int g = 0; g < GROUP; ++g) total[i][g] = 0.0f;
 
-    for (Long start = 0; start < channels; start += CHUNK) {
+    const Storage* first_image = first + tile.image * channels * plane;
+    const Storage* second_image = second + tile.image * channels * plane;
+#pragma unroll 1
+    for (int start = 0; start < channels; start += CHUNK) {
         __syncthreads();
+#pragma unroll 1
         for (int i = thread; i < CHUNK * TILE_Y * TILE_X; i += 32 * GROUP) {
             const int x = i % TILE_X, y = i / TILE_X % TILE_Y, c = i / (TILE_X * TILE_Y);
             float value = 0.0f;
             if (start + c < channels)
-                value = fetch(first + (tile.image * channels + start + c) * plane, tile, tile.y + y, tile.x + x, width,
-                              dilation);
+                value = fetch(first_image + (start + c) * plane, tile, tile.y + y, tile.x + x, width, dilation);
             first_tile[c][y][x] = value;
         }
+#pragma unroll 1
         for (int i = thread; i < CHUNK * (TILE_Y + GROUP - 1) * PITCH; i += 32 * GROUP) {
             const int x = i % PITCH, y = i / PITCH % (TILE_Y + GROUP - 1), c = i / (PITCH * (TILE_Y + GROUP - 1));
             float value = 0.0f;
             if (start + c < channels)
-                value = fetch(second + (tile.image * channels + start + c) * plane, tile, tile.y + y + down - radius,
+                value = fetch(second_image + (start + c) * plane, tile, tile.y + y + down - radius,
                               tile.x + x + right - radius, width, dilation);
             second_tile[c][y][x] = value;
         }
@@ -121,42 +128,44 @@ correlate_tile(const Storage* first, const Storage* second, Storage* volume, Lon
             }
         }
     }
-    const Long displaced = down + threadIdx.y;
+    const int displaced = down + static_cast<int>(threadIdx.y);
     if (displaced >= side) return;
+    Storage* target = volume + (tile.image * side * side + displaced * side + right) * plane;
 #pragma unroll
-    for (int g = 0; g < GROUP; ++g) {
+    for (int g = 0; g < GROUP; ++g, target += plane) {
         if (right + g >= side) break;
         const float values[4] = {total[0][g] * scale, total[1][g] * scale, total[2][g] * scale, total[3][g] * scale};
-        put(volume + (tile.image * side * side + displaced * side + right + g) * plane, tile, tile.y + row,
-            tile.x + column, width, dilation, values);
+        put(target, tile, tile.y + row, tile.x + column, width, dilation, values);
     }
 }
 
 // Small maps, too few for tiles to fill a GPU. A warp makes four neighbouring pixels for one displacement row and GROUP
 // columns; eight lanes share a pixel's channels. A block has eight warps.
-extern "C" __global__ void __launch_bounds__(256)
-correlate_lanes(const Storage* first, const Storage* second, Storage* volume, Long batch, Long channels, Long height,
-                Long width, Long radius, Long dilation, float scale, Long first_block) {
-    const Long side = 2 * radius + 1, groups = (side + GROUP - 1) / GROUP, plane = height * width;
-    const Long pixels = batch * plane;
+extern "C" __global__ void __launch_bounds__(256, 1)
+correlate_lanes(const Storage* first, const Storage* second, Storage* volume, Long batch, int channels, int height,
+                int width, int radius, int dilation, float scale, Long first_block) {
+    const int side = 2 * radius + 1, groups = (side + GROUP - 1) / GROUP;
+    const Long plane = static_cast<Long>(height) * width, pixels = batch * plane;
     Long index = (blockIdx.x + first_block) * 8 + threadIdx.y;
-    const Long right = take(index, groups) * GROUP, down = take(index, side);
+    const int right = static_cast<int>(take(index, groups)) * GROUP, down = static_cast<int>(take(index, side));
     const int channel = threadIdx.x % 8;
     const Long pixel = index * 4 + threadIdx.x / 8;
     const bool exists = pixel < pixels;
-    const Long image = pixel / plane, y = pixel % plane / width, x = pixel % width;
-    const Long below = y + (down - radius) * dilation;
+    const Long image = pixel / plane, place = pixel % plane;
+    const int y = static_cast<int>(place / width), x = static_cast<int>(place % width);
+    const int below = y + (down - radius) * dilation;
     float total[GROUP];
 #pragma unroll
     for (int g = 0; g < GROUP; ++g) total[g] = 0.0f;
     if (exists && below >= 0 && below < height) {
-        const Storage* here = first + image * channels * plane + y * width + x;
-        const Storage* there = second + image * channels * plane + below * width;
-        for (Long c = channel; c < channels; c += 8) {
+        const Storage* here = first + image * channels * plane + place;
+        const Storage* there = second + image * channels * plane + static_cast<Long>(below) * width;
+#pragma unroll 1
+        for (int c = channel; c < channels; c += 8) {
             const float value = widen(here[c * plane]);
 #pragma unroll
             for (int g = 0; g < GROUP; ++g) {
-                const Long beside = x + (right + g - radius) * dilation;
+                const int beside = x + (right + g - radius) * dilation;
                 if (beside >= 0 && beside < width) total[g] += value * widen(there[c * plane + beside]);
             }
         }
@@ -166,40 +175,44 @@ correlate_lanes(const Storage* first, const Storage* second, Storage* volume, Lo
 #pragma unroll
         for (int step = 4; step > 0; step /= 2) total[g] += __shfl_xor_sync(0xffffffffu, total[g], step);
         if (exists && right + g < side && g % 8 == channel)
-            volume[(image * side * side + down * side + right + g) * plane + y * width + x] = narrow(total[g] * scale);
+            volume[(image * side * side + down * side + right + g) * plane + place] = narrow(total[g] * scale);
     }
 }
 
 // Gather (flipped = 0) and scatter (flipped = 1: the gather of volume'[d, q] = volume[-d, q + d]). A block of 32 x n threads
 // makes a tile of 32 x 4 pixels for 4 n channels, a thread four pixels of KEPT channels.
-extern "C" __global__ void __launch_bounds__(256)
-gather_tile(const Storage* volume, const Storage* maps, Storage* result, Long batch, Long channels, Long height,
-            Long width, Long radius, Long dilation, float scale, int flipped, Long first_block) {
+extern "C" __global__ void __launch_bounds__(256, 1)
+gather_tile(const Storage* volume, const Storage* maps, Storage* result, Long batch, int channels, int height,
+            int width, int radius, int dilation, float scale, int flipped, Long first_block) {
     __shared__ __align__(16) float map_tile[8 * KEPT][TILE_Y][PITCH];
-    const Long side = 2 * radius + 1, plane = height * width;
-    const int held = blockDim.y * KEPT;
+    const int side = 2 * radius + 1, held = blockDim.y * KEPT;
+    const Long plane = static_cast<Long>(height) * width;
     Long index = blockIdx.x + first_block;
     Tile tile = find_tile(index, height, width, dilation);
-    const Long start = take(index, (channels + held - 1) / held) * held;
+    const int start = static_cast<int>(take(index, (channels + held - 1) / held)) * held;
     tile.image = index;
     if (tile.y >= tile.rows || tile.x >= tile.columns) return;  // the same for the whole block
     const int lane = threadIdx.x, thread = threadIdx.y * 32 + lane;
     const int column = lane % 8 * 4, row = lane / 8, kept = threadIdx.y * KEPT;
     const Storage* weights = volume + tile.image * side * side * plane;
+    const Storage* image = maps + (tile.image * channels + start) * plane;
     float total[KEPT][4];
 #pragma unroll
     for (int k = 0; k < KEPT; ++k)
 #pragma unroll
         for (int i = 0; i < 4; ++i) total[k][i] = 0.0f;
 
-    for (Long down = 0; down < side; ++down)
-        for (Long right = 0; right < side; right += GROUP) {
+#pragma unroll 1
+    for (int down = 0; down < side; ++down)
+#pragma unroll 1
+        for (int right = 0; right < side; right += GROUP) {
             __syncthreads();
+#pragma unroll 1
             for (int i = thread; i < held * TILE_Y * PITCH; i += 32 * blockDim.y) {
                 const int x = i % PITCH, y = i / PITCH % TILE_Y, c = i / (PITCH * TILE_Y);
                 float value = 0.0f;
                 if (start + c < channels)
-                    value = fetch(maps + (tile.image * channels + start + c) * plane, tile, tile.y + y + down - radius,
+                    value = fetch(image + c * plane, tile, tile.y + y + down - radius,
                                   tile.x + x + right - radius, width, dilation);
                 map_tile[c][y][x] = value;
             }
@@ -207,10 +220,10 @@ gather_tile(const Storage* volume, const Storage* maps, Storage* result, Long ba
             float weight[GROUP][4];
 #pragma unroll
             for (int g = 0; g < GROUP; ++g) {
-                const Long displacement = down * side + right + g;
-                const Long channel = flipped ? side * side - 1 - displacement : displacement;
-                const Long y = tile.y + row + (flipped ? down - radius : 0);
-                const Long x = tile.x + column + (flipped ? right + g - radius : 0);
+                const int displacement = down * side + right + g;
+                const int channel = flipped ? side * side - 1 - displacement : displacement;
+                const int y = tile.y + row + (flipped ? down - radius : 0);
+                const int x = tile.x + column + (flipped ? right + g - radius : 0);
 #pragma unroll
                 for (int i = 0; i < 4; ++i)
                     weight[g][i] = right + g < side ? fetch(weights + channel * plane, tile, y, x + i, width, dilation)

@@ -23,23 +23,24 @@ typedef unsigned long long Sum;
 typedef float Sum;
 #endif
 
+// Sides and single coordinates fit 32 bits (the launcher refuses more); places in memory do not.
 struct Sizes {
-    Long batch, channels, height, width, rows, columns, dilation, stride;
+    int channels, height, width, rows, columns, dilation, stride;
 };
 
 // Window of one pixel: its rows and columns are near and far neighbours of the displacements; with dilation 1 they are
 // shared, 2r+2 of them, else 2 (2r+1).
 struct Window {
-    Long image, top, left;
+    Long image;
+    int top, left, side;
     float down, right;
-    int side;
-    __device__ __forceinline__ Long shift(int n, const Sizes& s) const {
+    __device__ __forceinline__ int shift(int n, const Sizes& s) const {
         return s.dilation == 1 ? n : n / 2 * s.dilation + n % 2;
     }
     __device__ __forceinline__ int near(int o, const Sizes& s) const { return s.dilation == 1 ? o : 2 * o; }
     // Index of a window pixel's vector, or -1 outside.
     __device__ __forceinline__ Long at(int row, int column, const Sizes& s) const {
-        const Long y = top + shift(row, s), x = left + shift(column, s);
+        const int y = top + shift(row, s), x = left + shift(column, s);
         if (y < 0 || y >= s.height || x < 0 || x >= s.width) return -1;
         return ((image * s.height + y) * s.width + x) * s.channels;
     }
@@ -47,16 +48,17 @@ struct Window {
 
 __device__ __forceinline__ Window find_window(const float* flow, Long pixel, const Sizes& s) {
     Window w;
-    const Long plane = s.rows * s.columns, place = pixel % plane, radius = SIDE / 2;
+    const Long plane = static_cast<Long>(s.rows) * s.columns, place = pixel % plane;
+    const int reach = SIDE / 2 * s.dilation;
     w.image = pixel / plane;
-    const float limit = static_cast<float>(s.height + s.width + radius * s.dilation + 2);
+    const float limit = static_cast<float>(s.height + s.width + reach + 2);
     const float x = bounded(flow[w.image * 2 * plane + place], limit);
     const float y = bounded(flow[(w.image * 2 + 1) * plane + place], limit);
     const float whole_x = floorf(x), whole_y = floorf(y);
     w.right = x - whole_x;
     w.down = y - whole_y;
-    w.left = place % s.columns * s.stride + static_cast<Long>(whole_x) - radius * s.dilation;
-    w.top = place / s.columns * s.stride + static_cast<Long>(whole_y) - radius * s.dilation;
+    w.left = static_cast<int>(place % s.columns) * s.stride + static_cast<int>(whole_x) - reach;
+    w.top = static_cast<int>(place / s.columns) * s.stride + static_cast<int>(whole_y) - reach;
     w.side = s.dilation == 1 ? SIDE + 1 : 2 * SIDE;
     return w;
 }
@@ -71,7 +73,7 @@ __device__ __forceinline__ float blend(float lower, float upper, float share) {
     return lower + share * (upper - lower);
 }
 
-__device__ __forceinline__ float at_or_zero(const Storage* maps, Long place, Long channel) {
+__device__ __forceinline__ float at_or_zero(const Storage* maps, Long place, int channel) {
     return place < 0 ? 0.0f : widen(maps[place + channel]);
 }
 
@@ -87,12 +89,13 @@ __device__ __forceinline__ void add(Sum* target, float value, double scale) {
 __device__ __forceinline__ void fill_dots(const Storage* vector, const Storage* second, const Window& w, const Sizes& s,
                                           float* dots) {
     const int lane = threadIdx.x, channel = lane % 8;
+#pragma unroll 1
     for (int start = 0; start < w.side * w.side; start += 4) {
         const int n = start + lane / 8;
         const Long place = n < w.side * w.side ? w.at(n / w.side, n % w.side, s) : -1;
         float total = 0.0f;
         if (place >= 0)
-            for (Long c = channel; c < s.channels; c += 8) total += widen(vector[c]) * widen(second[place + c]);
+            for (int c = channel; c < s.channels; c += 8) total += widen(vector[c]) * widen(second[place + c]);
 #pragma unroll
         for (int step = 4; step > 0; step /= 2) total += __shfl_xor_sync(WHOLE_WARP, total, step);
         if (channel == 0 && n < w.side * w.side) dots[n] = total;
@@ -111,6 +114,7 @@ __device__ __forceinline__ float blended(const float* dots, const Window& w, con
 __device__ __forceinline__ void fill_differences(const Storage* vector, const Storage* second, const Window& w,
                                                  const Sizes& s, float* costs) {
     const int lane = threadIdx.x, channel = lane % 8;
+#pragma unroll 1
     for (int start = 0; start < SIDE * SIDE; start += 4) {
         const int d = start + lane / 8;
         float total = 0.0f;
@@ -118,7 +122,7 @@ __device__ __forceinline__ void fill_differences(const Storage* vector, const St
             const int row = w.near(d / SIDE, s), column = w.near(d % SIDE, s);
             const Long a = w.at(row, column, s), b = w.at(row, column + 1, s);
             const Long e = w.at(row + 1, column, s), f = w.at(row + 1, column + 1, s);
-            for (Long c = channel; c < s.channels; c += 8) {
+            for (int c = channel; c < s.channels; c += 8) {
                 const float above = blend(at_or_zero(second, a, c), at_or_zero(second, b, c), w.right);
                 const float below = blend(at_or_zero(second, e, c), at_or_zero(second, f, c), w.right);
                 total += fabsf(blend(above, below, w.down) - widen(vector[c]));
@@ -131,27 +135,9 @@ __device__ __forceinline__ void fill_differences(const Storage* vector, const St
     __syncwarp();
 }
 
-// Shared memory: for each warp SIDE^2 costs, then the window's dot products (correlation only).
-extern "C" __global__ void __launch_bounds__(256)
-sampled_volume(const Storage* first, const Storage* second, const float* flow, Storage* volume, Long batch,
-               Long channels, Long height, Long width, Long rows, Long columns, Long dilation, Long stride, int absolute,
-               Long first_block) {
-    DYNAMIC_SHARED(shared);
-    const Sizes s = {batch, channels, height, width, rows, columns, dilation, stride};
-    const Long pixels = batch * rows * columns, plane = rows * columns;
-    const Long start = (blockIdx.x + first_block) * blockDim.y, pixel = start + threadIdx.y;
-    float* costs = shared + threadIdx.y * SIDE * SIDE;
-    if (pixel < pixels) {
-        const Window w = find_window(flow, pixel, s);
-        const Storage* vector = first + pixel * channels;
-        if (absolute) {
-            fill_differences(vector, second, w, s, costs);
-        } else {
-            float* dots = shared + blockDim.y * SIDE * SIDE + threadIdx.y * w.side * w.side;
-            fill_dots(vector, second, w, s, dots);
-            for (int d = threadIdx.x; d < SIDE * SIDE; d += 32) costs[d] = blended(dots, w, s, d);
-        }
-    }
+// The block's costs leave together: neighbouring pixels are neighbours in memory.
+__device__ __forceinline__ void put_costs(const float* shared, Storage* volume, Long start, Long pixels, Long plane,
+                                          int channels) {
     __syncthreads();
     const float scale = 1.0f / static_cast<float>(channels);
     const int neighbours = blockDim.y;
@@ -162,6 +148,42 @@ sampled_volume(const Storage* first, const Storage* second, const float* flow, S
             volume[(target / plane * SIDE * SIDE + d) * plane + target % plane] =
                 narrow(shared[i % neighbours * SIDE * SIDE + d] * scale);
     }
+}
+
+// Shared memory: for each warp SIDE^2 costs, then a window.
+extern "C" __global__ void __launch_bounds__(256, 1)
+sampled_correlation(const Storage* first, const Storage* second, const float* flow, Storage* volume, Long batch,
+                    int channels, int height, int width, int rows, int columns, int dilation, int stride,
+                    Long first_block) {
+    DYNAMIC_SHARED(shared);
+    const Sizes s = {channels, height, width, rows, columns, dilation, stride};
+    const Long plane = static_cast<Long>(rows) * columns, pixels = batch * plane;
+    const Long start = (blockIdx.x + first_block) * blockDim.y;
+    const Long pixel = start + threadIdx.y;
+    if (pixel < pixels) {
+        const Window w = find_window(flow, pixel, s);
+        float* dots = shared + blockDim.y * SIDE * SIDE + threadIdx.y * w.side * w.side;
+        fill_dots(first + pixel * channels, second, w, s, dots);
+        for (int d = threadIdx.x; d < SIDE * SIDE; d += 32)
+            shared[threadIdx.y * SIDE * SIDE + d] = blended(dots, w, s, d);
+    }
+    put_costs(shared, volume, start, pixels, plane, channels);
+}
+
+// Shared memory: for each warp SIDE^2 costs.
+extern "C" __global__ void __launch_bounds__(256, 1)
+sampled_difference(const Storage* first, const Storage* second, const float* flow, Storage* volume, Long batch,
+                   int channels, int height, int width, int rows, int columns, int dilation, int stride,
+                   Long first_block) {
+    DYNAMIC_SHARED(shared);
+    const Sizes s = {channels, height, width, rows, columns, dilation, stride};
+    const Long plane = static_cast<Long>(rows) * columns, pixels = batch * plane;
+    const Long start = (blockIdx.x + first_block) * blockDim.y;
+    const Long pixel = start + threadIdx.y;
+    if (pixel < pixels)
+        fill_differences(first + pixel * channels, second, find_window(flow, pixel, s), s,
+                         shared + threadIdx.y * SIDE * SIDE);
+    put_costs(shared, volume, start, pixels, plane, channels);
 }
 
 // The whole of one warp's gradient of correlation. Shared: SIDE^2 gradients, dot products, window weights.
@@ -192,94 +214,64 @@ __device__ __forceinline__ void correlation_gradient(const Storage* vector, cons
         weights[n] = total;
     }
     __syncwarp();
-    for (Long c = lane; c < s.channels; c += 32) {
+    for (int c = lane; c < s.channels; c += 32) {
         const float value = widen(vector[c]);
         float total = 0.0f;
-        for (int row = 0; row < w.side; ++row)
-            for (int column = 0; column < w.side; ++column) {
-                const Long place = w.at(row, column, s);
-                if (place < 0) continue;
-                const float weight = weights[row * w.side + column];
-                total += weight * widen(second[place + c]);
-                add(to_second + place + c, weight * value, scale);
-            }
+#pragma unroll 1
+        for (int n = 0; n < w.side * w.side; ++n) {
+            const Long place = w.at(n / w.side, n % w.side, s);
+            if (place < 0) continue;
+            total += weights[n] * widen(second[place + c]);
+            add(to_second + place + c, weights[n] * value, scale);
+        }
         to_vector[c] = narrow(total);
     }
 }
 
-// One window row of one channel: blended along x, its slope, and what its pixels get back.
-struct Line {
-    float value[SIDE], slope[SIDE], back[SIDE];
-    __device__ __forceinline__ void read(const Storage* second, const Window& w, const Sizes& s, int row, Long c) {
-#pragma unroll
-        for (int o = 0; o < SIDE; ++o) {
-            const int column = w.near(o, s);
-            const float near = at_or_zero(second, w.at(row, column, s), c);
-            slope[o] = at_or_zero(second, w.at(row, column + 1, s), c) - near;
-            value[o] = near + w.right * slope[o];
-            back[o] = 0.0f;
-        }
-    }
-    __device__ __forceinline__ void write(Sum* to_second, const Window& w, const Sizes& s, int row, Long c, double scale) {
-        float carried = 0.0f;
-#pragma unroll
-        for (int o = 0; o < SIDE; ++o) {
-            const int column = w.near(o, s);
-            const Long place = w.at(row, column, s);
-            if (place >= 0) add(to_second + place + c, back[o] * (1.0f - w.right) + carried, scale);
-            carried = back[o] * w.right;
-            if (s.dilation != 1 || o == SIDE - 1) {
-                const Long beside = w.at(row, column + 1, s);
-                if (beside >= 0) add(to_second + beside + c, carried, scale);
-                carried = 0.0f;
-            }
-        }
-    }
-};
-
+// The same for SAD. Shared: SIDE^2 gradients; for every lane (channel) the sums that the window's pixels get back.
 __device__ __forceinline__ void difference_gradient(const Storage* vector, const Storage* second, const Window& w,
-                                                    const Sizes& s, const float* gradient, Storage* to_vector,
-                                                    Sum* to_second, double scale, float* along) {
+                                                    const Sizes& s, const float* gradient, float* back,
+                                                    Storage* to_vector, Sum* to_second, double scale, float* along) {
+    const int lane = threadIdx.x;
+    const float up = 1.0f - w.down, left = 1.0f - w.right;
     along[0] = along[1] = 0.0f;
-    for (Long c = threadIdx.x; c < s.channels; c += 32) {
+#pragma unroll 1
+    for (int c = lane; c < s.channels; c += 32) {
         const float value = widen(vector[c]);
         float to_value = 0.0f;
-        Line above, below;
-        above.read(second, w, s, 0, c);
-        for (int o = 0; o < SIDE; ++o) {
-            const int row = w.near(o, s);
-            if (s.dilation != 1 && o > 0) above.read(second, w, s, row, c);
-            below.read(second, w, s, row + 1, c);
-#pragma unroll
-            for (int k = 0; k < SIDE; ++k) {
-                const float gap = blend(above.value[k], below.value[k], w.down) - value;
-                const float size = gradient[o * SIDE + k];
-                const float slope = gap > 0.0f ? size : (gap < 0.0f ? -size : 0.0f);
-                to_value -= slope;
-                along[0] += slope * blend(above.slope[k], below.slope[k], w.down);
-                along[1] += slope * (below.value[k] - above.value[k]);
-                above.back[k] += slope * (1.0f - w.down);
-                below.back[k] += slope * w.down;
-            }
-            above.write(to_second, w, s, row, c, scale);
-            if (s.dilation != 1) below.write(to_second, w, s, row + 1, c, scale);
-            above = below;
+#pragma unroll 1
+        for (int n = 0; n < w.side * w.side; ++n) back[n * 32 + lane] = 0.0f;
+#pragma unroll 1
+        for (int d = 0; d < SIDE * SIDE; ++d) {
+            const int row = w.near(d / SIDE, s), column = w.near(d % SIDE, s);
+            const float a = at_or_zero(second, w.at(row, column, s), c);
+            const float b = at_or_zero(second, w.at(row, column + 1, s), c);
+            const float e = at_or_zero(second, w.at(row + 1, column, s), c);
+            const float f = at_or_zero(second, w.at(row + 1, column + 1, s), c);
+            const float above = blend(a, b, w.right), below = blend(e, f, w.right);
+            const float gap = blend(above, below, w.down) - value;
+            const float slope = gap > 0.0f ? gradient[d] : (gap < 0.0f ? -gradient[d] : 0.0f);
+            to_value -= slope;
+            along[0] += slope * blend(b - a, f - e, w.down);
+            along[1] += slope * (below - above);
+            float* sums = back + (row * w.side + column) * 32 + lane;
+            sums[0] += slope * up * left;
+            sums[32] += slope * up * w.right;
+            sums[w.side * 32] += slope * w.down * left;
+            sums[w.side * 32 + 32] += slope * w.down * w.right;
         }
-        if (s.dilation == 1) above.write(to_second, w, s, SIDE, c, scale);
+#pragma unroll 1
+        for (int n = 0; n < w.side * w.side; ++n) {
+            const Long place = w.at(n / w.side, n % w.side, s);
+            if (place >= 0) add(to_second + place + c, back[n * 32 + lane], scale);
+        }
         to_vector[c] = narrow(to_value);
     }
 }
 
-// to_second is zero at the start. Shared memory: for each warp SIDE^2 gradients, then twice the window (correlation only).
-extern "C" __global__ void __launch_bounds__(256)
-sampled_volume_backward(const Storage* gradient, const Storage* first, const Storage* second, const float* flow,
-                        Storage* to_first, Sum* to_second, float* to_flow, const double* fixed_scale, Long batch,
-                        Long channels, Long height, Long width, Long rows, Long columns, Long dilation, Long stride,
-                        int absolute, Long first_block) {
-    DYNAMIC_SHARED(shared);
-    const Sizes s = {batch, channels, height, width, rows, columns, dilation, stride};
-    const Long pixels = batch * rows * columns, plane = rows * columns;
-    const Long start = (blockIdx.x + first_block) * blockDim.y, pixel = start + threadIdx.y;
+// What both backward kernels begin with: the block's incoming gradients, divided by the channels, in shared memory.
+__device__ __forceinline__ void share_gradients(const Storage* gradient, Long start, Long pixels, Long plane, int channels,
+                                                float* shared) {
     const float share = 1.0f / static_cast<float>(channels);
     const int neighbours = blockDim.y;
     for (int i = threadIdx.y * 32 + threadIdx.x; i < neighbours * SIDE * SIDE; i += 32 * neighbours) {
@@ -291,23 +283,53 @@ sampled_volume_backward(const Storage* gradient, const Storage* first, const Sto
         shared[i % neighbours * SIDE * SIDE + d] = value;
     }
     __syncthreads();
+}
+
+__device__ __forceinline__ void put_flow(float* to_flow, const Window& w, Long pixel, Long plane, const float* along) {
+    const float x = warp_sum(along[0]), y = warp_sum(along[1]);
+    if (threadIdx.x == 0) {
+        to_flow[w.image * 2 * plane + pixel % plane] = x;
+        to_flow[(w.image * 2 + 1) * plane + pixel % plane] = y;
+    }
+}
+
+// to_second is zero at the start. Shared memory: for each warp SIDE^2 gradients, then two windows.
+extern "C" __global__ void __launch_bounds__(256, 1)
+correlation_backward(const Storage* gradient, const Storage* first, const Storage* second, const float* flow,
+                     Storage* to_first, Sum* to_second, float* to_flow, const double* fixed_scale, Long batch,
+                     int channels, int height, int width, int rows, int columns, int dilation, int stride,
+                     Long first_block) {
+    DYNAMIC_SHARED(shared);
+    const Sizes s = {channels, height, width, rows, columns, dilation, stride};
+    const Long plane = static_cast<Long>(rows) * columns, pixels = batch * plane;
+    const Long start = (blockIdx.x + first_block) * blockDim.y, pixel = start + threadIdx.y;
+    share_gradients(gradient, start, pixels, plane, channels, shared);
     if (pixel >= pixels) return;
     const Window w = find_window(flow, pixel, s);
-    const float* incoming = shared + threadIdx.y * SIDE * SIDE;
-    const double scale = FIXED ? *fixed_scale : 1.0;
+    float* dots = shared + blockDim.y * SIDE * SIDE + threadIdx.y * 2 * w.side * w.side;
     float along[2];
-    if (absolute) {
-        difference_gradient(first + pixel * channels, second, w, s, incoming, to_first + pixel * channels, to_second,
-                            scale, along);
-    } else {
-        float* dots = shared + neighbours * SIDE * SIDE + threadIdx.y * 2 * w.side * w.side;
-        correlation_gradient(first + pixel * channels, second, w, s, incoming, dots, dots + w.side * w.side,
-                             to_first + pixel * channels, to_second, scale, along);
-    }
-    along[0] = warp_sum(along[0]);
-    along[1] = warp_sum(along[1]);
-    if (threadIdx.x == 0) {
-        to_flow[w.image * 2 * plane + pixel % plane] = along[0];
-        to_flow[(w.image * 2 + 1) * plane + pixel % plane] = along[1];
-    }
+    correlation_gradient(first + pixel * channels, second, w, s, shared + threadIdx.y * SIDE * SIDE, dots,
+                         dots + w.side * w.side, to_first + pixel * channels, to_second,
+                         FIXED ? *fixed_scale : 1.0, along);
+    put_flow(to_flow, w, pixel, plane, along);
+}
+
+// The same for SAD. Shared memory: for each warp SIDE^2 gradients, then 32 windows.
+extern "C" __global__ void __launch_bounds__(256, 1)
+difference_backward(const Storage* gradient, const Storage* first, const Storage* second, const float* flow,
+                    Storage* to_first, Sum* to_second, float* to_flow, const double* fixed_scale, Long batch,
+                    int channels, int height, int width, int rows, int columns, int dilation, int stride,
+                    Long first_block) {
+    DYNAMIC_SHARED(shared);
+    const Sizes s = {channels, height, width, rows, columns, dilation, stride};
+    const Long plane = static_cast<Long>(rows) * columns, pixels = batch * plane;
+    const Long start = (blockIdx.x + first_block) * blockDim.y, pixel = start + threadIdx.y;
+    share_gradients(gradient, start, pixels, plane, channels, shared);
+    if (pixel >= pixels) return;
+    const Window w = find_window(flow, pixel, s);
+    float* back = shared + blockDim.y * SIDE * SIDE + threadIdx.y * 32 * w.side * w.side;
+    float along[2];
+    difference_gradient(first + pixel * channels, second, w, s, shared + threadIdx.y * SIDE * SIDE, back,
+                        to_first + pixel * channels, to_second, FIXED ? *fixed_scale : 1.0, along);
+    put_flow(to_flow, w, pixel, plane, along);
 }

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from flowzoo.operators import launch, portable_correlation
-from flowzoo.operators.launch import STORAGE, Launch, numbers
+from flowzoo.operators.launch import STORAGE, Launch
 
 TILE_X, TILE_Y = 32, 4
 """Pixels of a block; the same numbers stand in kernels/correlation.cu."""
@@ -32,13 +32,20 @@ def _tiles(maps: Tensor, dilation: int) -> int:
     return batch * phases * -(-rows // TILE_Y) * -(-columns // TILE_X)
 
 
-def _fits(maps: Tensor) -> bool:
-    return maps.dtype in STORAGE and maps.numel() > 0
+def _sizes(maps: Tensor, radius: int, dilation: int) -> tuple[np.int64 | np.int32, ...]:
+    batch, *others = maps.shape
+    return np.int64(batch), *(np.int32(number) for number in (*others, radius, dilation))
+
+
+def _fits(maps: Tensor, radius: int, dilation: int) -> bool:
+    """Whether there is a kernel: its coordinates, displaced ones too, are 32-bit numbers (products of them are not)."""
+    reach = max(maps.shape[1:]) + 2 * (radius + TILE_X) * dilation
+    return maps.dtype in STORAGE and maps.numel() > 0 and reach < 2**31
 
 
 def correlate(first: Tensor, second: Tensor, radius: int, dilation: int, scale: float) -> Tensor:
     """See portable_correlation.correlate."""
-    if not _fits(first):
+    if not _fits(first, radius, dilation):
         return portable_correlation.correlate(first, second, radius, dilation, scale)
     batch, _, height, width = first.shape
     first, second = first.contiguous(), second.to(first.dtype).contiguous()
@@ -51,7 +58,7 @@ def correlate(first: Tensor, second: Tensor, radius: int, dilation: int, scale: 
     else:
         kernel, threads = "correlate_tile", (32, group)
         blocks = _tiles(first, dilation) * groups * groups
-    arguments = (first, second, volume, *numbers(*first.shape, radius, dilation), np.float32(scale))
+    arguments = (first, second, volume, *_sizes(first, radius, dilation), np.float32(scale))
     defines = (("STORAGE", STORAGE[first.dtype]), ("GROUP", group))
     launch.start(Launch("correlation.cu", defines, kernel, blocks, threads, arguments))
     return volume
@@ -59,14 +66,14 @@ def correlate(first: Tensor, second: Tensor, radius: int, dilation: int, scale: 
 
 def gather(volume: Tensor, second: Tensor, radius: int, dilation: int, scale: float) -> Tensor:
     """See portable_correlation.gather."""
-    if not _fits(second):
+    if not _fits(second, radius, dilation):
         return portable_correlation.gather(volume, second, radius, dilation, scale)
     return _gather(volume, second, radius, dilation, scale, flipped=False)
 
 
 def scatter(volume: Tensor, first: Tensor, radius: int, dilation: int, scale: float) -> Tensor:
     """See portable_correlation.scatter."""
-    if not _fits(first):
+    if not _fits(first, radius, dilation):
         return portable_correlation.scatter(volume, first, radius, dilation, scale)
     return _gather(volume, first, radius, dilation, scale, flipped=True)
 
@@ -77,7 +84,7 @@ def _gather(volume: Tensor, maps: Tensor, radius: int, dilation: int, scale: flo
     channels = maps.shape[1]
     warps = min(8, -(-channels // CHANNELS_PER_THREAD))
     blocks = _tiles(maps, dilation) * -(-channels // (warps * CHANNELS_PER_THREAD))
-    sizes = numbers(*maps.shape, radius, dilation)
+    sizes = _sizes(maps, radius, dilation)
     arguments = (volume, maps, result, *sizes, np.float32(scale), np.int32(flipped))
     defines = (("STORAGE", STORAGE[maps.dtype]), ("GROUP", group_size(radius)))
     launch.start(Launch("correlation.cu", defines, "gather_tile", blocks, (32, warps), arguments))

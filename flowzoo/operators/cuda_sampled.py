@@ -5,26 +5,24 @@ import torch
 from torch import Tensor
 
 from flowzoo.operators import launch, portable_sampled
-from flowzoo.operators.launch import MOST_SHARED, STORAGE, Launch, numbers
+from flowzoo.operators.launch import MOST_SHARED, STORAGE, Argument, Launch
 
 MOST_PIXELS = 8
 """Output pixels (warps) of a block."""
 
-MOST_SAD_RADIUS = 7
-"""The gradient of SAD holds rows of the window in registers."""
+WINDOWS = {"sampled_correlation": 1, "sampled_difference": 0, "correlation_backward": 2, "difference_backward": 32}
+"""Windows of floats that each kernel keeps in shared memory for a pixel, beside its costs."""
 
 
-def _pixels_per_block(radius: int, dilation: int, windows: int) -> int:
-    """Warps whose costs and `windows` windows fit into shared memory; 0 where not even one does."""
+def _bytes_per_pixel(kernel: str, radius: int, dilation: int) -> int:
     side = 2 * radius + 1
     window = side + 1 if dilation == 1 else 2 * side
-    return min(MOST_PIXELS, MOST_SHARED // (4 * (side * side + windows * window * window)))
+    return 4 * (side * side + WINDOWS[kernel] * window * window)
 
 
-def _shared_bytes(pixels: int, radius: int, dilation: int, windows: int) -> int:
-    side = 2 * radius + 1
-    window = side + 1 if dilation == 1 else 2 * side
-    return 4 * pixels * (side * side + windows * window * window)
+def pixels_per_block(kernel: str, radius: int, dilation: int) -> int:
+    """Warps of a block whose shared memory fits; 0 where not even one does."""
+    return min(MOST_PIXELS, MOST_SHARED // _bytes_per_pixel(kernel, radius, dilation))
 
 
 def _pixels_first(maps: Tensor) -> Tensor:
@@ -32,12 +30,32 @@ def _pixels_first(maps: Tensor) -> Tensor:
     return maps.permute(0, 2, 3, 1).contiguous()
 
 
-def _fits(first: Tensor, radius: int, absolute: bool, pixels: int) -> bool:
+def _launch(
+    kernel: str, maps: Tensor, fixed: bool, arguments: tuple[Argument, ...], sizes: tuple[int, ...], radius: int
+) -> None:
+    """Start `kernel` with a warp a pixel; `sizes` are batch, C, H, W, h, w, dilation, stride."""
+    pixels = pixels_per_block(kernel, radius, sizes[6])
+    launch.start(
+        Launch(
+            "sampled_volume.cu",
+            (("STORAGE", STORAGE[maps.dtype]), ("SIDE", 2 * radius + 1), ("FIXED", int(fixed))),
+            kernel,
+            -(-sizes[0] * sizes[4] * sizes[5] // pixels),
+            (32, pixels),
+            (*arguments, np.int64(sizes[0]), *(np.int32(size) for size in sizes[1:])),
+            pixels * _bytes_per_pixel(kernel, radius, sizes[6]),
+        )
+    )
+
+
+def _fits(kernel: str, first: Tensor, second: Tensor, radius: int, dilation: int) -> bool:
+    """Whether there is a kernel: single coordinates are 32-bit numbers there (products of them are not)."""
+    furthest = 2 * (sum(second.shape[2:]) + radius * dilation + 2)
     return (
         first.dtype in STORAGE
         and first.numel() > 0
-        and pixels > 0
-        and not (absolute and radius > MOST_SAD_RADIUS)
+        and max(furthest, *first.shape[1:]) < 2**31
+        and pixels_per_block(kernel, radius, dilation) > 0
     )
 
 
@@ -45,26 +63,14 @@ def sampled_volume(
     first: Tensor, second: Tensor, flow: Tensor, radius: int, dilation: int, stride: int, absolute: bool
 ) -> Tensor:
     """See portable_sampled.sampled_volume."""
-    windows = 0 if absolute else 1
-    pixels = _pixels_per_block(radius, dilation, windows)
-    if not _fits(first, radius, absolute, pixels):
+    kernel = "sampled_difference" if absolute else "sampled_correlation"
+    if not _fits(kernel, first, second, radius, dilation):
         return portable_sampled.sampled_volume(first, second, flow, radius, dilation, stride, absolute)
     batch, channels, rows, columns = first.shape
-    side = 2 * radius + 1
-    volume = first.new_empty(batch, side * side, rows, columns)
-    inputs = (_pixels_first(first), _pixels_first(second.to(first.dtype)), flow.to(torch.float32).contiguous())
-    sizes = numbers(batch, channels, *second.shape[2:], rows, columns, dilation, stride)
-    launch.start(
-        Launch(
-            "sampled_volume.cu",
-            (("STORAGE", STORAGE[first.dtype]), ("SIDE", side), ("FIXED", 0)),
-            "sampled_volume",
-            -(-batch * rows * columns // pixels),
-            (32, pixels),
-            (*inputs, volume, *sizes, np.int32(absolute)),
-            _shared_bytes(pixels, radius, dilation, windows),
-        )
-    )
+    volume = first.new_empty(batch, (2 * radius + 1) ** 2, rows, columns)
+    maps = (_pixels_first(first), _pixels_first(second.to(first.dtype)))
+    sizes = (batch, channels, *second.shape[2:], rows, columns, dilation, stride)
+    _launch(kernel, first, False, (*maps, flow.to(torch.float32).contiguous(), volume), sizes, radius)
     return volume
 
 
@@ -83,14 +89,12 @@ def sampled_volume_backward(
     The gradient to `second` is summed by atomics, in an order that changes from run to run; after
     `torch.use_deterministic_algorithms(True)` in 64-bit fixed point, whose sums do not depend on it.
     """
-    windows = 0 if absolute else 2
-    pixels = _pixels_per_block(radius, dilation, windows)
-    if not _fits(first, radius, absolute, pixels):
+    kernel = "difference_backward" if absolute else "correlation_backward"
+    if not _fits(kernel, first, second, radius, dilation):
         return portable_sampled.sampled_volume_backward(
             gradient, first, second, flow, radius, dilation, stride, absolute
         )
     batch, channels, rows, columns = first.shape
-    side = 2 * radius + 1
     gradient = gradient.to(first.dtype).contiguous()
     maps = (_pixels_first(first), _pixels_first(second.to(first.dtype)))
     inputs = (gradient, *maps, flow.to(torch.float32).contiguous())
@@ -99,18 +103,8 @@ def sampled_volume_backward(
     to_first = torch.empty_like(inputs[1])
     to_second = torch.zeros_like(inputs[2], dtype=torch.int64 if exact else torch.float32)
     to_flow = torch.empty_like(inputs[3])
-    sizes = numbers(batch, channels, *second.shape[2:], rows, columns, dilation, stride)
-    launch.start(
-        Launch(
-            "sampled_volume.cu",
-            (("STORAGE", STORAGE[first.dtype]), ("SIDE", side), ("FIXED", int(exact))),
-            "sampled_volume_backward",
-            -(-batch * rows * columns // pixels),
-            (32, pixels),
-            (*inputs, to_first, to_second, to_flow, scale, *sizes, np.int32(absolute)),
-            _shared_bytes(pixels, radius, dilation, windows),
-        )
-    )
+    sizes = (batch, channels, *second.shape[2:], rows, columns, dilation, stride)
+    _launch(kernel, first, exact, (*inputs, to_first, to_second, to_flow, scale), sizes, radius)
     if scale is not None and poison is not None:
         to_second = to_second.to(torch.float64) / scale + poison
     return (
