@@ -91,6 +91,9 @@ class HD3(FlowNetwork):
         super().__init__()
         check(settings)
         self.settings = settings
+        self.both = settings.flow_cues or settings.both_directions
+        bins = (2 * settings.cost_range + 1) ** 2
+        self.bytes_per_pixel = 700 + (250 if self.both else 0) + max(0, bins - 81) // 2
         self.backbone = DLA34()
         # Flow ends at a quarter of the size, which is the second entry of the backbone's levels.
         self.aggregate = DLAUp(CHANNELS[1:], finest_used=1)
@@ -110,14 +113,13 @@ class HD3(FlowNetwork):
         inner = network_size((height, width))
         images = (torch.cat([first, second]) - self.mean) / self.deviation
         features = self.aggregate(self.backbone(resize_corners(images, inner)))
-        both = self.settings.flow_cues or self.settings.both_directions
         logits: list[Tensor] = []
         flows: list[Tensor] = []
         confidence = first
         above: tuple[Tensor, Tensor] | None = None
         for level, maps in zip(self.levels, features, strict=True):
             # With both directions, the second half of the batch runs from the second images to the first.
-            one, two = (maps, maps.roll(batch, 0)) if both else maps.chunk(2)
+            one, two = (maps, maps.roll(batch, 0)) if self.both else maps.chunk(2)
             scores, handed = level(one, two, above)
             flow, confidence = read_density(scores)
             if above is not None:
