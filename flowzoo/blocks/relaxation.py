@@ -1,7 +1,6 @@
 """Red-black SOR for the linear systems of variational flow: two unknowns a pixel, coupled to the four neighbours."""
 
 import ctypes
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -10,58 +9,54 @@ from torch import Tensor
 from flowzoo.operators import native
 
 
-@dataclass(frozen=True)
-class System:
-    """All (B,1,H,W) float32. At every pixel, with n over its neighbours and w the weight of the edge to each:
+def relax(system: Tensor, step: Tensor, sweeps: int, factor: float) -> Tensor:
+    """`step` (B,2,H,W) after `sweeps` SOR sweeps from where it is: the pixels with even x + y, then the others.
 
-    a11 du + a12 dv + sum w (du - du_n) = b1,    a12 du + a22 dv + sum w (dv - dv_n) = b2
-
-    `right` and `below` hold the weights of the edges to the right and to the lower neighbour, 0 at the borders.
+    Args:
+        system: (B,7,H,W) float32: a11, a12, a22, b1, b2, and the weights of the edges to the right and to the lower
+            neighbour, 0 at the borders. At every pixel, with n over its neighbours and w the weight of the edge:
+            a11 du + a12 dv + sum w (du - du_n) = b1,    a12 du + a22 dv + sum w (dv - dv_n) = b2.
+        step: du, dv to start from.
+        sweeps: number of them.
+        factor: of over-relaxation, 1 to 2.
     """
-
-    a11: Tensor
-    a12: Tensor
-    a22: Tensor
-    b1: Tensor
-    b2: Tensor
-    right: Tensor
-    below: Tensor
-
-
-def relax(system: System, step: Tensor, sweeps: int, factor: float) -> Tensor:
-    """`step` (B,2,H,W) after `sweeps` SOR sweeps from where it is: the pixels with even x + y, then the others."""
-    library = native.library() if step.device.type == "cpu" and step.dtype == torch.float32 and step.numel() else None
-    step = step.contiguous().clone()
+    library = kernels_for(step)
     if library is not None:
-        arrays = [
-            part.contiguous()
-            for part in (system.a11, system.a12, system.a22, system.b1, system.b2, system.right, system.below)
-        ]
+        planes = [plane.contiguous() for plane in system.transpose(0, 1)]
+        step = step.contiguous().clone()
         function = library.flowzoo_relax
         function.argtypes = [ctypes.c_void_p] * 8 + [ctypes.c_int64] * 4 + [ctypes.c_float, ctypes.c_int64]
-        pointers = [array.data_ptr() for array in (*arrays, step)]
+        pointers = [plane.data_ptr() for plane in planes]
         batch, _, height, width = step.shape
-        if function(*pointers, batch, height, width, sweeps, factor, torch.get_num_threads()) == 0:
+        threads = torch.get_num_threads()
+        if function(*pointers, step.data_ptr(), batch, height, width, sweeps, factor, threads) == 0:
             return step
-    return _relax(system, step, sweeps, factor)
+    return portable_relax(system, step, sweeps, factor)
 
 
-def _relax(system: System, step: Tensor, sweeps: int, factor: float) -> Tensor:
-    """The definition."""
+def kernels_for(maps: Tensor) -> ctypes.CDLL | None:
+    """The native kernels, where they can take `maps`."""
+    usable = maps.device.type == "cpu" and maps.dtype == torch.float32 and maps.numel() > 0
+    return native.library() if usable else None
+
+
+def portable_relax(system: Tensor, step: Tensor, sweeps: int, factor: float) -> Tensor:
+    """The definition of `relax`."""
+    a11, a12, a22, b1, b2, right, below = system.split(1, dim=1)
     height, width = step.shape[-2:]
-    left, above = F.pad(system.right[..., :-1], (1, 0)), F.pad(system.below[..., :-1, :], (0, 0, 1, 0))
-    total = left + above + system.right + system.below
+    left, above = F.pad(right[..., :-1], (1, 0)), F.pad(below[..., :-1, :], (0, 0, 1, 0))
+    total = left + above + right + below
     rows, columns = torch.arange(height, device=step.device).view(-1, 1), torch.arange(width, device=step.device)
     even = (rows + columns) % 2 == 0
     for _ in range(sweeps):
         for colour in (even, ~even):
             padded = F.pad(step, (1, 1, 1, 1))
-            around = left * padded[..., 1:-1, :-2] + system.right * padded[..., 1:-1, 2:]
-            around += above * padded[..., :-2, 1:-1] + system.below * padded[..., 2:, 1:-1]
+            around = left * padded[..., 1:-1, :-2] + right * padded[..., 1:-1, 2:]
+            around += above * padded[..., :-2, 1:-1] + below * padded[..., 2:, 1:-1]
             du, dv = step[:, :1], step[:, 1:]
-            new_du = (system.b1 + around[:, :1] - system.a12 * dv) / (system.a11 + total)
+            new_du = (b1 + around[:, :1] - a12 * dv) / (a11 + total)
             du = torch.where(colour, du + factor * (new_du - du), du)
-            new_dv = (system.b2 + around[:, 1:] - system.a12 * du) / (system.a22 + total)
+            new_dv = (b2 + around[:, 1:] - a12 * du) / (a22 + total)
             dv = torch.where(colour, dv + factor * (new_dv - dv), dv)
             step = torch.cat([du, dv], dim=1)
     return step

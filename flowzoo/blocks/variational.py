@@ -1,23 +1,26 @@
 """Variational refinement: polishes a flow by minimising brightness, gradient and smoothness terms (Brox et al. 2004).
 
-    E(w) = sum  delta psi((I2(p+w) - I1(p))^2) + gamma psi(|grad I2(p+w) - grad I1(p)|^2) + alpha psi(|grad w|^2)
+    E(w) = sum  delta psi(|I2(p+w) - I1(p)|^2) + gamma psi(|grad I2(p+w) - grad I1(p)|^2) + alpha psi(|grad w|^2)
 
-with psi(s^2) = sqrt(s^2 + epsilon^2); the first two are divided by the gradients' size, so that strong edges do not
-outweigh the rest (Zimmer et al. 2011). Linearised about the given flow, the robust weights are held for a few fixed-
-point steps, and each linear system is relaxed by red-black SOR. Not differentiable: a step after the network.
+with psi(s^2) = sqrt(s^2 + epsilon^2); residuals of the first two are divided by the size of the gradients they are
+linearised with, so that strong edges do not outweigh the rest (Zimmer et al. 2011). Linearised about the flow so far,
+the robust weights are held for a few fixed-point steps, and each linear system is relaxed by red-black SOR; first on
+reduced images, whose change of the flow is added to it. Not differentiable: a step after the network.
 """
 
+import ctypes
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from flowzoo.blocks.relaxation import System, relax
+from flowzoo.blocks.relaxation import kernels_for, relax
 from flowzoo.operators import warp
 
 EPSILON = 1e-3
 NORMALISER = 0.1  # grey levels per pixel: gradients below it do not count as edges
+SMALLEST = 16  # pixels; images are not reduced below this side
 
 
 @dataclass(frozen=True)
@@ -26,16 +29,20 @@ class VariationalSettings:
 
     Attributes:
         alpha, delta, gamma: smoothness, brightness, gradient.
-        warps: times that the second image is sampled anew at the flow so far.
+        blur: standard deviation of the Gaussian that the images are smoothed with, pixels.
+        reductions: times that the images are halved for the coarsest change.
+        warps: times that the second image is sampled anew at the flow so far, at each size.
         fixed_points: times that the robust weights are computed, a warp.
         sweeps: SOR sweeps for each of these; `relaxation` is SOR's factor, 1 to 2.
         largest: a warp changes the flow by at most this, pixels; the linearisation holds no further.
     """
 
-    alpha: float = 20.0
+    alpha: float = 10.0
     delta: float = 5.0
     gamma: float = 10.0
-    warps: int = 1
+    blur: float = 0.6
+    reductions: int = 2
+    warps: int = 2
     fixed_points: int = 5
     sweeps: int = 5
     relaxation: float = 1.6
@@ -58,48 +65,87 @@ def variational_refinement(
     """
     settings = settings or VariationalSettings()
     flow = flow.float().contiguous()
-    if 0 in flow.shape or min(flow.shape[-2:]) < 2:
+    height, width = flow.shape[-2:]
+    if flow.shape[0] == 0 or min(height, width) < 2:
         return flow
-    grey_first, grey_second = (images.float().mean(dim=1, keepdim=True) * 255 for images in (first, second))
-    for _ in range(settings.warps):
-        flow = flow + _increment(grey_first, grey_second, flow, settings)
+    greys = _blurred(torch.cat([first, second]).float().mean(dim=1, keepdim=True) * 255, settings.blur)
+    for reduction in range(settings.reductions, -1, -1):
+        size = -(-height // 2**reduction), -(-width // 2**reduction)
+        if reduction and min(size) < SMALLEST:
+            continue
+        scale = flow.new_tensor([size[1] / width, size[0] / height]).view(1, 2, 1, 1)
+        before = F.interpolate(flow, size, mode="area") * scale if reduction else flow
+        one, two = (F.interpolate(greys, size, mode="area") if reduction else greys).chunk(2)
+        after = before
+        for _ in range(settings.warps):
+            after = after + _change(one, two, after, settings)
+        change = (after - before) / scale
+        flow = flow + (F.interpolate(change, (height, width), mode="bilinear") if reduction else change)
     return flow
 
 
-def _increment(first: Tensor, second: Tensor, flow: Tensor, settings: VariationalSettings) -> Tensor:
+def _change(first: Tensor, second: Tensor, flow: Tensor, settings: VariationalSettings) -> Tensor:
     """The change of `flow` that one linearisation asks for."""
-    warped = warp(second, flow)
-    seen = _inside(flow)
-    mean = (first + warped) / 2
-    x, y = _gradient(mean)
-    (xx, xy), (_, yy) = _gradient(x), _gradient(y)
-    change = warped - first
-    xt, yt = _gradient(change)
-    # Rows of (coefficient of du, coefficient of dv, constant): brightness, then both parts of the gradient.
-    brightness = (x, y, change, settings.delta * seen / (x * x + y * y + NORMALISER**2))
-    across = (xx, xy, xt, settings.gamma * seen / (xx * xx + xy * xy + NORMALISER**2))
-    down = (xy, yy, yt, settings.gamma * seen / (xy * xy + yy * yy + NORMALISER**2))
+    data = linearised(first, second, flow)
     step = torch.zeros_like(flow)
     for _ in range(settings.fixed_points):
-        du, dv = step[:, :1], step[:, 1:]
-        r_brightness, r_across, r_down = (
-            torch.addcmul(torch.addcmul(c, a, du), b, dv) for a, b, c, _ in (brightness, across, down)
-        )
-        # psi' of the normalised residuals; the two gradient residuals share theirs.
-        k0 = brightness[3] / (r_brightness**2 * (brightness[3] / settings.delta) + EPSILON**2).sqrt()
-        both = r_across**2 * (across[3] / settings.gamma) + r_down**2 * (down[3] / settings.gamma)
-        share = (both + EPSILON**2).rsqrt()
-        k1, k2 = across[3] * share, down[3] * share
-        a11 = k0 * x * x + k1 * xx * xx + k2 * xy * xy
-        a12 = k0 * x * y + k1 * xx * xy + k2 * xy * yy
-        a22 = k0 * y * y + k1 * xy * xy + k2 * yy * yy
-        b1 = -(k0 * x * change + k1 * xx * xt + k2 * xy * yt)
-        b2 = -(k0 * y * change + k1 * xy * xt + k2 * yy * yt)
-        right, below = _smoothness(flow + step, settings.alpha)
-        pull = _divergence(flow, right, below)
-        system = System(a11, a12, a22, b1 + pull[:, :1], b2 + pull[:, 1:], right, below)
-        step = relax(system, step, settings.sweeps, settings.relaxation)
+        step = relax(system_of(data, flow, step, settings), step, settings.sweeps, settings.relaxation)
     return step.clamp_(-settings.largest, settings.largest)
+
+
+def linearised(first: Tensor, second: Tensor, flow: Tensor) -> Tensor:
+    """Derivatives of the data terms about `flow`, (B,11,H,W): x, y, xx, xy, yy of the mean image, change of grey and
+    of its gradient (t, xt, yt), and the reciprocal normalisers of the three residuals, 0 where the flow leaves the image.
+    """
+    warped = warp(second, flow)
+    inside = _inside(flow)
+    x, y = _gradient((first + warped) / 2)
+    (xx, xy), (_, yy) = _gradient(x), _gradient(y)
+    t = warped - first
+    xt, yt = _gradient(t)
+    pairs = ((x, y), (xx, xy), (xy, yy))
+    normalisers = [inside / (a * a + b * b + NORMALISER**2) for a, b in pairs]
+    return torch.cat([x, y, xx, xy, yy, t, xt, yt, *normalisers], dim=1)
+
+
+def system_of(data: Tensor, flow: Tensor, step: Tensor, settings: VariationalSettings) -> Tensor:
+    """The linear system (B,7,H,W) of a fixed-point step, as `relax` takes it."""
+    library = kernels_for(data)
+    if library is not None:
+        batch, _, height, width = data.shape
+        system = data.new_empty(batch, 7, height, width)
+        inputs = data.contiguous(), flow.contiguous(), step.contiguous()
+        function = library.flowzoo_variational_system
+        function.argtypes = [ctypes.c_void_p] * 4 + [ctypes.c_int64] * 3 + [ctypes.c_float] * 4 + [ctypes.c_int64]
+        pointers = [tensor.data_ptr() for tensor in (*inputs, system)]
+        weights = settings.alpha, settings.delta, settings.gamma, EPSILON
+        if function(*pointers, batch, height, width, *weights, torch.get_num_threads()) == 0:
+            return system
+    return portable_system(data, flow, step, settings)
+
+
+def portable_system(data: Tensor, flow: Tensor, step: Tensor, settings: VariationalSettings) -> Tensor:
+    """The definition of `system_of`."""
+    x, y, xx, xy, yy, t, xt, yt, n0, n1, n2 = data.split(1, dim=1)
+    du, dv = step[:, :1], step[:, 1:]
+    brightness, across, down = t + x * du + y * dv, xt + xx * du + xy * dv, yt + xy * du + yy * dv
+    k0 = settings.delta * n0 / (brightness**2 * n0 + EPSILON**2).sqrt()
+    k = settings.gamma / (across**2 * n1 + down**2 * n2 + EPSILON**2).sqrt()
+    k1, k2 = k * n1, k * n2
+    right, below = _smoothness(flow + step, settings.alpha)
+    pull = _divergence(flow, right, below)
+    return torch.cat(
+        [
+            k0 * x * x + k1 * xx * xx + k2 * xy * xy,
+            k0 * x * y + k1 * xx * xy + k2 * xy * yy,
+            k0 * y * y + k1 * xy * xy + k2 * yy * yy,
+            pull[:, :1] - (k0 * x * t + k1 * xx * xt + k2 * xy * yt),
+            pull[:, 1:] - (k0 * y * t + k1 * xy * xt + k2 * yy * yt),
+            right,
+            below,
+        ],
+        dim=1,
+    )
 
 
 def _inside(flow: Tensor) -> Tensor:
@@ -108,6 +154,20 @@ def _inside(flow: Tensor) -> Tensor:
     x = torch.arange(width, device=flow.device) + flow[:, :1]
     y = torch.arange(height, device=flow.device).view(-1, 1) + flow[:, 1:]
     return ((x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)).to(flow.dtype)
+
+
+def _blurred(images: Tensor, deviation: float) -> Tensor:
+    """Gaussian blur of (B,1,H,W), edges replicated."""
+    if deviation <= 0:
+        return images
+    reach = max(1, int(3 * deviation + 0.5))
+    weights = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=images.device) / deviation) ** 2)
+    weights = (weights / weights.sum()).to(images.dtype)
+    padded = F.pad(images, (reach, reach, reach, reach), mode="replicate")
+    rows = sum(weight * padded[..., i : i + images.shape[-1]] for i, weight in enumerate(weights))
+    return sum(
+        (weight * rows[..., i : i + images.shape[-2], :] for i, weight in enumerate(weights)), images.new_zeros(())
+    )
 
 
 def _gradient(image: Tensor) -> tuple[Tensor, Tensor]:
@@ -120,11 +180,9 @@ def _smoothness(flow: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
     """alpha psi' between each pixel and its right and lower neighbour, (B,1,H,W); 0 at the last column and row."""
     across = F.pad(flow[..., 1:] - flow[..., :-1], (0, 1))
     down = F.pad(flow[..., 1:, :] - flow[..., :-1, :], (0, 0, 0, 1))
-    size = (across.square() + down.square()).sum(dim=1, keepdim=True)
-    weight = alpha / 2 * (size + EPSILON**2).rsqrt()
-    right, below = torch.zeros_like(weight), torch.zeros_like(weight)
-    torch.add(weight[..., :-1], weight[..., 1:], out=right[..., :-1])
-    torch.add(weight[..., :-1, :], weight[..., 1:, :], out=below[..., :-1, :])
+    weight = alpha / 2 / ((across.square() + down.square()).sum(dim=1, keepdim=True) + EPSILON**2).sqrt()
+    right = F.pad(weight[..., :-1] + weight[..., 1:], (0, 1))
+    below = F.pad(weight[..., :-1, :] + weight[..., 1:, :], (0, 0, 0, 1))
     return right, below
 
 

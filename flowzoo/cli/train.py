@@ -20,7 +20,7 @@ EXAMPLES = """examples:
   flowzoo train pwcnet-chairs --root FlyingChairs_release --device cuda
   flowzoo train default --root pairs --resume              goes on where it was, bit for bit
   flowzoo train finetune --data mine/pairs.txt --model wren --weights wren
-  flowzoo train default --print-config --set batch=8 --set half.steps=5000
+  flowzoo train default --print-config --set batch=8 --set large.steps=5000
   torchrun --nproc-per-node 8 -m flowzoo train default --root pairs
 
 --set key=value changes a value in every stage of the preset, --set STAGE.key=value in one; seed=N is the run's."""

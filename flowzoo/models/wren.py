@@ -14,6 +14,7 @@ from flowzoo.operators import correlation, warp
 from flowzoo.zoo.wren import WrenSettings
 
 SLOPE = 0.1
+FINEST = 4  # the finest level is 1/4 of the image
 
 
 class Wren(FlowNetwork):
@@ -34,17 +35,11 @@ class Wren(FlowNetwork):
         )
         self.projections = nn.ModuleList(_convolution(c, matching, kernel=1) for c in channels[1:])
         self.decoder = Decoder(settings.radius, matching, settings.hidden, settings.width)
-        if settings.finest == 2:
-            fine_matching = settings.fine_matching_channels
-            self.fine_projection = _convolution(channels[0], fine_matching, kernel=1)
-            self.from_above = _convolution(channels[1], fine_matching, kernel=1)
-            self.fine_decoder = Decoder(
-                settings.fine_radius, fine_matching, settings.hidden, settings.fine_width, last=True
-            )
+        if settings.upsampling == "convex":
             self.upsampling_weights = nn.Sequential(
-                _convolution(self.fine_decoder.out_channels, 48),
+                _convolution(self.decoder.out_channels, 64),
                 nn.LeakyReLU(SLOPE),
-                _convolution(48, 9 * 4, kernel=1),
+                _convolution(64, 9 * FINEST**2, kernel=1),
             )
         _initialise(self)
 
@@ -71,74 +66,60 @@ class Wren(FlowNetwork):
         return max(self.multiple, (side + self.multiple // 2) // self.multiple * self.multiple)
 
     def _features(self, images: Tensor) -> list[Tensor]:
-        """(2B,3,H,W) -> maps to match at 1/2 (where the network goes that far), 1/4, ... 1/64, both images' stacked."""
+        """(2B,3,H,W) -> maps to match at 1/4, 1/8, ... 1/64 of the images, both images' stacked."""
         x = (images * 2 - 1).contiguous(memory_format=torch.channels_last)
         levels: list[Tensor] = []
         for block in self.encoder:
             x = block(x)
             levels.append(x)
-        maps = [project(level) for project, level in zip(self.projections, levels[1:], strict=True)]
-        if self.settings.finest == 2:
-            # The 1/2 level alone sees 9x9 pixels; the level above tells it what it looks at.
-            above = F.interpolate(self.from_above(levels[1]), scale_factor=2, mode="bilinear", align_corners=False)
-            maps.insert(0, self.fine_projection(levels[0]) + above)
-        return [_normalised(x) for x in maps]
+        return [_normalised(project(level)) for project, level in zip(self.projections, levels[1:], strict=True)]
 
-    def _coarse_to_fine(self, features: list[Tensor]) -> tuple[Tensor, list[Tensor], tuple[Tensor, Tensor]]:
+    def _coarse_to_fine(self, maps: list[Tensor]) -> tuple[Tensor, list[Tensor], tuple[Tensor, Tensor]]:
         """Flow at the images' size, the levels' flows in pixels of the images, and flow and hidden state at 1/4."""
-        maps = features[1:] if self.settings.finest == 2 else features
         batch, _, height, width = maps[-1].shape
         flow = maps[-1].new_zeros(batch // 2, 2, height, width)
         hidden = maps[-1].new_zeros(batch // 2, self.settings.hidden, height, width)
-        pyramid = []
+        decoded, pyramid = hidden, []
         for index in range(len(maps) - 1, -1, -1):
             if index < len(maps) - 1:
                 flow, hidden = _doubled(flow, hidden)
-            flow, hidden, _ = self.decoder(maps[index], flow, hidden)
-            pyramid.append(flow * 2 ** (index + 2))
-        state = (flow, hidden)
-        if self.settings.finest == 4:
-            return bilinear_upsampling(flow, 4), pyramid, state
-        return *self._finish(features[0], flow, hidden, pyramid), state
+            flow, hidden, decoded = self.decoder(maps[index], flow, hidden)
+            pyramid.append(flow * FINEST * 2**index)
+        return self._enlarged(flow, decoded), pyramid, (flow, hidden)
 
-    def _finish(
-        self, features: Tensor, flow: Tensor, hidden: Tensor, pyramid: list[Tensor]
-    ) -> tuple[Tensor, list[Tensor]]:
-        """The light level at 1/2 and convex upsampling."""
-        flow, _, decoded = self.fine_decoder(features, *_doubled(flow, hidden))
-        return convex_upsampling(flow, self.upsampling_weights(decoded), 2), [*pyramid, flow * 2]
+    def _enlarged(self, flow: Tensor, decoded: Tensor) -> Tensor:
+        """Flow of the finest level at four times its size."""
+        if self.settings.upsampling == "bilinear":
+            return bilinear_upsampling(flow, FINEST)
+        return convex_upsampling(flow, self.upsampling_weights(decoded), FINEST)
 
     def _cascade(self, images: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, list[Tensor]]:
         """The finer levels of the pair at twice the size, from the 1/4 flow of the pair; in pixels of `images`.
 
-        The start is coarser than where the first run ended (1/8 of the images), so that the shared decoder can still
-        change its mind; the levels then are 1/8, 1/4 and 1/2 of the images, and the light level works at their size.
+        The start is coarser than where the first run ended (1/8 of the images), so that the decoder can still change
+        its mind; the levels are 1/8, 1/4 and 1/2 of the images.
         """
-        features = self._features(_resized(images, (images.shape[2] * 2, images.shape[3] * 2)))
-        maps = features[1:] if self.settings.finest == 2 else features
+        maps = self._features(_resized(images, (images.shape[2] * 2, images.shape[3] * 2)))
         flow, hidden = (F.avg_pool2d(x, 4) for x in state)
-        flow, pyramid = flow / 4, []
+        flow, decoded, pyramid = flow / 4, hidden, []
         for index in (2, 1, 0):
             flow, hidden = _doubled(flow, hidden)
-            flow, hidden, _ = self.decoder(maps[index], flow, hidden)
-            pyramid.append(flow * 2 ** (index + 1))
-        if self.settings.finest == 4:
-            return bilinear_upsampling(flow, 2), pyramid
-        fine, (finest,) = self._finish(features[0], flow, hidden, [])
-        return F.avg_pool2d(fine, 2) / 2, [*pyramid, finest / 2]
+            flow, hidden, decoded = self.decoder(maps[index], flow, hidden)
+            pyramid.append(flow * FINEST / 2 * 2**index)
+        return F.avg_pool2d(self._enlarged(flow, decoded), 2) / 2, pyramid
 
 
 class Decoder(nn.Module):
     """Cost volume, features, flow and hidden state of a level -> a better flow and the next hidden state."""
 
-    def __init__(self, radius: int, matching: int, hidden: int, width: int, *, last: bool = False) -> None:
+    def __init__(self, radius: int, matching: int, hidden: int, width: int) -> None:
         super().__init__()
         self.radius, self.out_channels = radius, width * 4 // 5
         self.reduce = _convolution((2 * radius + 1) ** 2 + matching + 2 + hidden, width)
         self.refine = nn.ModuleList(_convolution(width, width, dilation=d) for d in (1, 2, 4))
         self.out = _convolution(width, self.out_channels)
         self.flow_head = _convolution(self.out_channels, 2)
-        self.hidden_head = nn.Identity() if last else _convolution(self.out_channels, hidden, kernel=1)
+        self.hidden_head = _convolution(self.out_channels, hidden, kernel=1)
 
     def forward(self, maps: Tensor, flow: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(2B,C,h,w), (B,2,h,w) in pixels of this level, (B,hidden,h,w) -> flow, hidden, (B,out_channels,h,w)."""

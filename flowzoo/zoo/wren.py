@@ -16,9 +16,7 @@ class WrenSettings:
         radius: largest displacement of the cost volumes from 1/64 to 1/4, in pixels of the level.
         width: channels inside the decoder that these levels share.
         hidden: channels of the state that the decoder hands to the next finer level.
-        finest: 4 stops at 1/4 of the image and enlarges bilinearly (the first stage of training); 2 adds a light
-            level at 1/2 of the image and convex upsampling.
-        fine_matching_channels, fine_radius, fine_width: the same numbers for that light level.
+        upsampling: of the flow from 1/4 of the image: "convex" (learned), or "bilinear" (the first stages of training).
         cascade: run again on the pair at twice the size, starting from the flow of the first run: four times the
             time, finer small motion.
         refinement: "variational" polishes the flow by minimising a brightness, gradient and smoothness energy
@@ -30,12 +28,9 @@ class WrenSettings:
     radius: int = 4
     width: int = 80
     hidden: int = 16
-    finest: Literal[2, 4] = 2
-    fine_matching_channels: int = 16
-    fine_radius: int = 3
-    fine_width: int = 48
+    upsampling: Literal["convex", "bilinear"] = "convex"
     cascade: bool = False
-    refinement: Literal["none", "variational"] = "none"
+    refinement: Literal["variational", "none"] = "variational"
 
 
 CARDS = (
@@ -44,14 +39,14 @@ CARDS = (
         summary="The zoo's own compact network: one decoder for all levels, trained on synthetic pairs only.",
         build="flowzoo.models.wren:Wren",
         settings=WrenSettings(),
-        parameters=0,
+        parameters=886_618,
         paper="none: flowzoo's own, made from parts of the other networks",
         parts={
             "features": "six strided levels, both images in one batch, normalised together",
             "align": "warp",
-            "measure": "correlation, radius 4 (radius 3 at 1/2)",
-            "decode": "one residual decoder shared by 1/64 to 1/4, with a hidden state; a light one at 1/2",
-            "regularise": "convex upsampling; optional variational refinement",
+            "measure": "correlation, radius 4",
+            "decode": "one residual decoder shared by all levels, 1/64 to 1/4, with a hidden state",
+            "regularise": "convex upsampling, variational refinement",
         },
     ),
 )

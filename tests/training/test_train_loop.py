@@ -30,7 +30,7 @@ TINY = {
     "log_every": "2",
     "begin.steps": "3",
     "quarter.steps": "2",
-    "half.steps": "3",
+    "large.steps": "3",
 }
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
@@ -175,7 +175,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(pairs: Path, tmp_path: Path, 
 
 def test_accumulation_is_the_same_step(pairs: Path, tmp_path: Path) -> None:
     """Two halves of a batch give the gradient of the whole, to float rounding."""
-    one = {"quarter.steps": "0", "half.steps": "0", "begin.steps": "1", "average": "0"}
+    one = {"quarter.steps": "0", "large.steps": "0", "begin.steps": "1", "average": "0"}
     whole, halves = run(pairs, tmp_path / "a", one), run(pairs, tmp_path / "b", one | {"accumulate": "2"})
     difference = max(float((whole[name] - halves[name]).abs().max()) for name in whole)
     assert 0 < difference < 2e-3  # Adam turns a rounding error of a tiny gradient into part of a step of 1e-3

@@ -21,7 +21,7 @@ def test_the_printed_config_is_the_recipe(preset: str, tmp_path: Path) -> None:
 
 
 def test_changes_are_typed_and_reach_all_stages_or_one() -> None:
-    recipe = load_recipe("default", {"batch": "6", "half.steps": "7", "crop": "64,128", "seed": "5"})
+    recipe = load_recipe("default", {"batch": "6", "large.steps": "7", "crop": "64,128", "seed": "5"})
     assert [stage.batch for stage in recipe.stages] == [6] * 3
     assert [stage.steps for stage in recipe.stages][-1] == 7 != recipe.stages[0].steps
     assert recipe.stages[0].crop == (64, 128)
@@ -35,7 +35,7 @@ def test_changes_are_typed_and_reach_all_stages_or_one() -> None:
         ("default", {"learning_rat": "1"}, "did you mean 'learning_rate'"),
         ("default", {"learning_rate": "fast"}, "give a number"),
         ("default", {"learning_rate": "-1"}, "must be 0 or more"),
-        ("default", {"halve.steps": "3"}, "did you mean 'half'"),
+        ("default", {"larg.steps": "3"}, "did you mean 'large'"),
         ("default", {"schedule": "sine"}, "choose one of"),
         ("default", {"batch": "0"}, "at least 1"),
         ("default", {"average": "1"}, "below 1"),
