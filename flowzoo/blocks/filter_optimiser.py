@@ -199,6 +199,11 @@ class _Terms:
         return residual, slope
 
 
+def working_copy(features: Tensor) -> Tensor:
+    """Features as the optimiser wants them: contiguous, in float32 or float64. In autocast, switch that off first."""
+    return features.to(torch.promote_types(features.dtype, torch.float32)).contiguous()
+
+
 def _product(values: Tensor, factor: Tensor) -> Tensor:
     """values * factor, in the place of `values` (not used again) where no gradient needs them."""
     return values * factor if torch.is_grad_enabled() else values.mul_(factor)

@@ -1,8 +1,9 @@
 """LocalGOCor: an optimised filter map in place of the first image's features of a local correlation."""
 
+import torch
 from torch import Tensor, nn
 
-from flowzoo.blocks.filter_optimiser import Correlator, FilterOptimiser, FilterTrace
+from flowzoo.blocks.filter_optimiser import Correlator, FilterOptimiser, FilterTrace, working_copy
 from flowzoo.blocks.gocor_initialisers import InitialiserKind, make_initialiser
 from flowzoo.blocks.radial_profile import Objective, window_distances
 from flowzoo.operators import correlation, correlation_transpose
@@ -41,9 +42,9 @@ class LocalGOCor(nn.Module):
 
     def forward(self, reference: Tensor, query: Tensor) -> Tensor:
         """Features (B,C,H,W) twice -> scores (B,(2r+1)^2,H,W), displacements dy-major."""
-        # Every iteration reads these maps: in another memory layout each would copy them first.
-        reference, query = reference.contiguous(), query.contiguous()
-        return correlation(self.filter_map(reference, query), query, self.radius)
+        with torch.autocast(reference.device.type, enabled=False):
+            query = working_copy(query)
+            return correlation(self.filter_map(reference, query), query, self.radius)
 
     def filter_map(
         self, reference: Tensor, query: Tensor, iterations: int | None = None, trace: FilterTrace | None = None
@@ -56,6 +57,10 @@ class LocalGOCor(nn.Module):
         """
         if iterations is None:
             iterations = self.training_iterations if self.training else self.iterations
+        with torch.autocast(reference.device.type, enabled=False):
+            return self._optimised(working_copy(reference), working_copy(query), iterations, trace)
+
+    def _optimised(self, reference: Tensor, query: Tensor, iterations: int, trace: FilterTrace | None) -> Tensor:
         profiles = self.optimiser.profiles_at(
             window_distances(self.radius, reference), lambda values: values.view(1, -1, 1, 1)
         )

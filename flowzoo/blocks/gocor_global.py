@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from flowzoo.blocks.filter_optimiser import Correlator, FilterOptimiser, FilterTrace
+from flowzoo.blocks.filter_optimiser import Correlator, FilterOptimiser, FilterTrace, working_copy
 from flowzoo.blocks.gocor_initialisers import InitialiserKind, make_initialiser
 from flowzoo.blocks.radial_profile import Objective, grid_distances, spread_over_grid
 from flowzoo.errors import InputError
@@ -46,7 +46,9 @@ class GlobalGOCor(nn.Module):
 
     def forward(self, reference: Tensor, query: Tensor) -> Tensor:
         """Features (B,C,H,W) twice -> scores (B,H*W,H,W), the query's position in the channel; plain sums over C."""
-        return global_correlation(self.filter_map(reference, query), query)
+        with torch.autocast(reference.device.type, enabled=False):
+            query = working_copy(query)
+            return global_correlation(self.filter_map(reference, query), query)
 
     def filter_map(
         self, reference: Tensor, query: Tensor, iterations: int | None = None, trace: FilterTrace | None = None
@@ -61,7 +63,6 @@ class GlobalGOCor(nn.Module):
         Raises:
             InputError: features of different sizes with the query loss.
         """
-        batch, channels, height, width = reference.shape
         if self.optimiser.query_regulariser is not None and reference.shape != query.shape:
             raise InputError(
                 f"GlobalGOCor's query loss needs features of one size, got {tuple(reference.shape)} and "
@@ -69,6 +70,11 @@ class GlobalGOCor(nn.Module):
             )
         if iterations is None:
             iterations = self.training_iterations if self.training else self.iterations
+        with torch.autocast(reference.device.type, enabled=False):
+            return self._optimised(working_copy(reference), working_copy(query), iterations, trace)
+
+    def _optimised(self, reference: Tensor, query: Tensor, iterations: int, trace: FilterTrace | None) -> Tensor:
+        batch, channels, height, width = reference.shape
         profiles = self.optimiser.profiles_at(
             grid_distances(height, width, reference), lambda table: spread_over_grid(table, height, width)
         )
