@@ -94,8 +94,9 @@ def _change(first: Tensor, second: Tensor, flow: Tensor, settings: VariationalSe
 
 
 def linearised(first: Tensor, second: Tensor, flow: Tensor) -> Tensor:
-    """Derivatives of the data terms about `flow`, (B,11,H,W): x, y, xx, xy, yy of the mean image, change of grey and
-    of its gradient (t, xt, yt), and the reciprocal normalisers of the three residuals, 0 where the flow leaves the image.
+    """What the data terms need about `flow`, (B,11,H,W): derivatives x, y, xx, xy, yy of the mean image, the change of
+    grey and of its gradient (t, xt, yt), and the reciprocal normalisers of the three residuals, 0 where the flow leaves
+    the image.
     """
     warped = warp(second, flow)
     inside = _inside(flow)

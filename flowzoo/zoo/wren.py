@@ -40,6 +40,7 @@ CARDS = (
         build="flowzoo.models.wren:Wren",
         settings=WrenSettings(),
         parameters=886_618,
+        default_weights="wren",
         paper="none: flowzoo's own, made from parts of the other networks",
         parts={
             "features": "six strided levels, both images in one batch, normalised together",

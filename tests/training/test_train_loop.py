@@ -196,3 +196,25 @@ def test_two_ranks_are_one_process_with_the_same_batch(pairs: Path, tmp_path: Pa
         assert one["epe"] == pytest.approx(other["epe"], rel=2e-5)
         assert one["gradient_norm"] == pytest.approx(other["gradient_norm"], rel=1e-3)
     assert load_file(tmp_path / "two" / "wren.safetensors").keys()
+
+
+@pytest.mark.slow
+def test_a_killed_rank_is_reported_and_the_run_resumed(pairs: Path, tmp_path: Path) -> None:
+    output = tmp_path / "run"
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    long = [*launcher, *command(pairs, output, "--set", "begin.steps=100000")[1:]]
+    with subprocess.Popen(long, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as process:
+        while not state.checkpoints(output):
+            time.sleep(0.2)
+        ranks = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        os.kill(int(ranks[-1]), signal.SIGKILL)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert "lost contact with another process" in said
+    assert "--resume" in said
+    done = subprocess.run(
+        command(pairs, output, "--resume", "--set", "begin.steps=100000", "--set", "log_every=1"),
+        env=ENVIRONMENT, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 2  # another log_every is another recipe
+    assert "log_every was 2" in done.stderr
