@@ -41,5 +41,8 @@ def warp_features_border(features: Tensor, flow: Tensor, mask_threshold: float) 
     x = torch.arange(width, dtype=flow.dtype, device=flow.device) + flow[:, 0]
     y = torch.arange(height, dtype=flow.dtype, device=flow.device).view(-1, 1) + flow[:, 1]
     grid = torch.stack([2 * x / max(width - 1, 1) - 1, 2 * y / max(height - 1, 1) - 1], dim=-1)
-    warped = F.grid_sample(features, grid.to(features.dtype), padding_mode="border", align_corners=True)
+    # Coordinates need more than the 8 or 11 bits of the half types.
+    with torch.autocast(features.device.type, enabled=False):
+        warped = F.grid_sample(features.to(grid.dtype), grid, padding_mode="border", align_corners=True)
+    warped = warped.to(features.dtype)
     return warped * (inside_share(flow.detach()) >= mask_threshold).to(warped.dtype)

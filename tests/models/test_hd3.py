@@ -9,6 +9,7 @@ import torch
 
 import flowzoo
 from flowzoo import registry
+from flowzoo.blocks.alignment import warp_features_border
 from flowzoo.blocks.densities import read_density
 from flowzoo.checkpoints.hd3 import rename
 from flowzoo.errors import InputError
@@ -221,3 +222,12 @@ def test_imagenet_weights_fill_the_backbone(reference):
     )
     with pytest.raises(InputError, match="level0"):
         flowzoo.import_checkpoint("hd3", imagenet | {"level0.0.weight": torch.zeros(3, 3)})
+
+
+def test_half_precision_features_are_read_where_the_flow_leads():
+    features, flow = torch.rand(1, 2, 8, 300), torch.full((1, 2, 8, 300), 0.5)
+    flow[:, 1] = 0
+    exact = warp_features_border(features, flow, 0.9999)
+    half = warp_features_border(features.bfloat16(), flow, 0.9999)
+    assert half.dtype == torch.bfloat16
+    torch.testing.assert_close(half.float(), exact, atol=0.01, rtol=0)
