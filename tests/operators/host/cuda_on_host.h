@@ -1,6 +1,6 @@
 // Runs a CUDA source on the host, one block at a time. Every CUDA thread is a fiber; a fiber runs until it meets a barrier
-// or ends. Before each block, shared memory is filled with NaN. The order in which waiting fibers continue is forward,
-// reversed or shuffled, so code that lacks a barrier gives different (or NaN) results. Waiting at different barriers, or
+// or ends. Before each block, shared memory is filled with NaN. The order in which waiting fibers continue is forward
+// or reversed (each warp as far as it gets) or shuffled, so code that lacks a barrier gives different (or NaN) results. Waiting at different barriers, or
 // at a barrier that others have passed by ending, is reported as an error.
 #pragma once
 
@@ -102,6 +102,15 @@ inline void resume(size_t index) {
     after_switch(scheduler_fake_stack, nullptr, nullptr);
 }
 
+// Lets a warp go if all of its threads wait for each other.
+inline bool release_warp(size_t start, size_t count) {
+    const size_t end = start + 32 < count ? start + 32 : count;
+    for (size_t i = start; i < end; ++i)
+        if (fibers[i].state != State::warp_barrier) return false;
+    for (size_t i = start; i < end; ++i) fibers[i].state = State::ready;
+    return true;
+}
+
 // Lets go whoever has waited for everybody. Returns an error message, or null.
 inline const char* release(size_t count) {
     size_t finished = 0, at_block = 0;
@@ -115,16 +124,14 @@ inline const char* release(size_t count) {
         return nullptr;
     }
     bool any = false;
-    for (size_t start = 0; start < count; start += 32) {
-        const size_t end = start + 32 < count ? start + 32 : count;
-        size_t waiting = 0;
-        for (size_t i = start; i < end; ++i) waiting += fibers[i].state == State::warp_barrier;
-        if (waiting == 0) continue;
-        if (waiting < end - start) return "barrier divergence inside a warp";
-        for (size_t i = start; i < end; ++i) fibers[i].state = State::ready;
-        any = true;
-    }
+    for (size_t start = 0; start < count; start += 32) any |= release_warp(start, count);
     return any ? nullptr : "barrier divergence: some threads of the block never arrive";
+}
+
+// Where a warp's turns begin in a straight order.
+inline size_t first_turn(size_t warp, size_t count, int order) {
+    const size_t end = warp + 32 < count ? warp + 32 : count;
+    return order == 1 ? count - end : warp;
 }
 
 inline uint32_t next_random(uint32_t& seed) {
@@ -164,7 +171,7 @@ inline const char* run(void (*kernel)(void**), void** arguments, int64_t first_b
         blockIdx.x = static_cast<unsigned>(block);
         if (__start_flowzoo_shared)
             std::memset(__start_flowzoo_shared, 0xff, __stop_flowzoo_shared - __start_flowzoo_shared);
-        std::memset(dynamic_shared, 0xff, shared_bytes);
+        if (shared_bytes > 0) std::memset(dynamic_shared, 0xff, shared_bytes);
         for (size_t i = 0; i < count; ++i) {
             Fiber& fiber = fibers[i];
             getcontext(&fiber.context);
@@ -181,11 +188,15 @@ inline const char* run(void (*kernel)(void**), void** arguments, int64_t first_b
             if (order == 2)
                 for (size_t i = count - 1; i > 0; --i) std::swap(turns[i], turns[next_random(seed) % (i + 1)]);
             bool ran = false;
-            for (size_t index : turns)
-                if (fibers[index].state == State::ready) {
-                    resume(index);
-                    ran = true;
-                }
+            for (size_t turn = 0; turn < count; ++turn) {
+                const size_t index = turns[turn];
+                if (fibers[index].state != State::ready) continue;
+                resume(index);
+                ran = true;
+                // In the two straight orders a warp goes on alone as far as it can, past its own barriers.
+                const size_t warp = index / 32 * 32;
+                if (order != 2 && release_warp(warp, count)) turn = first_turn(warp, count, order) - 1;
+            }
             if (!ran) break;
             if (const char* problem = release(count)) return problem;
         }

@@ -1,0 +1,231 @@
+"""The kernel tests can fail: break a kernel in one place and they do. And unbroken, no access leaves its buffer."""
+
+import ctypes
+from collections.abc import Callable
+
+import kernel_sanitizer
+import pytest
+import torch
+from kernel_host import FORWARD, REVERSED, SHUFFLED, HostLauncher, build
+
+from flowzoo.operators import (
+    cuda_correlation,
+    cuda_sampled,
+    launch,
+    portable_correlation,
+    portable_sampled,
+    splatting,
+)
+from flowzoo.operators.launch import source_text
+
+
+def correlate_in_tiles() -> bool:
+    """Each of these runs one operator through `launch.start` and says whether it agrees with the definition."""
+    first, second = torch.randn(1, 9, 5, 34), torch.randn(1, 9, 5, 34)
+    return _agree(
+        cuda_correlation.correlate(first, second, 1, 1, 1.0),
+        portable_correlation.correlate(first, second, 1, 1, 1.0),
+    )
+
+
+def gather() -> bool:
+    volume, features = torch.randn(1, 9, 5, 34), torch.randn(1, 5, 5, 34)
+    return _agree(
+        cuda_correlation.gather(volume, features, 1, 1, 1.0),
+        portable_correlation.gather(volume, features, 1, 1, 1.0),
+    )
+
+
+def scatter() -> bool:
+    volume, features = torch.randn(1, 9, 5, 34), torch.randn(1, 5, 5, 34)
+    return _agree(
+        cuda_correlation.scatter(volume, features, 1, 1, 1.0),
+        portable_correlation.scatter(volume, features, 1, 1, 1.0),
+    )
+
+
+def sampled(absolute: bool) -> bool:
+    inputs = torch.randn(1, 5, 4, 6), torch.randn(1, 5, 4, 6), 4 * torch.randn(1, 2, 4, 6)
+    incoming = torch.randn(1, 9, 4, 6)
+    found = cuda_sampled.sampled_volume(*inputs, 1, 1, 1, absolute)
+    agree = _agree(found, portable_sampled.sampled_volume(*inputs, 1, 1, 1, absolute))
+    gradients = cuda_sampled.sampled_volume_backward(incoming, *inputs, 1, 1, 1, absolute)
+    wanted = portable_sampled.sampled_volume_backward(incoming, *inputs, 1, 1, 1, absolute)
+    return agree and all(_agree(one, other) for one, other in zip(gradients, wanted, strict=True))
+
+
+def sampled_correlation() -> bool:
+    return sampled(False)
+
+
+def sampled_difference() -> bool:
+    return sampled(True)
+
+
+def splat() -> bool:
+    values, flow = torch.randn(1, 2, 5, 7), 3 * torch.randn(1, 2, 5, 7)
+    return _agree(splatting.cuda_splat(values, flow), splatting.portable_splat(values, flow))
+
+
+def _agree(found: torch.Tensor, wanted: torch.Tensor) -> bool:
+    return bool(torch.isfinite(found).all()) and bool(torch.allclose(found, wanted, rtol=1e-4, atol=1e-5))
+
+
+FILL_FIRST = "#pragma unroll 1\n        for (int i = thread; i < CHUNK * TILE_Y * TILE_X"
+READY_TILE = "        __syncthreads();\n#pragma unroll 2"
+READY_GATHER = "            __syncthreads();\n            float weight"
+FREE_GATHER = "            __syncthreads();\n#pragma unroll 1\n            for (int i = thread; i < held"
+
+# source, what runs, original text, its replacement
+MUTATIONS = {
+    "tile not free": ("correlation.cu", correlate_in_tiles, "        __syncthreads();\n" + FILL_FIRST, FILL_FIRST),
+    "tile not ready": ("correlation.cu", correlate_in_tiles, READY_TILE, "#pragma unroll 2"),
+    "displacement row lost": (
+        "correlation.cu",
+        correlate_in_tiles,
+        "second_tile[c][row + threadIdx.y]",
+        "second_tile[c][row]",
+    ),
+    "pixel offset lost": ("correlation.cu", correlate_in_tiles, "pixels.z * neighbours[g + 2]", "pixels.z * neighbours[g]"),
+    "gather tile not free": ("correlation.cu", gather, FREE_GATHER, FREE_GATHER.removeprefix("            __syncthreads();\n")),
+    "gather tile not ready": ("correlation.cu", gather, READY_GATHER, "            float weight"),
+    "gather neighbour lost": ("correlation.cu", gather, "weight[g][i] * neighbours[g + i]", "weight[g][i] * neighbours[g]"),
+    "scatter not shifted": (
+        "correlation.cu",
+        scatter,
+        "(flipped ? right + g - radius : 0)",
+        "(flipped ? right - radius : 0)",
+    ),
+    "costs leave early": ("sampled_volume.cu", sampled_correlation, "    __syncthreads();\n    const float scale", "    const float scale"),
+    "dots not ready": (
+        "sampled_volume.cu",
+        sampled_correlation,
+        "dots[n] = total;\n    }\n    __syncwarp();",
+        "dots[n] = total;\n    }",
+    ),
+    "gradients not ready": (
+        "sampled_volume.cu",
+        sampled_correlation,
+        "        shared[i % neighbours * SIDE * SIDE + d] = value;\n    }\n    __syncthreads();",
+        "        shared[i % neighbours * SIDE * SIDE + d] = value;\n    }",
+    ),
+    "weights not ready": (
+        "sampled_volume.cu",
+        sampled_correlation,
+        "weights[n] = total;\n    }\n    __syncwarp();",
+        "weights[n] = total;\n    }",
+    ),
+    "x neighbour lost": ("sampled_volume.cu", sampled_difference, "w.at(row, column + 1, s), c);", "w.at(row, column, s), c);"),
+    "lower share wrong": ("sampled_volume.cu", sampled_difference, "sums[w.side * 32] += slope * w.down", "sums[w.side * 32] += slope * up"),
+    "splat share wrong": ("splat.cu", splat, "(k / 2 ? down : 1.0f - down)", "(k / 2 ? 1.0f - down : down)"),
+}
+
+
+@pytest.fixture(autouse=True)
+def _tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda_correlation, "SMALL_MAP", 0)
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_a_broken_kernel_is_noticed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, operator, original, replacement = MUTATIONS[name]
+    text = source_text(source)
+    assert text.count(original) == 1, f"{original!r} must occur once in {source}"
+    mutated = text.replace(original, replacement)
+
+    def libraries(wanted: str, defines: tuple[tuple[str, int], ...]) -> ctypes.CDLL:
+        assert wanted == source
+        return ctypes.CDLL(str(build(mutated, defines, name="mutation-" + name.replace(" ", "-"))))
+
+    assert any(_fails(operator, HostLauncher(order, libraries), monkeypatch) for order in (FORWARD, REVERSED, SHUFFLED))
+
+
+def _fails(operator: Callable[[], bool], start: HostLauncher, monkeypatch: pytest.MonkeyPatch) -> bool:
+    monkeypatch.setattr(launch, "start", start)
+    try:
+        return not operator()
+    except RuntimeError as error:  # the shim's report of a divergent barrier
+        assert "barrier" in str(error)
+        return True
+
+
+def test_a_barrier_that_some_threads_miss_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = source_text("correlation.cu").replace(
+        "const int column = lane % 8 * 4, row = lane / 8;", "const int column = lane % 8 * 4, row = lane / 8;\n    if (lane == 7) return;"
+    )
+
+    def libraries(source: str, defines: tuple[tuple[str, int], ...]) -> ctypes.CDLL:
+        return ctypes.CDLL(str(build(text, defines, name="divergent")))
+
+    monkeypatch.setattr(launch, "start", HostLauncher(FORWARD, libraries))
+    with pytest.raises(RuntimeError, match="divergence"):
+        correlate_in_tiles()
+
+
+# source, what runs, the bounds check, what is left of it
+BOUNDS = {
+    "map edge": (
+        "correlation.cu",
+        correlate_in_tiles,
+        "if (y < 0 || y >= tile.rows || x < 0 || x >= tile.columns) return 0.0f;",
+        "if (y < 0 || x < 0 || x >= tile.columns) return 0.0f;",
+    ),
+    "last channels": (
+        "correlation.cu",
+        correlate_in_tiles,
+        "if (start + c < channels)\n                value = fetch(second_image",
+        "value = fetch(second_image",
+    ),
+    "result edge": ("correlation.cu", gather, "if (y >= tile.rows) return;", ""),
+    "window edge": (
+        "sampled_volume.cu",
+        sampled_correlation,
+        "if (y < 0 || y >= s.height || x < 0 || x >= s.width) return -1;",
+        "if (y < 0 || x < 0 || x >= s.width) return -1;",
+    ),
+    "splat edge": (
+        "splat.cu",
+        splat,
+        "if (row < 0 || row >= height || column < 0 || column >= width) continue;",
+        "if (row < 0 || column < 0 || column >= width) continue;",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_a_missing_bounds_check_is_noticed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, operator, original, replacement = BOUNDS[name]
+    recorder = kernel_sanitizer.Recorder()
+    monkeypatch.setattr(launch, "start", recorder)
+    operator()
+    defines = next(iter(recorder.jobs))[1]
+    jobs = recorder.jobs[source, defines]
+    done = kernel_sanitizer.run(
+        jobs, source, defines, name=name.replace(" ", "-"), replaced=(original, replacement)
+    )
+    assert done.returncode != 0
+    assert "AddressSanitizer" in done.stderr, done.stderr
+
+
+def test_unbroken_kernels_stay_inside_their_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All kernels under the address and undefined-behaviour sanitizers, with flow that is far outside or no number."""
+    recorder = kernel_sanitizer.Recorder()
+    monkeypatch.setattr(launch, "start", recorder)
+    for deterministic in (False, True):
+        torch.use_deterministic_algorithms(deterministic)
+        try:
+            for operator in (correlate_in_tiles, gather, scatter, sampled_correlation, sampled_difference, splat):
+                operator()
+            flow = torch.tensor([float("nan"), 1e30, -1e30, float("inf"), 0.0, -5.0]).repeat(2).view(1, 2, 2, 3)
+            features, incoming = torch.randn(1, 3, 2, 3), torch.randn(1, 9, 2, 3)
+            for absolute in (False, True):
+                cuda_sampled.sampled_volume(features, features, flow, 1, 2, 1, absolute)
+                cuda_sampled.sampled_volume_backward(incoming, features, features, flow, 1, 2, 1, absolute)
+            splatting.cuda_splat(features, flow)
+        finally:
+            torch.use_deterministic_algorithms(False)
+    monkeypatch.setattr(cuda_correlation, "SMALL_MAP", 4096)
+    correlate_in_tiles()
+    for (source, defines), jobs in recorder.jobs.items():
+        done = kernel_sanitizer.run(jobs, source, defines)
+        assert done.returncode == 0, done.stderr[:2000]
