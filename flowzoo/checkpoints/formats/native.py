@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from flowzoo.checkpoints.formats.checkpoint import Checkpoint
@@ -58,4 +58,5 @@ def write(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], facts: Ma
     # A copy each: safetensors refuses views and shared storage.
     plain = {name: torch.empty_like(value, device="cpu").copy_(value).contiguous() for name, value in tensors.items()}
     with replacing(path) as temporary:
-        save_file(plain, temporary, metadata={_KEY: text})
+        # Not save_file, which makes files that only their owner can read.
+        temporary.write_bytes(save(plain, metadata={_KEY: text}))
