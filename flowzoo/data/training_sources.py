@@ -15,6 +15,7 @@ from flowzoo.errors import InputError
 from flowzoo.files.flow import read_flow
 
 HELD_OUT = 10  # of a list of pairs without subsets of its own, every tenth pair is for validation
+RENDERED = ("scenes", "static", "dynamic")
 SPARSE = ("kitti-2012", "kitti-2015", "hd1k")
 log = logging.getLogger(__name__)
 
@@ -28,11 +29,20 @@ class Source(Protocol):
 
 
 class DatasetSource:
-    """The pairs of an evaluation data set that have ground truth, as training samples."""
+    """The pairs of an evaluation data set that have ground truth, as training samples.
 
-    def __init__(self, dataset: FlowDataset, labels: "Labels | None" = None) -> None:
+    With `both_directions`, one sample for every two pairs that are each other's reverse, with both ground truths.
+    """
+
+    def __init__(self, dataset: FlowDataset, labels: "Labels | None" = None, both_directions: bool = False) -> None:
         self.dataset, self.sparse, self.labels = dataset, dataset.name in SPARSE, labels
+        self.reverses: dict[int, int] = {}
         self.indices = [index for index, pair in enumerate(dataset.pairs) if pair.flow is not None]
+        if both_directions:
+            self.reverses = reverses_of(dataset.pairs, self.indices)
+            self.indices = sorted(self.reverses)
+            if not self.indices:
+                raise InputError(f"{dataset.name} ({dataset.subset}) has no pairs with ground truth in both directions")
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -46,7 +56,31 @@ class DatasetSource:
             for array in (sample.first, sample.second, sample.flow)
         )
         labels = None if self.labels is None else self.labels.of(self.dataset.pairs[self.indices[index]])
-        return TrainingSample(first, second, flow.float(), torch.from_numpy(sample.valid), self.sparse, labels)
+        valid = torch.from_numpy(sample.valid)
+        return TrainingSample(first, second, flow.float(), valid, self.sparse, labels, self._reverse(index))
+
+    def _reverse(self, index: int) -> torch.Tensor | None:
+        if self.indices[index] not in self.reverses:
+            return None
+        truth = self.dataset.read_truth(self.dataset.pairs[self.reverses[self.indices[index]]])
+        assert truth is not None  # only pairs with ground truth are in the list
+        return _as_map(*self.dataset.training_flow(truth))
+
+
+def reverses_of(pairs: list[Pair], indices: list[int]) -> dict[int, int]:
+    """Of every two pairs that are each other's reverse, the earlier one's index -> the later one's."""
+    places = {(pairs[index].first, pairs[index].second): index for index in indices}
+    found = {}
+    for (first, second), index in places.items():
+        other = places.get((second, first))
+        if other is not None and index < other:
+            found[index] = other
+    return found
+
+
+def _as_map(flow: np.ndarray, valid: np.ndarray) -> torch.Tensor:
+    """HxWx2 and HxW -> (3,H,W) float32: flow, and 1 where it is known."""
+    return torch.from_numpy(np.concatenate([flow, valid[..., None]], axis=2)).permute(2, 0, 1).float().contiguous()
 
 
 class Labels:
@@ -68,35 +102,35 @@ class Labels:
         path = self.files.get((pair.first.resolve(), pair.second.resolve()))
         if path is None:
             return None
-        flow, valid = read_flow(path)
-        return torch.from_numpy(np.concatenate([flow, valid[..., None]], axis=2)).permute(2, 0, 1).float().contiguous()
+        return _as_map(*read_flow(path))
 
 
-def open_source(name: str, root: Path | None, labels: str = "") -> Source:
+def open_source(name: str, root: Path | None, labels: str = "", both_directions: bool = False) -> Source:
     """The source `name` under `root`.
 
-    "static" and "dynamic" are rendered on the fly from the folder photographs in `root`, or from `root` itself;
-    dynamic with the cut-outs in its folder cutouts where there is one. "synthetic" is a folder that
+    "scenes", "static" and "dynamic" are rendered on the fly from the folder photographs in `root`, or from `root`
+    itself; scenes and dynamic with the cut-outs in its folder cutouts where there is one. "synthetic" is a folder that
     `flowzoo synth --packed` wrote: `root` itself, or a folder of that name in it; the other names are those of
     `flowzoo evaluate`. Of a data set that is not complete, the pairs that are there are taken.
     `labels` is a folder of `flowzoo distill`, relative to `root`; pairs that it does not list have no labels.
+    `both_directions` joins pairs that are each other's reverse.
 
     Raises:
         InputError: nothing of that name, or nothing in it.
     """
     if root is None:
         raise InputError("give the folder of the training data with --root")
-    if name in ("static", "dynamic"):
+    if name in RENDERED:
         return rendered(name, root)
     if name == "synthetic":
         from flowzoo.data.synthetic import PackedPairs
 
         return PackedPairs(root if (root / "manifest.json").is_file() else root / name)
-    return DatasetSource(open_training_set(name, root), Labels(root / labels) if labels else None)
+    return DatasetSource(open_training_set(name, root), Labels(root / labels) if labels else None, both_directions)
 
 
 def rendered(kind: str, root: Path) -> Source:
-    """Geometric-matching pairs of 520x520, as published, without end.
+    """Rendered pairs, without end: of optical flow ("scenes"), or of geometric matching at the published 520x520.
 
     Raises:
         InputError: no photographs in `root`.
@@ -106,9 +140,9 @@ def rendered(kind: str, root: Path) -> Source:
     photographs, cutouts = root / "photographs", root / "cutouts"
     return SyntheticPairs(
         photographs if photographs.is_dir() else root,
-        cutouts if kind == "dynamic" and cutouts.is_dir() else None,
-        size=(520, 520),
-        settings=SceneSettings.dynamic() if kind == "dynamic" else SceneSettings.static(),
+        cutouts if kind != "static" and cutouts.is_dir() else None,
+        size=(288, 384) if kind == "scenes" else (520, 520),
+        settings={"scenes": SceneSettings, "static": SceneSettings.static, "dynamic": SceneSettings.dynamic}[kind](),
     )
 
 
@@ -122,7 +156,7 @@ def open_training_set(name: str, root: Path) -> FlowDataset:
     """
     base, _, subset = name.partition("/")
     if base not in DATASETS:
-        known = [*DATASETS, "synthetic", "static", "dynamic"]
+        known = [*DATASETS, "synthetic", *RENDERED]
         raise InputError(f"no data source named {base!r}: {settings.suggestion(base, known)}")
     split = base == "pairs" and subset in ("train", "val")
     dataset = open_dataset(base, _folder_of(base, root), None if split else subset or None, partial=True)
