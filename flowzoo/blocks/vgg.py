@@ -1,11 +1,13 @@
 """VGG-16 (Simonyan, Zisserman, ICLR 2015) as a feature pyramid, cut as GLU-Net does."""
 
 from collections.abc import Collection
+from typing import cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from flowzoo.blocks.convolution import convolution
+from flowzoo.blocks.strips import in_strips
 
 CHANNELS = (64, 64, 128, 256, 512)
 _CONVOLUTIONS = (1, 1, 2, 3, 3)
@@ -37,11 +39,22 @@ class VGGPyramid(nn.Module):
 
         Level l has size floor(H/2^l), floor(W/2^l); nothing is computed beyond the last wanted one.
         """
+        order = sorted(wanted)
+        strides = [2**level for level in order]
+        reach = sum(count * 2 ** max(0, level - 1) for level, count in enumerate(_CONVOLUTIONS[: order[-1] + 1]))
+        if any(side % strides[-1] for side in images.shape[2:]):
+            return self._levels(images, wanted)
+        found = in_strips(
+            lambda parts: list(self._levels(parts[0], wanted).values()), [images], reach, strides, align=strides[-1]
+        )
+        return dict(zip(order, found, strict=True))
+
+    def _levels(self, images: Tensor, wanted: Collection[int]) -> dict[int, Tensor]:
         features = {}
         for index, layers in enumerate(self.levels):
             if index > max(wanted):
                 break
-            for layer in layers:  # type: ignore[union-attr]
+            for layer in cast(nn.ModuleList, layers):
                 images = F.relu(layer(images), inplace=True)
             if index > 0:
                 images = F.max_pool2d(images, 2)

@@ -11,11 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from flowzoo.blocks.context import LAYERS
 from flowzoo.blocks.convolution import initialise
-from flowzoo.blocks.matching_decoders import MappingDecoder, NormedContext, ResidualFlowDecoder
+from flowzoo.blocks.matching_decoders import GROWTH, MappingDecoder, NormedContext, ResidualFlowDecoder
 from flowzoo.blocks.matching_geometry import mapping_to_flow, mirror_back, prepare, to_second_size
 from flowzoo.blocks.matching_layers import GlobalMatching, LocalMatching
 from flowzoo.blocks.resize import Size, resize, scale_flow
+from flowzoo.blocks.strips import in_strips
 from flowzoo.blocks.upsampling import doubling
 from flowzoo.blocks.vgg import CHANNELS, VGGPyramid
 from flowzoo.errors import InputError
@@ -28,6 +30,8 @@ COARSE = 256
 GRID = 16
 """Side of the coarsest level."""
 RADIUS = 4
+REACH = RADIUS + len(GROWTH) + 1 + sum(dilation for _, dilation in LAYERS)
+"""Rows above and below that a pixel of a local level sees."""
 LARGEST_STEP = 3
 """Ratio of sizes between the coarse and the fine levels above which passes in between pay."""
 
@@ -39,6 +43,7 @@ class GLUNet(FlowNetwork):
     multiple = 8
     tileable = False
     bytes_per_pixel = 850
+    bytes_per_pixel_in_strips = 400
 
     def __init__(self, settings: GLUNetSettings) -> None:
         super().__init__()
@@ -116,8 +121,8 @@ class GLUNet(FlowNetwork):
         """Flow at 16x16 and 32x32, in pixels of the 256x256 image."""
         _, flow4 = self._coarsest(first[0], second[0])
         start = self.enlarge_mapping(flow4)
-        residual, maps = self._local(self.decoder3, first[1], second[1], start, 2 * GRID / COARSE)
-        return [flow4, start + residual + self.context3(maps)]
+        (residual,) = self._local(self.decoder3, first[1], second[1], start, 2 * GRID / COARSE, context=self.context3)
+        return [flow4, start + residual]
 
     def _fine_flows(
         self, flow3: Tensor, inner: Size, first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]
@@ -136,16 +141,34 @@ class GLUNet(FlowNetwork):
         residual, maps = self._local(self.decoder2, first[0], second[0], start, 1 / 8)
         flow2 = start + residual
         start = self.enlarge_flow(flow2)
-        residual, maps = self._local(self.decoder1, first[1], second[1], start, 1 / 4, self.enlarge_features(maps))
-        return [flow2, start + residual + self.context1(maps)]
+        more = self.enlarge_features(maps)
+        (residual,) = self._local(self.decoder1, first[1], second[1], start, 1 / 4, more, context=self.context1)
+        return [flow2, start + residual]
 
     def _local(
-        self, decoder: nn.Module, first: Tensor, second: Tensor, start: Tensor, scale: float, *more: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Flow residual and the decoder's maps of one local level; `scale` takes flow to pixels of its grid."""
-        scores = self.local_matching(first, warp(second, start * scale))
-        residual, maps = decoder([scores, start, *more])
-        return residual, maps
+        self,
+        decoder: nn.Module,
+        first: Tensor,
+        second: Tensor,
+        start: Tensor,
+        scale: float,
+        *more: Tensor,
+        context: nn.Module | None = None,
+    ) -> list[Tensor]:
+        """One local level: its flow residual and, if no context network uses them up, the decoder's maps.
+
+        `scale` takes flow to pixels of the level's grid.
+        """
+
+        def decode(parts: list[Tensor]) -> list[Tensor]:
+            residual, maps = decoder([self.local_matching(parts[0], parts[1]), *parts[2:]])
+            return [residual, maps] if context is None else [residual + context(maps)]
+
+        parts = [first, warp(second, start * scale), start, *more]
+        # The query objective ties all of an image's filters together.
+        if self.settings.gocor_local_query_loss:
+            return decode(parts)
+        return in_strips(decode, parts, REACH, (1, 1) if context is None else (1,))
 
     def refinement_passes(self, inner: Size) -> int:
         """Number of further passes of level 2 between 32x32 and 1/8 of the inner image."""

@@ -7,6 +7,7 @@ from reference_outputs import image_pair, load
 
 import flowzoo
 from flowzoo import registry
+from flowzoo.blocks.strips import strip_pixels
 from flowzoo.errors import InputError
 from flowzoo.settings import replace
 
@@ -149,3 +150,13 @@ def test_features_of_a_real_pair_let_the_objective_fall(shared):
             module.filter_map(*pair, iterations=7, trace=trace)
             total = torch.stack(trace.losses["total"])
             assert (total[1:] < total[:-1]).all()
+
+
+def test_strips_of_rows_give_the_same_flow():
+    network = flowzoo.create("glunet-gocor", gocor_local_iterations=1)
+    images = torch.rand(2, 1, 3, 408, 40)
+    with torch.inference_mode():
+        whole = network(*images).flow
+        with strip_pixels(600):
+            found = network(*images).flow
+    torch.testing.assert_close(found, whole, atol=1e-3, rtol=0)

@@ -7,6 +7,7 @@ from reference_outputs import image_pair, load
 
 import flowzoo
 from flowzoo import registry
+from flowzoo.blocks.strips import strip_pixels
 from flowzoo.errors import InputError
 
 
@@ -57,3 +58,13 @@ def test_gocor_in_other_networks(name):
 def test_negative_iterations_are_refused():
     with pytest.raises(InputError, match="gocor_iterations"):
         flowzoo.create("pwcnet-gocor", gocor_iterations=-1)
+
+
+def test_strips_of_rows_give_the_same_flow():
+    network = flowzoo.create("pwcnet-gocor").double()
+    images = torch.rand(2, 1, 3, 200, 90, dtype=torch.float64)
+    with torch.inference_mode():
+        whole = network(*images).flow
+        with strip_pixels(600):
+            found = network(*images).flow
+    torch.testing.assert_close(found, whole, atol=1e-4, rtol=1e-5)
