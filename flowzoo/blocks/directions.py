@@ -1,8 +1,9 @@
-"""Both directions in one pass: for flow cues, which compare the flow with its reverse."""
+"""Both directions in one pass: for flow cues, which compare the flow with its reverse, and for training on both."""
 
 import torch
 from torch import Tensor
 
+from flowzoo.errors import InputError
 from flowzoo.network import FlowPrediction
 
 
@@ -23,3 +24,18 @@ def split_directions(flow: Tensor, pyramid: list[Tensor], batch: int) -> FlowPre
         return FlowPrediction(flow=flow, pyramid=pyramid)
     backward = {"backward": flow[batch:], "backward_pyramid": [level[batch:] for level in pyramid]}
     return FlowPrediction(flow=flow[:batch], pyramid=[level[:batch] for level in pyramid], details=backward)
+
+
+def reverse_of(prediction: FlowPrediction) -> FlowPrediction:
+    """The reverse direction as a prediction of its own.
+
+    Raises:
+        InputError: the network has not inferred it.
+    """
+    details = prediction.details
+    if "backward" not in details:
+        raise InputError("both directions are wanted of a network that infers one: set both_directions or flow_cues")
+    own = {name.removeprefix("backward_"): value for name, value in details.items() if name.startswith("backward_")}
+    kept = {name: value for name, value in details.items() if not name.startswith("backward") and name not in own}
+    pyramid, confidence = own.pop("pyramid"), own.pop("confidence", None)
+    return FlowPrediction(flow=details["backward"], pyramid=pyramid, confidence=confidence, details=kept | own)

@@ -55,7 +55,7 @@ class Mixture(torch.utils.data.Dataset[TrainingSample]):
             parts = settings.convert(share or "1", int, f"the share of {name!r} in stage {stage.name!r}")
             if parts < 1:
                 raise InputError(f"the share of {name!r} in stage {stage.name!r} must be at least 1, not {parts}")
-            source = open_source(name, root, stage.labels)
+            source = open_source(name, root, stage.labels, stage.both_directions)
             if len(source) == 0:
                 raise InputError(f"the data source {name!r} in {root} has no pairs")
             self.sources.append(source)

@@ -60,19 +60,12 @@ def _weighted(values: Sequence[Tensor], level_weights: Sequence[float] | None) -
     return torch.stack([weight * value for weight, value in zip(weights, values, strict=True)]).sum()
 
 
-def density_losses(
-    prediction: FlowPrediction, flow: Tensor, valid: Tensor | None = None, *, backward: bool = False
-) -> list[PixelLoss]:
-    """Every level's divergence at every pixel, coarse to fine; arguments as in `density_loss`.
-
-    `backward` takes the prediction's reverse direction; `flow` and `valid` are then those of the second image.
-    """
-    prefix = "backward_" if backward else ""
+def density_losses(prediction: FlowPrediction, flow: Tensor, valid: Tensor | None = None) -> list[PixelLoss]:
+    """Every level's divergence at every pixel, coarse to fine; arguments as in `density_loss`."""
     details = prediction.details
-    if prefix + "logits" not in details:
-        what = "of both directions (both_directions=True)" if backward else "densities"
-        raise InputError(f"the density loss needs a network that predicts {what}, such as hd3")
-    logits, flows = details[prefix + "logits"], details[prefix + "level_flows"]
+    if "logits" not in details:
+        raise InputError("the density loss needs a network that predicts densities, such as hd3")
+    logits, flows = details["logits"], details["level_flows"]
     tall, wide = details["network_size"]
     height, width = flow.shape[2:]
     # From pixels of the image to pixels of the network's input.

@@ -179,7 +179,7 @@ class LiteFlowNet(FlowNetwork):
         pyramid: list[Tensor | None] = [None] * COARSEST
         if self.settings.regularisation:
             pyramid = self._image_pyramid(images)
-        if self.settings.flow_cues:
+        if self.settings.flow_cues or self.settings.both_directions:
             features, pyramid = both_directions(features, batch), both_directions(pyramid, batch)
         flows: list[Tensor] = []
         hidden: list[Tensor] = []

@@ -121,7 +121,7 @@ class PWCNet(FlowNetwork):
         enlarge = enlarge_8bit if self.settings.input_resize == "8-bit" else resize
         images = enlarge(torch.cat([first, second]).flip(1), inner)
         features = self.features(images, first_kept=FINEST - 1)
-        if self.settings.flow_cues:
+        if self.settings.flow_cues or self.settings.both_directions:
             features = both_directions(features, batch)
         flows: list[Tensor] = []
         above = None

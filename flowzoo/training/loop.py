@@ -163,7 +163,7 @@ def run_stage(
                     ranks.device.type, getattr(torch, stage.precision), enabled=stage.precision != "float32"
                 ):
                     prediction = model(batch.first, batch.second)
-                loss = loss_of(prediction, batch.flow, batch.valid, batch.labels)
+                loss = loss_of(prediction, batch.flow, batch.valid, batch.labels, batch.reverse)
                 scaler.scale(loss / stage.accumulate).backward()
             sums[0] += loss.detach() / stage.accumulate
             sums[1] += objective.end_point_error(prediction.flow, batch.flow, batch.valid) / stage.accumulate

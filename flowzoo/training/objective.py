@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from flowzoo.blocks.directions import reverse_of
 from flowzoo.losses.density import density_loss, distillation_loss
 from flowzoo.losses.distillation import distilled
 from flowzoo.losses.multiscale import MultiscaleLoss
@@ -15,22 +16,31 @@ from flowzoo.network import FlowPrediction
 from flowzoo.training.recipe import Stage
 
 Loss = Callable[[FlowPrediction, Tensor, Tensor], Tensor]
-TaughtLoss = Callable[[FlowPrediction, Tensor, Tensor, Tensor | None], Tensor]
+TaughtLoss = Callable[[FlowPrediction, Tensor, Tensor, Tensor | None, Tensor | None], Tensor]
 
 
 def make_loss(stage: Stage) -> TaughtLoss:
-    """A function of a prediction, the true flow (B,2,H,W) in pixels, where it is known (B,H,W), and labels or None.
+    """A function of a prediction, the true flow (B,2,H,W) in pixels, where it is known (B,H,W), labels and reverse.
 
     Labels are (B,3,H,W): a teacher's flow, and 1 where it counts. They take part as in equation 7 of "Improving Optical
-    Flow on a Pyramid Level", without max-pooling.
+    Flow on a Pyramid Level", without max-pooling. The reverse is the true flow of the other direction in the same form;
+    both directions' losses are averaged. Either may be None.
 
     Raises:
         InputError: weights, exponent, epsilon or unit make no loss.
     """
     supervised, distillation = _losses(stage)
 
-    def loss(prediction: FlowPrediction, flow: Tensor, valid: Tensor, labels: Tensor | None = None) -> Tensor:
+    def loss(
+        prediction: FlowPrediction,
+        flow: Tensor,
+        valid: Tensor,
+        labels: Tensor | None = None,
+        reverse: Tensor | None = None,
+    ) -> Tensor:
         value = supervised(prediction, flow, valid)
+        if reverse is not None:
+            value = (value + supervised(reverse_of(prediction), reverse[:, :2], reverse[:, 2])) / 2
         if labels is None:
             return value
         return distilled(value, distillation(prediction, labels[:, :2], labels[:, 2]), stage.distillation)

@@ -47,6 +47,8 @@ class Stage:
         reach: with max_pooling, the largest rest that a level can add, in pixels of the level; pixels beyond it count
             as 0. The density loss knows its own reach.
         labels: folder that `flowzoo distill` wrote, relative to the data's; its flow is a second ground truth.
+        both_directions: one sample for two pairs that are each other's reverse, whose losses are averaged; for networks
+            with both_directions or flow_cues.
         distillation: with labels, weight of the loss against ground truth; the rest goes to the labels.
         frozen: prefixes of parameters that this stage does not train.
         compile: run the network through torch.compile.
@@ -85,6 +87,7 @@ class Stage:
     upsample: bool = False
     max_pooling: float = 1.0
     reach: float = 4.0
+    both_directions: bool = False
     labels: str = ""
     distillation: float = 0.9
     frozen: tuple[str, ...] = ()

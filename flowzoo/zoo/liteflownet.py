@@ -25,6 +25,7 @@ class LiteFlowNetSettings:
         resampling: "caffe" (the official layers) or "interpolate" (half-pixel bilinear, as in the common port).
         stop_flow_gradient: cut the gradient of flow between levels ("Improving Optical Flow on a Pyramid Level", 3.3).
         flow_cues: four occlusion cues as further inputs of M and S (same paper, 3.2).
+        both_directions: infer the reverse flow, too, in the same pass (always so with `flow_cues`).
     """
 
     feature_channels: tuple[int, ...] = (32, 32, 64, 96, 128, 192)
@@ -45,6 +46,7 @@ class LiteFlowNetSettings:
     resampling: Literal["caffe", "interpolate"] = "caffe"
     stop_flow_gradient: bool = False
     flow_cues: bool = False
+    both_directions: bool = False
 
 
 _LITEFLOWNET = LiteFlowNetSettings(resampling="interpolate")

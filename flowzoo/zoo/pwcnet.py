@@ -22,6 +22,7 @@ class PWCNetSettings:
         context: whether the dilated context network refines the last flow.
         stop_flow_gradient: cut the gradient of flow between levels ("Improving Optical Flow on a Pyramid Level", 3.3).
         flow_cues: four occlusion cues as further inputs of the decoders (same paper, 3.2).
+        both_directions: infer the reverse flow, too, in the same pass (always so with `flow_cues`).
         input_resize: how images get sides that are multiples of 64: "float", or "8-bit" as Pillow rounds them.
     """
 
@@ -37,6 +38,7 @@ class PWCNetSettings:
     context: bool = True
     stop_flow_gradient: bool = False
     flow_cues: bool = False
+    both_directions: bool = False
     input_resize: Literal["float", "8-bit"] = "float"
 
 

@@ -116,7 +116,5 @@ def test_no_truth_at_all_gives_zero_and_finite_gradients():
 def test_networks_without_densities_and_wrong_weights_are_named():
     with pytest.raises(InputError, match="predicts densities"):
         density_loss(FlowPrediction(flow=torch.zeros(1, 2, 4, 4)), torch.zeros(1, 2, 4, 4))
-    with pytest.raises(InputError, match="both_directions=True"):
-        density_losses(prediction_of(), torch.zeros(2, 2, 8, 16), backward=True)
     with pytest.raises(InputError, match="2 level weights, got 3"):
         density_loss(prediction_of(), torch.zeros(2, 2, 8, 16, dtype=torch.float64), level_weights=(1, 1, 1))

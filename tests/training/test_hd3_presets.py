@@ -80,13 +80,24 @@ def test_steps_are_the_published_epochs():
     assert load_recipe("pyramid-kitti").stages[0].distillation == 0.9
 
 
+def test_synthetic_stages_train_on_both_directions_of_64_pairs_and_real_ones_forward():
+    for preset in PRESETS:
+        for stage in load_recipe(preset).stages:
+            both = preset.startswith(("pyramid-table1", "pyramid-table2-p"))
+            assert stage.both_directions == both
+            assert stage.batch == (64 if both else 32)
+            if both:
+                assert settings_of(stage).both_directions
+
+
 @pytest.mark.parametrize("preset", ["pyramid-table1-row1", "pyramid-kitti"])
 def test_the_loss_of_a_preset_trains_its_network(preset):
     stage = load_recipe(preset).stages[-1]
     network = HD3(settings_of(stage)).train()
     prediction = network(*torch.rand(2, 2, 3, 64, 64))
     labels = torch.cat([torch.randn(2, 2, 64, 64), torch.ones(2, 1, 64, 64)], dim=1) if stage.labels else None
-    loss = make_loss(stage)(prediction, torch.randn(2, 2, 64, 64) * 5, torch.rand(2, 64, 64) < 0.3, labels)
+    reverse = torch.ones(2, 3, 64, 64) if stage.both_directions else None
+    loss = make_loss(stage)(prediction, torch.randn(2, 2, 64, 64) * 5, torch.rand(2, 64, 64) < 0.3, labels, reverse)
     loss.backward()
     assert 0 < float(loss.detach()) < float("inf")
     assert all(torch.isfinite(p.grad).all() for p in network.parameters() if p.grad is not None)

@@ -67,7 +67,7 @@ def check(sample: TrainingSample) -> None:
         InputError: they differ.
     """
     parts = [sample.first, sample.second, sample.flow, sample.valid]
-    parts += [] if sample.labels is None else [sample.labels]
+    parts += [part for part in (sample.labels, sample.reverse) if part is not None]
     sizes = {tuple(part.shape[-2:]) for part in parts}
     if len(sizes) != 1:
         shown = ", ".join(f"{width}x{height}" for height, width in sorted(sizes))
@@ -112,8 +112,8 @@ def erase(frame: Tensor, size: tuple[float, float], rng: np.random.Generator) ->
 class TrainingBatch:
     """Stacked samples.
 
-    first, second are (B, 3, H, W) float32 in 0..1, flow (B, 2, H, W), valid (B, H, W) bool; labels (B, 3, H, W), or
-    None where no sample has any.
+    first, second are (B, 3, H, W) float32 in 0..1, flow (B, 2, H, W), valid (B, H, W) bool; labels and reverse are
+    (B, 3, H, W), or None where no sample has any.
     """
 
     first: Tensor
@@ -121,14 +121,17 @@ class TrainingBatch:
     flow: Tensor
     valid: Tensor
     labels: Tensor | None = None
+    reverse: Tensor | None = None
 
     def to(self, device: torch.device | str) -> "TrainingBatch":
         """All tensors on `device`."""
         first, second, flow, valid = (
             part.to(device, non_blocking=True) for part in (self.first, self.second, self.flow, self.valid)
         )
-        labels = None if self.labels is None else self.labels.to(device, non_blocking=True)
-        return TrainingBatch(first, second, flow, valid, labels)
+        labels, reverse = (
+            None if part is None else part.to(device, non_blocking=True) for part in (self.labels, self.reverse)
+        )
+        return TrainingBatch(first, second, flow, valid, labels, reverse)
 
     def __len__(self) -> int:
         return len(self.flow)
@@ -136,14 +139,19 @@ class TrainingBatch:
 
 def collate(samples: list[TrainingSample]) -> TrainingBatch:
     """Stack augmented samples of one size (for a DataLoader's `collate_fn`)."""
-    labels = None
-    if any(sample.labels is not None for sample in samples):
-        none = torch.zeros(3, *samples[0].flow.shape[-2:])
-        labels = torch.stack([none if sample.labels is None else sample.labels for sample in samples])
     return TrainingBatch(
         torch.stack([sample.first for sample in samples]),
         torch.stack([sample.second for sample in samples]),
         torch.stack([sample.flow for sample in samples]),
         torch.stack([sample.valid for sample in samples]),
-        labels,
+        _stacked([sample.labels for sample in samples]),
+        _stacked([sample.reverse for sample in samples]),
     )
+
+
+def _stacked(maps: list[Tensor | None]) -> Tensor | None:
+    """Flow with its mask, (B, 3, H, W); nothing is known of a sample that has none."""
+    some = next((entry for entry in maps if entry is not None), None)
+    if some is None:
+        return None
+    return torch.stack([torch.zeros_like(some) if entry is None else entry for entry in maps])

@@ -15,6 +15,7 @@ class TrainingSample:
         valid: (H, W) bool.
         sparse: valid is scattered (laser points): neighbours of a valid pixel may carry no flow.
         labels: (3, H, W) float32, a teacher's flow and 1 where it counts, or None; see `flowzoo distill`.
+        reverse: (3, H, W) float32, the flow from `second` to `first` and 1 where it is known, or None.
     """
 
     first: Tensor
@@ -23,3 +24,4 @@ class TrainingSample:
     valid: Tensor
     sparse: bool = False
     labels: Tensor | None = None
+    reverse: Tensor | None = None

@@ -124,12 +124,18 @@ def transform(sample: TrainingSample, plan: SpatialPlan) -> TrainingSample:
         first = _sampled(sample.first.float(), plan.first, plan.crop)
         second = _sampled(sample.second.float(), plan.second, plan.crop)
     flow, valid = _transformed_flow(sample, plan)
-    labels = None
-    if sample.labels is not None:
-        taught = dataclasses.replace(sample, flow=sample.labels[:2], valid=sample.labels[2] > 0, sparse=False)
-        label_flow, label_valid = _transformed_flow(taught, plan)
-        labels = torch.cat((label_flow, label_valid[None]))
-    return TrainingSample(first, second, flow, valid, sample.sparse, labels)
+    labels = _transformed_map(sample, sample.labels, plan)
+    reverse = _transformed_map(sample, sample.reverse, SpatialPlan(plan.second, plan.first, plan.crop))
+    return TrainingSample(first, second, flow, valid, sample.sparse, labels, reverse)
+
+
+def _transformed_map(sample: TrainingSample, flow_and_mask: Tensor | None, plan: SpatialPlan) -> Tensor | None:
+    """A dense flow with its mask (3, H, W), of the frame that `plan` calls the first one."""
+    if flow_and_mask is None:
+        return None
+    other = dataclasses.replace(sample, flow=flow_and_mask[:2], valid=flow_and_mask[2] > 0, sparse=False)
+    flow, valid = _transformed_flow(other, plan)
+    return torch.cat((flow, valid[None]))
 
 
 def _transformed_flow(sample: TrainingSample, plan: SpatialPlan) -> tuple[Tensor, Tensor]:
