@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def print_card(card: "typing.Any") -> None:
     """Everything the zoo says about one network."""
-    print(f"{card.name}: {card.summary}\n\npaper       {card.paper}\nparameters  {card.parameters:,d} learned")
+    print(f"{card.name}: {card.summary}\n\npaper       {card.paper}\nparameters  {card.parameters:,d}")
     for role, part in card.parts.items():
         print(f"{role:11s} {part}")
     if card.notes:
