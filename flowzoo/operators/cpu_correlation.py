@@ -65,9 +65,7 @@ def scatter(volume: Tensor, first: Tensor, radius: int, dilation: int, scale: fl
     return portable_correlation.scatter(volume, first, radius, dilation, scale) if result is None else result
 
 
-def _gather(
-    volume: Tensor, maps: Tensor, radius: int, dilation: int, scale: float, *, flipped: bool
-) -> Tensor | None:
+def _gather(volume: Tensor, maps: Tensor, radius: int, dilation: int, scale: float, *, flipped: bool) -> Tensor | None:
     kernels = usable(maps)
     if kernels is None:
         return None

@@ -110,6 +110,4 @@ def sampled_volume_backward(
             to_first = to_pixels.permute(0, 3, 1, 2).contiguous()
             to_second = _untable(to_table, second, dilation)
             return to_first.to(first.dtype), to_second.to(second.dtype), to_flow.sum(dim=0).to(flow.dtype)
-    return portable_sampled.sampled_volume_backward(
-        gradient, first, second, flow, radius, dilation, stride, absolute
-    )
+    return portable_sampled.sampled_volume_backward(gradient, first, second, flow, radius, dilation, stride, absolute)

@@ -43,9 +43,7 @@ class Launch:
 
     def parts(self) -> list[tuple[int, int]]:
         """(first block, number of blocks) of the launches it takes."""
-        return [
-            (first, min(MOST_BLOCKS, self.blocks - first)) for first in range(0, self.blocks, MOST_BLOCKS)
-        ]
+        return [(first, min(MOST_BLOCKS, self.blocks - first)) for first in range(0, self.blocks, MOST_BLOCKS)]
 
 
 @functools.cache

@@ -142,8 +142,7 @@ def sampled_volume(
         if absolute:
             # `base` carries the 1/C, so the second map gets it as well.
             rows = [
-                _blended_row(window, table, row, ends, start, stop)[0] / channels
-                for row in range(len(window.steps))
+                _blended_row(window, table, row, ends, start, stop)[0] / channels for row in range(len(window.steps))
             ]
             pixel = base[start:stop].unsqueeze(1)
             pairs = zip(rows[ends[0]], rows[ends[1]], strict=True)

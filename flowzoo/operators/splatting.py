@@ -85,9 +85,7 @@ def _fake(values: Tensor, flow: Tensor) -> Tensor:
     return torch.empty_like(values, memory_format=torch.contiguous_format)
 
 
-SPLAT = register(
-    "splat", "(Tensor values, Tensor flow) -> Tensor", portable_splat, _fake, portable_splat, cuda_splat
-)
+SPLAT = register("splat", "(Tensor values, Tensor flow) -> Tensor", portable_splat, _fake, portable_splat, cuda_splat)
 
 
 def _save(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:

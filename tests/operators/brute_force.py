@@ -54,9 +54,7 @@ def correlation_transpose(residual: Array, second: Array, radius: int, dilation:
     return out
 
 
-def sampled(
-    first: Array, second: Array, flow: Array, radius: int, dilation: int, stride: int, measure: str
-) -> Array:
+def sampled(first: Array, second: Array, flow: Array, radius: int, dilation: int, stride: int, measure: str) -> Array:
     batch, _, height, width = first.shape
     rows, columns = range(0, height, stride), range(0, width, stride)
     out = np.zeros((batch, (2 * radius + 1) ** 2, len(rows), len(columns)))

@@ -1,0 +1,226 @@
+"""Times every operator on every backend that runs here, at the sizes the zoo's networks meet.
+
+Backends take turns within one run, so their ratios hold on a busy machine too; each time is the best of many.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from flowzoo.operators import (
+    cpu_correlation,
+    cpu_sampled,
+    cuda_correlation,
+    cuda_sampled,
+    launch,
+    native,
+    portable_correlation,
+    portable_sampled,
+    splatting,
+    warping,
+)
+
+SHAPES = {
+    "pwc level 6": (1, 196, 7, 16, 4),
+    "pwc level 5": (1, 128, 14, 32, 4),
+    "pwc level 4": (1, 96, 28, 64, 4),
+    "pwc level 3": (1, 64, 56, 128, 4),
+    "pwc level 2": (1, 32, 112, 256, 4),
+    "liteflownet2 level 6": (1, 192, 7, 16, 3),
+    "liteflownet2 level 5": (1, 128, 14, 32, 3),
+    "liteflownet2 level 4": (1, 96, 28, 64, 3),
+    "liteflownet2 level 3": (1, 64, 28, 64, 3),
+    "training level 4": (8, 96, 24, 48, 4),
+    "training level 3": (8, 64, 48, 96, 4),
+    "training level 2": (8, 32, 96, 192, 4),
+    "512x32x32": (1, 512, 32, 32, 4),
+    "256x64x64": (1, 256, 64, 64, 4),
+}
+"""Name -> batch, channels, height, width, radius: 1024x448 images at batch 1, 768x384 crops at batch 8, GOCor's maps."""
+
+ROOFLINES = {
+    "H200": (4.8e12, 67e12),
+    "H100 80GB HBM3": (3.35e12, 67e12),
+    "A100-SXM4-80GB": (2.04e12, 19.5e12),
+    "RTX 4090": (1.01e12, 82.6e12),
+    "RTX 3090": (0.94e12, 35.6e12),
+}
+"""Part of a device's name -> bytes per second from memory, float32 operations per second, by its data sheet."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One operator at one shape: the work it must do, and a call for each backend."""
+
+    operator: str
+    shape: str
+    flops: float
+    least_bytes: float
+    calls: dict[str, Callable[[], object]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One backend's result."""
+
+    operator: str
+    shape: str
+    backend: str
+    seconds: float
+    ratio: float  # of the portable version's time to this one's: higher is faster
+    gflops: float
+    gigabytes_per_second: float  # counting every input and output once
+    roofline_share: float | None  # of the time the device's data sheet allows; None where it is not known
+    host_seconds: float | None  # CUDA: time until the call returns
+
+
+def cases(device: torch.device, shapes: list[str]) -> Iterator[Case]:
+    """All operators at the given SHAPES."""
+    for name in shapes:
+        yield from _correlation_cases(device, name)
+        yield from _sampled_cases(device, name)
+        yield from _flow_cases(device, name)
+
+
+def _fast(device: torch.device) -> str | None:
+    """The name of the backend beside the portable one, if there is any."""
+    if device.type == "cuda":
+        return "kernel" if launch.available() else None
+    return "native" if device.type == "cpu" and native.library() is not None else None
+
+
+def _pair(
+    device: torch.device, portable: Callable[..., object], cpu: Callable[..., object], cuda: Callable[..., object]
+) -> dict[str, Callable[..., object]]:
+    calls = {"portable": portable}
+    if fast := _fast(device):
+        calls[fast] = cuda if device.type == "cuda" else cpu
+    return calls
+
+
+def _bind(calls: dict[str, Callable[..., object]], *arguments: object) -> dict[str, Callable[[], object]]:
+    return {name: (lambda call=call: call(*arguments)) for name, call in calls.items()}
+
+
+def _maps(device: torch.device, name: str) -> tuple[Tensor, Tensor, Tensor, Tensor, int]:
+    batch, channels, height, width, radius = SHAPES[name]
+    generator = torch.Generator().manual_seed(0)
+    first, second = (torch.randn(batch, channels, height, width, generator=generator).to(device) for _ in range(2))
+    volume = torch.randn(batch, (2 * radius + 1) ** 2, height, width, generator=generator).to(device)
+    coarse = 3 * torch.randn(batch, 2, 4, 8, generator=generator)
+    flow = F.interpolate(coarse, size=(height, width), mode="bilinear", align_corners=True).to(device)
+    return first, second, volume, flow, radius
+
+
+def _correlation_cases(device: torch.device, name: str) -> Iterator[Case]:
+    first, second, volume, _, radius = _maps(device, name)
+    flops = 2.0 * first.numel() * volume.shape[1]
+    window = (radius, 1, 1.0 / first.shape[1])
+    modules = (portable_correlation, cpu_correlation, cuda_correlation)
+    for operator, inputs in (
+        ("correlate", (first, second)),
+        ("gather", (volume, second)),
+        ("scatter", (volume, first)),
+    ):
+        calls = _pair(device, *(getattr(module, operator) for module in modules))
+        least_bytes = 4.0 * (2 * first.numel() + volume.numel())
+        yield Case(operator, name, flops, least_bytes, _bind(calls, *inputs, *window))
+
+
+def _sampled_cases(device: torch.device, name: str) -> Iterator[Case]:
+    first, second, volume, flow, radius = _maps(device, name)
+    window = (2 * radius + 2) ** 2
+    dots, blends = 2.0 * first.numel() * window, 9.0 * first.numel() * volume.shape[1]
+    maps = 4.0 * (first.numel() + second.numel() + flow.numel())
+    modules = (portable_sampled, cpu_sampled, cuda_sampled)
+    for measure, absolute, flops in (("correlation", False, dots), ("sad", True, blends)):
+        forward = _pair(device, *(module.sampled_volume for module in modules))
+        bound = _bind(forward, first, second, flow, radius, 1, 1, absolute)
+        yield Case(f"sampled {measure}", name, flops, maps + 4.0 * volume.numel(), bound)
+        backward = _pair(device, *(module.sampled_volume_backward for module in modules))
+        bound = _bind(backward, volume, first, second, flow, radius, 1, 1, absolute)
+        yield Case(f"sampled {measure} backward", name, 3 * flops, 2 * maps + 4.0 * volume.numel(), bound)
+
+
+def _flow_cases(device: torch.device, name: str) -> Iterator[Case]:
+    first, _, volume, flow, radius = _maps(device, name)
+    least_bytes = 4.0 * (2 * first.numel() + flow.numel())
+    yield Case("warp", name, 8.0 * first.numel(), least_bytes, {"portable": lambda: warping.warp(first, flow)})
+    splats = {"portable": splatting.portable_splat}
+    if device.type == "cuda" and _fast(device):
+        splats["kernel"] = splatting.cuda_splat
+    yield Case("splat", name, 8.0 * first.numel(), least_bytes, _bind(splats, first, flow))
+    modules = (portable_correlation, cpu_correlation, cuda_correlation)
+    calls = _pair(device, *(module.gather for module in modules))
+    least_bytes = 4.0 * (2 * flow.numel() + volume.numel())
+    flops = 2.0 * flow.numel() * volume.shape[1]
+    yield Case("local convolution", name, flops, least_bytes, _bind(calls, volume, flow, radius, 1, 1.0))
+
+
+def measure(case: Case, device: torch.device, seconds: float) -> list[Row]:
+    """Times all backends of a case for about `seconds` each; the portable one first."""
+    best = dict.fromkeys(case.calls, float("inf"))
+    host = dict.fromkeys(case.calls, float("inf"))
+    with torch.no_grad():
+        for call in case.calls.values():
+            call()
+        deadline = time.perf_counter() + seconds * len(case.calls)
+        rounds = 0
+        while rounds < 3 or time.perf_counter() < deadline:
+            rounds += 1
+            for name, call in case.calls.items():
+                elapsed, returned = _time_cuda(call, device) if device.type == "cuda" else _time_cpu(call)
+                best[name], host[name] = min(best[name], elapsed), min(host[name], returned)
+    allowed = _allowed_seconds(case, device)
+    return [
+        Row(
+            case.operator,
+            case.shape,
+            name,
+            elapsed,
+            best["portable"] / elapsed,
+            case.flops / elapsed / 1e9,
+            case.least_bytes / elapsed / 1e9,
+            None if allowed is None else allowed / elapsed,
+            host[name] if device.type == "cuda" else None,
+        )
+        for name, elapsed in best.items()
+    ]
+
+
+def _time_cpu(call: Callable[[], object]) -> tuple[float, float]:
+    start = time.perf_counter()
+    call()
+    elapsed = time.perf_counter() - start
+    return elapsed, elapsed
+
+
+def _time_cuda(call: Callable[[], object], device: torch.device) -> tuple[float, float]:
+    """(device, host) seconds a call, from a row of calls between two events."""
+    repeats = 20
+    with torch.cuda.device(device):
+        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        torch.cuda.synchronize()
+        start.record()
+        begun = time.perf_counter()
+        for _ in range(repeats):
+            call()
+        returned = time.perf_counter() - begun
+        end.record()
+        torch.cuda.synchronize()
+        return start.elapsed_time(end) / 1e3 / repeats, returned / repeats
+
+
+def _allowed_seconds(case: Case, device: torch.device) -> float | None:
+    """What memory or arithmetic alone would take by the device's data sheet."""
+    if device.type != "cuda":
+        return None
+    name = torch.cuda.get_device_name(device)
+    for part, (bandwidth, peak) in ROOFLINES.items():
+        if part in name:
+            return max(case.least_bytes / bandwidth, case.flops / peak)
+    return None

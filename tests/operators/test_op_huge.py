@@ -1,0 +1,82 @@
+"""More than 2^31 elements: places in memory are 64-bit numbers in every backend.
+
+Memory that is never touched costs nothing, so only the last corner of a huge problem is computed.
+"""
+
+import numpy as np
+import pytest
+import torch
+from kernel_host import HostLauncher
+from torch import Tensor
+
+from flowzoo.operators import cpu_correlation, cuda_correlation, cuda_sampled, launch, native
+from flowzoo.operators.launch import Launch
+
+SIDE = 16384
+"""9 displacements of a map this large are 2.4e9 numbers."""
+
+
+def lazily(*shape: int) -> Tensor:
+    """Zeros that take no memory before they are touched; skips where even the addresses are refused."""
+    try:
+        return torch.from_numpy(np.zeros(shape, np.float32))  # calloc; torch.zeros would write them all
+    except MemoryError:
+        pytest.skip(f"this machine does not hand out {torch.Size(shape).numel() * 4 >> 30} GiB of addresses")
+
+
+@pytest.fixture(scope="module")
+def maps() -> Tensor:
+    """Zero but for the last 3x3 pixels, 1..9."""
+    values = lazily(1, 1, SIDE, SIDE)
+    values[..., -3:, -3:] = torch.arange(1.0, 10.0).view(3, 3)
+    return values
+
+
+def last_corner(volume: Tensor) -> None:
+    """Costs of the last pixel (9) with its neighbours 5, 6, 8, 9, the others being outside."""
+    assert volume[0, :, -1, -1].tolist() == [45.0, 54.0, 0.0, 72.0, 81.0, 0.0, 0.0, 0.0, 0.0]
+
+
+def test_native(maps: Tensor) -> None:
+    library = native.library()
+    if library is None:
+        pytest.skip("no C++ compiler to build the CPU kernels with")
+    volume = lazily(1, 9, SIDE, SIDE)
+    assert volume.numel() > 2**31
+    sizes = (1, 1, SIDE, SIDE, 1, 1)
+    correlate, gather = library.flowzoo_correlate, library.flowzoo_gather
+    correlate.argtypes = cpu_correlation._ARGUMENTS["flowzoo_correlate"]
+    gather.argtypes = cpu_correlation._ARGUMENTS["flowzoo_gather"]
+    assert correlate(maps.data_ptr(), maps.data_ptr(), volume.data_ptr(), *sizes, 1.0, 1, 1) == 0
+    last_corner(volume)
+    volume[0, 4, -1, -1] = 2.0
+    volume[0, 0, -1, -1] = 0.0
+    result = lazily(1, 1, SIDE, SIDE)
+    assert gather(volume.data_ptr(), maps.data_ptr(), result.data_ptr(), *sizes, 1.0, 0, 1, 1) == 0
+    assert result[0, 0, -1, -1] == 54.0 * 6 + 72.0 * 8 + 2.0 * 9
+
+
+def test_cuda_correlation(maps: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "start", HostLauncher(last_blocks=1))
+    lazily(1, 9, SIDE, SIDE)
+    last_corner(cuda_correlation.correlate(maps, maps, 1, 1, 1.0))
+
+
+def test_cuda_sampled_volume(maps: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "start", HostLauncher(last_blocks=1))
+    lazily(1, 9, SIDE, SIDE)
+    flow = lazily(1, 2, SIDE, SIDE)
+    last_corner(cuda_sampled.sampled_volume(maps, maps, flow, 1, 1, 1, False))
+
+
+def test_a_launch_beyond_the_limit_of_blocks_is_split() -> None:
+    start = Launch("splat.cu", (), "splat", 2**32 + 5, (256, 1), ())
+    assert start.parts() == [(0, 2**31 - 1), (2**31 - 1, 2**31 - 1), (2**32 - 2, 7)]
+    assert Launch("splat.cu", (), "splat", 3, (256, 1), ()).parts() == [(0, 3)]
+
+
+def test_sides_beyond_32_bits_have_no_kernel() -> None:
+    """They are left to the portable operator, which counts in 64 bits."""
+    endless = torch.empty(1, 1, 1, 1).expand(1, 1, 1, 2**31)
+    assert not cuda_correlation._fits(endless, 4, 1)
+    assert not cuda_sampled._fits("sampled_correlation", endless[..., :4], endless, 4, 1)

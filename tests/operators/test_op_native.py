@@ -1,0 +1,206 @@
+"""The C++ kernels of the CPU: they agree with the portable operators, and never get in the way."""
+
+import logging
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+
+from flowzoo.operators import cpu_correlation, cpu_sampled, native, portable_correlation, portable_sampled
+
+
+def kernels() -> None:
+    if native.library() is None:
+        pytest.skip("no C++ compiler to build the CPU kernels with")
+
+
+def agree(found: torch.Tensor, wanted: torch.Tensor) -> None:
+    scale = float(wanted.abs().max()) or 1.0
+    assert float((found - wanted).abs().max()) <= 5e-6 * scale
+
+
+# batch, channels, height, width, radius, dilation
+SHAPES = [
+    (1, 196, 7, 16, 4, 1),
+    (2, 33, 27, 50, 3, 1),
+    (1, 8, 50, 17, 4, 1),
+    (1, 7, 13, 41, 2, 3),
+    (3, 1, 1, 1, 4, 2),
+    (1, 9, 31, 15, 6, 1),
+    (1, 5, 26, 70, 8, 2),
+    (1, 2, 29, 33, 1, 1),
+]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_correlation_family(shape: tuple[int, ...], threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    kernels()
+    monkeypatch.setattr(cpu_correlation, "threads_for", lambda flops: threads)
+    *size, radius, dilation = shape
+    first, second = torch.randn(*size), torch.randn(*size)
+    volume = torch.randn(size[0], (2 * radius + 1) ** 2, *size[2:])
+    window = (radius, dilation, 0.3)
+    agree(
+        cpu_correlation.correlate(first, second, *window),
+        portable_correlation.correlate(first, second, *window),
+    )
+    agree(cpu_correlation.gather(volume, first, *window), portable_correlation.gather(volume, first, *window))
+    agree(cpu_correlation.scatter(volume, first, *window), portable_correlation.scatter(volume, first, *window))
+
+
+# batch, channels, height, width, radius, dilation, stride
+SAMPLED_SHAPES = [
+    (1, 37, 9, 21, 4, 1, 1),
+    (2, 3, 12, 40, 3, 2, 2),
+    (1, 64, 5, 6, 7, 1, 1),
+    (1, 4, 8, 9, 7, 3, 1),
+    (3, 1, 1, 1, 0, 1, 1),
+    (1, 8, 14, 19, 2, 2, 3),
+]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("absolute", [False, True], ids=["correlation", "sad"])
+@pytest.mark.parametrize("shape", SAMPLED_SHAPES)
+def test_sampled_family(shape: tuple[int, ...], absolute: bool, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    kernels()
+    monkeypatch.setattr(cpu_sampled, "threads_for", lambda flops: threads)
+    batch, channels, height, width, radius, dilation, stride = shape
+    second = torch.randn(batch, channels, height, width)
+    first = torch.randn(batch, channels, height, width)[:, :, ::stride, ::stride]
+    rows, columns = first.shape[2:]
+    flow = torch.randn(batch, 2, rows, columns) * width / 2
+    for step, value in ((7, float("nan")), (11, float("inf")), (13, -1e30), (5, 2.0)):
+        flow.view(-1)[step - 1 :: step] = value
+    window = (radius, dilation, stride, absolute)
+    agree(
+        cpu_sampled.sampled_volume(first, second, flow, *window),
+        portable_sampled.sampled_volume(first, second, flow, *window),
+    )
+    incoming = torch.randn(batch, (2 * radius + 1) ** 2, rows, columns)
+    found = cpu_sampled.sampled_volume_backward(incoming, first, second, flow, *window)
+    wanted = portable_sampled.sampled_volume_backward(incoming, first, second, flow, *window)
+    for one, other in zip(found, wanted, strict=True):
+        agree(one, other)
+
+
+def test_number_of_threads_does_not_change_a_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernels()
+    first, second = torch.randn(1, 20, 60, 70), torch.randn(1, 20, 60, 70)
+    results = []
+    for threads in (1, 2, 5):
+        monkeypatch.setattr(cpu_correlation, "threads_for", lambda flops, threads=threads: threads)
+        results.append(cpu_correlation.correlate(first, second, 4, 1, 1.0))
+    assert torch.equal(results[0], results[1])
+    assert torch.equal(results[0], results[2])
+
+
+PROGRAM = (
+    "import torch; from flowzoo.operators import correlation; "
+    "x = torch.ones(1, 2, 4, 4); print(float(correlation(x, x, 1).sum()))"
+)
+
+
+def run(tmp_path: Path, program: str = PROGRAM, **settings: str) -> subprocess.CompletedProcess[str]:
+    """A fresh process with its own cache."""
+    environment = {**os.environ, "FLOWZOO_CACHE": str(tmp_path), **settings}
+    return subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=False, env=environment
+    )
+
+
+def test_switched_off_builds_nothing(tmp_path: Path) -> None:
+    done = run(tmp_path, FLOWZOO_NATIVE="0")
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "100.0", "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_import_builds_nothing(tmp_path: Path) -> None:
+    done = run(tmp_path, "import flowzoo.operators")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_compiler_it_says_so_once_and_works(tmp_path: Path) -> None:
+    program = "import logging; logging.basicConfig(level=logging.INFO); " + PROGRAM + "; correlation(x, x, 1)"
+    done = run(tmp_path, program, PATH=str(tmp_path), CXX="no-such-compiler")
+    assert (done.returncode, done.stdout.strip()) == (0, "100.0")
+    assert done.stderr.count("portable operators") == 1
+    assert "no C++ compiler" in done.stderr
+
+
+@pytest.mark.parametrize("kind", ["fails", "writes rubbish"])
+def test_a_broken_compiler_is_survived_in_silence(tmp_path: Path, kind: str) -> None:
+    compiler = tmp_path / "broken-c++"
+    answer = {"fails": "exit 1", "writes rubbish": '[ "$last" = --version ] || echo rubbish > "$last"'}[kind]
+    compiler.write_text(f"#!/bin/sh\nfor last; do :; done\n{answer}\n")
+    compiler.chmod(0o755)
+    done = run(tmp_path / "cache", CXX=str(compiler))
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "100.0", "")
+    assert not list((tmp_path / "cache").rglob("*partial*"))
+
+
+def test_a_cache_that_cannot_be_written_is_survived(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = run(tmp_path / "file")
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "100.0", "")
+
+
+def test_processes_that_start_together_build_once(tmp_path: Path) -> None:
+    """The library appears whole, under one name, with no temporary file left; a damaged one is built again."""
+    kernels()
+    with ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(lambda _: run(tmp_path), range(2)))
+    assert [done.stdout.strip() for done in results] == ["100.0"] * 2
+    assert [done.stderr for done in results] == [""] * 2
+    files = sorted((tmp_path / "native").iterdir())
+    assert [file.suffix for file in files] == [".lock", ".so"]
+    files[1].write_bytes(b"damaged")
+    assert run(tmp_path).stdout.strip() == "100.0"
+    assert files[1].stat().st_size > 10_000
+
+
+def test_the_cache_key_holds_source_compiler_and_processor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "a.cpp"
+    source.write_text("one")
+    keys = {native._key("/bin/true", {"a.cpp": source})}
+    source.write_text("two")
+    keys.add(native._key("/bin/true", {"a.cpp": source}))
+    keys.add(native._key("/bin/echo", {"a.cpp": source}))
+    monkeypatch.setattr(native, "processor_features", lambda: "another processor")
+    keys.add(native._key("/bin/true", {"a.cpp": source}))
+    assert len(keys) == 4
+
+
+def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLOWZOO_CACHE", "/chosen")
+    assert native.cache_folder() == Path("/chosen")
+    monkeypatch.delenv("FLOWZOO_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
+    assert native.cache_folder() == Path("/cache/flowzoo")
+
+
+def test_out_of_memory_falls_back(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """A kernel that reports failure is replaced by the portable operator for that call."""
+
+    class Failing:
+        def __getattr__(self, name: str) -> object:
+            def function(*arguments: object) -> int:
+                return 1
+
+            return function
+
+    monkeypatch.setattr(native, "library", Failing)
+    caplog.set_level(logging.INFO)
+    maps, volume, flow = torch.randn(1, 2, 3, 4), torch.randn(1, 9, 3, 4), torch.randn(1, 2, 3, 4)
+    agree(cpu_correlation.correlate(maps, maps, 1, 1, 1.0), portable_correlation.correlate(maps, maps, 1, 1, 1.0))
+    agree(cpu_correlation.scatter(volume, maps, 1, 1, 1.0), portable_correlation.scatter(volume, maps, 1, 1, 1.0))
+    agree(
+        cpu_sampled.sampled_volume(maps, maps, flow, 1, 1, 1, False),
+        portable_sampled.sampled_volume(maps, maps, flow, 1, 1, 1, False),
+    )
