@@ -72,10 +72,19 @@ def measure(name: str, root: Path, methods: dict[str, Method], repeat: int) -> d
                 rows[method].append(row)
     result: dict[str, object] = {"pairs": names, "per_pair": rows}
     for method, entries in rows.items():
-        result[method] = {
-            key: float(np.nanmean([entry[key] for entry in entries])) if entries else math.nan for key in entries[0]
-        }
+        result[method] = {key: mean_of([entry[key] for entry in entries]) for key in entries[0]}
     return result
+
+
+def shown(theirs: float, ours: float) -> str:
+    """Two errors as "a/b", or "-" where no pixel moves like that."""
+    return "-" if math.isnan(theirs) else f"{theirs:.2f}/{ours:.2f}"
+
+
+def mean_of(values: list[float]) -> float:
+    """Mean of what is known."""
+    known = [value for value in values if not math.isnan(value)]
+    return sum(known) / len(known) if known else math.nan
 
 
 def main() -> None:
@@ -124,7 +133,7 @@ def main() -> None:
         results[name] = entry
         a, b = entry["dis"], entry["ours"]
         ratios.append(b["epe"] / a["epe"])
-        speeds = ", ".join(f"{a[f'epe_s{low}']:.2f}/{b[f'epe_s{low}']:.2f}" for low, _ in SPEEDS)
+        speeds = ", ".join(shown(a[f"epe_s{low}"], b[f"epe_s{low}"]) for low, _ in SPEEDS)
         print(line.format(
             name, len(entry["pairs"]), f"{a['epe']:.3f}", f"{b['epe']:.3f}", f"{ratios[-1]:.3f}",
             f"{a['fl_all']:.1f}/{b['fl_all']:.1f}", speeds, f"{a['seconds']:.3f}/{b['seconds']:.3f}",
