@@ -1,7 +1,7 @@
 // What all kernels share: storage types, flow bounds, the order of blocks.
 //
-// STORAGE is set by the compile options: 0 float32, 1 float16, 2 bfloat16. Arithmetic is always float32, rounded once at
-// the store. The half types are handled as bits, so no CUDA header is needed.
+// STORAGE is set by the compile options: 0 float32, 1 float16, 2 bfloat16. Arithmetic is always float32, rounded once
+// at the store. The half types are handled as bits, so no CUDA header is needed.
 
 #ifndef STORAGE
 #define STORAGE 0

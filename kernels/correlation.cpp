@@ -22,8 +22,8 @@ struct Problem {
     int64_t side() const { return 2 * radius + 1; }
 };
 
-// A column of tiles: kLanes pixels wide, rows from..until-1, on one phase of one image. A phase holds `rows` x `columns`
-// pixels at (top + dilation * i, left + dilation * j).
+// A column of tiles: kLanes pixels wide, rows from..until-1, on one phase of one image. A phase holds
+// `rows` x `columns` pixels at (top + dilation * i, left + dilation * j).
 struct Strip {
     int64_t image, top, left, rows, columns;
     int64_t column, count;  // first column; how many of the kLanes exist
@@ -37,7 +37,8 @@ constexpr int64_t kSegment = 24;  // rows of a strip: long enough to repay the r
 struct Tasks {
     int64_t tiles, segments, count;
     explicit Tasks(const Problem& p) {
-        const int64_t rows = (p.height + p.dilation - 1) / p.dilation, columns = (p.width + p.dilation - 1) / p.dilation;
+        const int64_t rows = (p.height + p.dilation - 1) / p.dilation;
+        const int64_t columns = (p.width + p.dilation - 1) / p.dilation;
         tiles = (columns + kLanes - 1) / kLanes;
         segments = (rows + kSegment - 1) / kSegment;
         count = p.batch * p.dilation * p.dilation * tiles * segments;
@@ -91,13 +92,21 @@ inline void store_row(float* plane, const Problem& p, const Strip& s, int64_t ro
 }
 
 constexpr int kMostRows = 4;
+constexpr int64_t kCached = 1 << 20;  // bytes of a result that a core's own cache may keep
 constexpr int kMostGroup = kManyRegisters ? 9 : 3;
 
-using Dots = void (*)(const float*, const float*, int64_t, int64_t, float, Vec*);
+// Where a tile's results go: tile row k and displacement g at `start + k * row_step + g * step`.
+struct Target {
+    float* start;
+    int64_t row_step, step;
+    bool streamed;
+};
+
+using Dots = void (*)(const float*, const float*, int64_t, int64_t, float, const Target&);
 
 // ROWS x GROUP dot products over channels: rows of the first map against GROUP neighbouring displacements.
 template <int GROUP, int ROWS>
-void dots(const float* first, const float* second, int64_t span, int64_t channels, float scale, Vec* out) {
+void dots(const float* first, const float* second, int64_t span, int64_t channels, float scale, const Target& to) {
     Vec total[ROWS][GROUP] = {};
     for (int64_t c = 0; c < channels; ++c, first += kMostRows * kLanes, second += span) {
         Vec pixel[ROWS];
@@ -111,8 +120,12 @@ void dots(const float* first, const float* second, int64_t span, int64_t channel
             for (int k = 0; k < ROWS; ++k) total[k][g] += pixel[k] * neighbour;
         }
     }
+    const Vec factor = splat(scale);
     for (int k = 0; k < ROWS; ++k)
-        for (int g = 0; g < GROUP; ++g) out[k * GROUP + g] = total[k][g] * splat(scale);
+        for (int g = 0; g < GROUP; ++g) {
+            float* address = to.start + k * to.row_step + g * to.step;
+            to.streamed ? stream(address, total[k][g] * factor) : store(address, total[k][g] * factor);
+        }
 }
 
 template <int GROUP>
@@ -159,12 +172,20 @@ struct Ring {
     }
 };
 
+// Whether the volume is better written past the caches: it is larger than they are, and its tiles are aligned.
+bool streams(const Problem& p, const float* volume) {
+    const int64_t plane = p.height * p.width;
+    const bool aligned = reinterpret_cast<uintptr_t>(volume) % (4 * kLanes) == 0 && p.width % kLanes == 0;
+    return aligned && p.side() * p.side() * plane * 4 > kCached;
+}
+
 void correlate_strip(const Problem& p, const float* first, const float* second, float* volume, const Strip& s,
                      float* packed_first, float* packed_second) {
     const int64_t side = p.side(), plane = p.height * p.width, tile = tile_rows(p);
     const int64_t groups = (side + kMostGroup - 1) / kMostGroup, group = (side + groups - 1) / groups;
     const float* first_image = first + s.image * p.channels * plane;
     float* volume_image = volume + s.image * side * side * plane;
+    const bool streamed = streams(p, volume);
     Ring ring(p, s, second, packed_second, tile + 2 * p.radius);
     for (int64_t top = s.from; top < s.until; top += tile) {
         const int64_t rows = s.until - top < tile ? s.until - top : tile;
@@ -178,18 +199,24 @@ void correlate_strip(const Problem& p, const float* first, const float* second, 
             const int64_t from = row - p.radius > top ? row - p.radius - top : 0;
             const int64_t until = row + p.radius < top + rows - 1 ? row + p.radius - top + 1 : rows;
             const bool inside = row >= 0 && row < s.rows;
+            // Whole tiles are stored by the kernel itself, tile row k one displacement row up and one map row down.
+            const int64_t down = row - (top + from) + p.radius;
+            float* corner = volume_image + down * side * plane + (top + from) * p.width + s.column;
+            const bool whole = inside && p.dilation == 1 && s.count == kLanes;
             for (int64_t start = 0; start < side; start += group) {
                 const int64_t width = side - start < group ? side - start : group;
-                Vec result[kMostRows * kMostGroup];
+                const float* neighbours = ring.row(row) + start;
+                alignas(64) float lanes[kMostRows * kMostGroup * kLanes] = {};
+                const Target scratch{lanes, width * kLanes, kLanes, false};
+                const Target direct{corner + start * plane, p.width - side * plane, plane, streamed};
                 if (inside)
-                    dots_for(width, until - from)(packed_first + from * kLanes, ring.row(row) + start, ring.span(),
-                                                  p.channels, p.scale, result);
-                for (int64_t k = from; k < until; ++k) {
-                    const int64_t down = row - (top + k) + p.radius;
+                    dots_for(width, until - from)(packed_first + from * kLanes, neighbours, ring.span(), p.channels,
+                                                  p.scale, whole ? direct : scratch);
+                if (whole) continue;
+                for (int64_t k = from; k < until; ++k)
                     for (int64_t g = 0; g < width; ++g)
-                        store_row(volume_image + (down * side + start + g) * plane, p, s, top + k,
-                                  inside ? result[(k - from) * width + g] : Vec{});
-                }
+                        store_row(volume_image + ((down - (k - from)) * side + start + g) * plane, p, s, top + k,
+                                  load(lanes + ((k - from) * width + g) * kLanes));
             }
         }
     }
@@ -312,6 +339,7 @@ API int flowzoo_correlate(const float* first, const float* second, float* volume
             const Strip s = tasks.strip(p, task);
             if (!s.empty()) correlate_strip(p, first, second, volume, s, packed_first.get(), packed_second.get());
         }
+        finish_streams();
     });
 }
 

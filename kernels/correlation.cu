@@ -69,8 +69,8 @@ __device__ __forceinline__ void read_neighbours(const float* row, float* values)
     }
 }
 
-// Large maps. A block of 32 x GROUP threads makes a tile of 32 x 4 pixels for GROUP x GROUP displacements; a warp has one
-// displacement row, a thread four pixels and GROUP columns.
+// Large maps. A block of 32 x GROUP threads makes a tile of 32 x 4 pixels for GROUP x GROUP displacements; a warp has
+// one displacement row, a thread four pixels and GROUP columns.
 extern "C" __global__ void __launch_bounds__(32 * GROUP, 1)
 correlate_tile(const Storage* first, const Storage* second, Storage* volume, Long batch, int channels, int height,
                int width, int radius, int dilation, float scale, Long first_block) {
@@ -80,7 +80,8 @@ correlate_tile(const Storage* first, const Storage* second, Storage* volume, Lon
     const Long plane = static_cast<Long>(height) * width;
     Long index = blockIdx.x + first_block;
     Tile tile = find_tile(index, height, width, dilation);
-    const int right = static_cast<int>(take(index, groups)) * GROUP, down = static_cast<int>(take(index, groups)) * GROUP;
+    const int right = static_cast<int>(take(index, groups)) * GROUP;
+    const int down = static_cast<int>(take(index, groups)) * GROUP;
     tile.image = index;
     if (tile.y >= tile.rows || tile.x >= tile.columns) return;  // the same for the whole block
     const int lane = threadIdx.x, thread = threadIdx.y * 32 + lane;
@@ -179,8 +180,8 @@ correlate_lanes(const Storage* first, const Storage* second, Storage* volume, Lo
     }
 }
 
-// Gather (flipped = 0) and scatter (flipped = 1: the gather of volume'[d, q] = volume[-d, q + d]). A block of 32 x n threads
-// makes a tile of 32 x 4 pixels for 4 n channels, a thread four pixels of KEPT channels.
+// Gather (flipped = 0) and scatter (flipped = 1: the gather of volume'[d, q] = volume[-d, q + d]). A block of 32 x n
+// threads makes a tile of 32 x 4 pixels for 4 n channels, a thread four pixels of KEPT channels.
 extern "C" __global__ void __launch_bounds__(256, 1)
 gather_tile(const Storage* volume, const Storage* maps, Storage* result, Long batch, int channels, int height,
             int width, int radius, int dilation, float scale, int flipped, Long first_block) {

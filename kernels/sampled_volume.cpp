@@ -7,7 +7,7 @@
 //
 // Layouts, prepared by the caller:
 //   first  (B, h, w, C)
-//   table  (B, H, row_step) holding (C, dilation, padded): `second` row by row, split into phases modulo the dilation, with
+//   table  (B, H, row_step) holding (C, dilation, padded): `second` row by row, in phases modulo the dilation, with
 //          `margin` zeros before and at least 17 behind, so that 16 lanes can be loaded wherever the window touches.
 // With dilation 1 a window row holds 2r+2 columns and serves as near and far neighbour; else near and far columns lie
 // on different phases and are loaded apart. Rows outside the map point to zeros.
@@ -87,7 +87,8 @@ alignas(64) const float kZeros[64] = {};
 
 // Adds a block's dot products with ROWS window rows to their lines.
 template <int ROWS>
-void dot_rows(const float* table, const int64_t* offsets, const float* pixel, int64_t channels, int64_t step, float* out) {
+void dot_rows(const float* table, const int64_t* offsets, const float* pixel, int64_t channels, int64_t step,
+              float* out) {
     const float* row[ROWS];
     int64_t steps[ROWS];
     Wide total[ROWS];

@@ -1,7 +1,8 @@
 // Sampled cost volumes and their gradients: see flowzoo/operators/portable_sampled.py for the definitions.
 //
 // Feature maps come pixel by pixel, (B,h,w,C) and (B,H,W,C): a window's vectors are then contiguous. A warp has one
-// output pixel; the block's warps are neighbours, so their costs leave together. SIDE (compile option) is 2 * radius + 1.
+// output pixel; the block's warps are neighbours, so their costs leave together. SIDE (compile option) is
+// 2 * radius + 1.
 // The gradient to the second map is a sum over whatever pixels look there. With FIXED 0 it is made of float atomics;
 // with FIXED 1 of 64-bit integers (the scale, a power of two, comes in memory), whose sum has no order: the results are
 // the same in every run.
@@ -85,7 +86,7 @@ __device__ __forceinline__ void add(Sum* target, float value, double scale) {
 #endif
 }
 
-// Dot products with the whole window, unscaled, into shared memory: eight lanes a window pixel, four of those at a time.
+// Dot products with the whole window, unscaled, into shared memory: eight lanes a window pixel, four at a time.
 __device__ __forceinline__ void fill_dots(const Storage* vector, const Storage* second, const Window& w, const Sizes& s,
                                           float* dots) {
     const int lane = threadIdx.x, channel = lane % 8;
@@ -209,7 +210,8 @@ __device__ __forceinline__ void correlation_gradient(const Storage* vector, cons
             const int y = s.dilation == 1 ? row - below : row / 2, x = s.dilation == 1 ? column - beside : column / 2;
             const bool fits = s.dilation == 1 || (row % 2 == below && column % 2 == beside);
             if (fits && y >= 0 && y < SIDE && x >= 0 && x < SIDE)
-                total += gradient[y * SIDE + x] * (below ? w.down : 1.0f - w.down) * (beside ? w.right : 1.0f - w.right);
+                total += gradient[y * SIDE + x] * (below ? w.down : 1.0f - w.down) *
+                         (beside ? w.right : 1.0f - w.right);
         }
         weights[n] = total;
     }
@@ -270,8 +272,8 @@ __device__ __forceinline__ void difference_gradient(const Storage* vector, const
 }
 
 // What both backward kernels begin with: the block's incoming gradients, divided by the channels, in shared memory.
-__device__ __forceinline__ void share_gradients(const Storage* gradient, Long start, Long pixels, Long plane, int channels,
-                                                float* shared) {
+__device__ __forceinline__ void share_gradients(const Storage* gradient, Long start, Long pixels, Long plane,
+                                                int channels, float* shared) {
     const float share = 1.0f / static_cast<float>(channels);
     const int neighbours = blockDim.y;
     for (int i = threadIdx.y * 32 + threadIdx.x; i < neighbours * SIDE * SIDE; i += 32 * neighbours) {

@@ -42,6 +42,7 @@ splat(const Storage* values, const float* flow, Sum* result, const double* fixed
     for (int k = 0; k < 4; ++k) {
         const Long row = top + k / 2, column = left + k % 2;
         if (row < 0 || row >= height || column < 0 || column >= width) continue;
-        add(target + row * width + column, value * (k / 2 ? down : 1.0f - down) * (k % 2 ? right : 1.0f - right), scale);
+        const float share = (k / 2 ? down : 1.0f - down) * (k % 2 ? right : 1.0f - right);
+        add(target + row * width + column, value * share, scale);
     }
 }

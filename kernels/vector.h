@@ -29,6 +29,26 @@ static inline __attribute__((always_inline)) void store(float* address, Vec valu
     *reinterpret_cast<VecUnaligned*>(address) = value;
 }
 
+// A store past the caches, for results too large to stay there: it saves reading the line first. `address` is aligned.
+static inline __attribute__((always_inline)) void stream(float* address, Vec value) {
+#if defined(__clang__)
+    __builtin_nontemporal_store(value, reinterpret_cast<Vec*>(address));
+#elif defined(__AVX512F__)
+    __builtin_ia32_movntps512(address, value);
+#elif defined(__AVX__)
+    __builtin_ia32_movntps256(address, value);
+#else
+    store(address, value);
+#endif
+}
+
+// Makes streamed results visible to other threads.
+static inline void finish_streams() {
+#if defined(__x86_64__)
+    __builtin_ia32_sfence();
+#endif
+}
+
 static inline __attribute__((always_inline)) Vec splat(float value) { return value - Vec{}; }
 
 // Keeps a loaded vector in a register. Otherwise gcc repeats the unaligned load inside every multiply-add.

@@ -6,6 +6,7 @@ Backends take turns within one run, so their ratios hold on a busy machine too; 
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -40,7 +41,7 @@ SHAPES = {
     "512x32x32": (1, 512, 32, 32, 4),
     "256x64x64": (1, 256, 64, 64, 4),
 }
-"""Name -> batch, channels, height, width, radius: 1024x448 images at batch 1, 768x384 crops at batch 8, GOCor's maps."""
+"""Name -> batch, channels, height, width, radius: 1024x448 images, batches of 768x384 crops, GOCor's maps."""
 
 ROOFLINES = {
     "H200": (4.8e12, 67e12),
@@ -103,7 +104,7 @@ def _pair(
 
 
 def _bind(calls: dict[str, Callable[..., object]], *arguments: object) -> dict[str, Callable[[], object]]:
-    return {name: (lambda call=call: call(*arguments)) for name, call in calls.items()}
+    return {name: partial(call, *arguments) for name, call in calls.items()}
 
 
 def _maps(device: torch.device, name: str) -> tuple[Tensor, Tensor, Tensor, Tensor, int]:
@@ -149,8 +150,8 @@ def _sampled_cases(device: torch.device, name: str) -> Iterator[Case]:
 def _flow_cases(device: torch.device, name: str) -> Iterator[Case]:
     first, _, volume, flow, radius = _maps(device, name)
     least_bytes = 4.0 * (2 * first.numel() + flow.numel())
-    yield Case("warp", name, 8.0 * first.numel(), least_bytes, {"portable": lambda: warping.warp(first, flow)})
-    splats = {"portable": splatting.portable_splat}
+    yield Case("warp", name, 8.0 * first.numel(), least_bytes, {"portable": partial(warping.warp, first, flow)})
+    splats: dict[str, Callable[..., object]] = {"portable": splatting.portable_splat}
     if device.type == "cuda" and _fast(device):
         splats["kernel"] = splatting.cuda_splat
     yield Case("splat", name, 8.0 * first.numel(), least_bytes, _bind(splats, first, flow))

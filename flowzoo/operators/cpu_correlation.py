@@ -1,6 +1,7 @@
 """`correlate`, `gather` and `scatter` on the CPU: the C++ kernels where they are, else the portable loops."""
 
 import ctypes
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,9 +11,9 @@ from flowzoo.operators import native, portable_correlation
 _FLOPS_PER_THREAD = 4_000_000
 """A thread's start costs about as much as this much arithmetic."""
 
-_SIZES = [ctypes.c_int64] * 6
-_POINTERS = [ctypes.c_void_p] * 3
-_ARGUMENTS = {
+_SIZES: list[Any] = [ctypes.c_int64] * 6
+_POINTERS: list[Any] = [ctypes.c_void_p] * 3
+_ARGUMENTS: dict[str, list[Any]] = {
     "flowzoo_correlate": [*_POINTERS, *_SIZES, ctypes.c_float, ctypes.c_int64, ctypes.c_int64],
     "flowzoo_gather": [*_POINTERS, *_SIZES, ctypes.c_float, ctypes.c_int, ctypes.c_int64, ctypes.c_int64],
 }

@@ -112,7 +112,7 @@ def _build(compiler: str, sources: dict[str, Path], target: Path) -> None:
     """Compile to a temporary name beside `target`, then rename."""
     temporary = target.with_name(f".{target.stem}.{os.getpid()}.partial.so")
     files = [str(path) for path in sources.values() if path.suffix == ".cpp"]
-    tuning = (["-march=native"], ["-mcpu=native"], [])
+    tuning: tuple[list[str], ...] = (["-march=native"], ["-mcpu=native"], [])
     try:
         for options in tuning:
             command = [compiler, *_FLAGS, *options, *files, "-pthread", "-o", str(temporary)]

@@ -255,8 +255,8 @@ def _sad_chunk_backward(
         to_rows[near] += slope * (1 - down)
         to_rows[far] += slope * down
     for row in range(count):
-        index = window.row(row, start, stop)
-        to_vectors = to_rows[row].new_zeros(*index.shape, channels)
+        places = window.row(row, start, stop)
+        to_vectors = to_rows[row].new_zeros(*places.shape, channels)
         to_vectors[:, ends[0]] += to_rows[row] * (1 - right)
         to_vectors[:, ends[1]] += to_rows[row] * right
-        _add_rows(to_table, index, to_vectors)
+        _add_rows(to_table, places, to_vectors)

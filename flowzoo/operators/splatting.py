@@ -97,7 +97,8 @@ def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
     dtype = working_dtype(values)
     channels = values.shape[1]
     source, incoming = values.to(dtype).flatten(2), gradient.to(dtype).flatten(2)
-    to_values, to_x, to_y = torch.zeros_like(source), 0.0, 0.0
+    to_values = torch.zeros_like(source)
+    to_x = to_y = source.new_zeros(source.shape[0], 1, source.shape[2])
     signs = ((-1, -1), (1, -1), (-1, 1), (1, 1))  # of the corners' shares along x and y
     for (index, inside, across, along), (x, y) in zip(_corners(flow.to(dtype)), signs, strict=True):
         taken = torch.where(inside, incoming.gather(2, index.expand(-1, channels, -1)), 0.0)
