@@ -62,10 +62,15 @@ def _triangle_taps(inputs: int, outputs: int, factor: float, offset: float, widt
 
 def _apply(maps: Tensor, axis: int, index: Tensor, weight: Tensor) -> Tensor:
     """Weighted sum of the rows or columns `index` (taps, outputs) of `maps`."""
-    shape = [1, 1, 1, 1]
-    shape[axis] = -1
     index, weight = index.to(maps.device), weight.to(maps.device, maps.dtype)
-    total = maps.index_select(axis, index[0]) * weight[0].view(shape)
+    if axis == 3:
+        # Picking whole rows is several times faster than picking single pixels out of each row.
+        return _weighted_rows(maps.transpose(2, 3).contiguous(), index, weight).transpose(2, 3)
+    return _weighted_rows(maps.contiguous(), index, weight)
+
+
+def _weighted_rows(maps: Tensor, index: Tensor, weight: Tensor) -> Tensor:
+    total = maps.index_select(2, index[0]) * weight[0].view(-1, 1)
     for tap_index, tap_weight in zip(index[1:], weight[1:], strict=True):
-        total = total.add_(maps.index_select(axis, tap_index) * tap_weight.view(shape))
+        total = total.add_(maps.index_select(2, tap_index) * tap_weight.view(-1, 1))
     return total
