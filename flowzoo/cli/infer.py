@@ -76,10 +76,13 @@ def run(arguments: argparse.Namespace) -> None:
     from flowzoo.cli.common import make_network, pick_precision
     from flowzoo.estimator import DEFAULT_MEMORY, Estimator
     from flowzoo.inference import InferenceRun
+    from flowzoo.operators.native import build_for_next_time
     from flowzoo.outputs import choose_outputs
     from flowzoo.sources import open_source
 
     single = arguments.second is not None
+    if single:
+        build_for_next_time()
     extras = {name: getattr(arguments, name) for name in EXTRAS}
     outputs = choose_outputs(arguments.output, arguments.format, single=single, picture=arguments.picture, **extras)
     network, weights = make_network(arguments)

@@ -5,6 +5,7 @@ processor's features: a home directory shared between machines is safe. Any fail
 used, and one log line (logger "flowzoo", level INFO) says why. FLOWZOO_NATIVE=0 turns the kernels off.
 """
 
+import atexit
 import ctypes
 import functools
 import hashlib
@@ -26,6 +27,7 @@ _FLAGS = ("-std=c++17", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-shared
 _BUILD_SECONDS = 180
 
 _LOG = logging.getLogger("flowzoo")
+_patience = {"waits": True}
 
 
 class _BuildError(Exception):
@@ -42,6 +44,14 @@ def cache_folder() -> Path:
 def switched_on() -> bool:
     """Whether FLOWZOO_NATIVE allows the kernels."""
     return os.environ.get("FLOWZOO_NATIVE", "1").lower() not in ("0", "false", "no", "off")
+
+
+def build_for_next_time() -> None:
+    """From now on this process does not wait for a build: a missing library is built when it has ended.
+
+    For commands that are over sooner than the compiler.
+    """
+    _patience["waits"] = False
 
 
 def library() -> ctypes.CDLL | None:
@@ -65,6 +75,9 @@ def _loaded_or_built() -> ctypes.CDLL:
     folder = cache_folder() / "native"
     target = folder / f"operators-{_key(compiler, sources)}.so"
     folder.mkdir(parents=True, exist_ok=True)
+    if not target.is_file() and not _patience["waits"]:
+        atexit.register(_build_elsewhere)
+        raise _BuildError("they will be built for the next run")
     if not target.is_file():
         with _locked(folder / "build.lock"):
             if not target.is_file():  # another process may have built it meanwhile
@@ -76,6 +89,17 @@ def _loaded_or_built() -> ctypes.CDLL:
         with _locked(folder / "build.lock"):
             _build(compiler, sources, target)
         return ctypes.CDLL(str(target))
+
+
+def _build_elsewhere() -> None:
+    """Start a process that builds the library and outlives this one."""
+    subprocess.Popen(
+        [sys.executable, "-m", "flowzoo.operators.native"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
 
 
 def _compiler() -> str:
@@ -138,3 +162,7 @@ def _locked(path: Path) -> Iterator[None]:
             yield
         finally:
             fcntl.flock(handle, fcntl.LOCK_UN)
+
+
+if __name__ == "__main__":
+    library()
