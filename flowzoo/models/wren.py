@@ -20,6 +20,8 @@ FINEST = 4  # the finest level is 1/4 of the image
 class Wren(FlowNetwork):
     """See `flowzoo.zoo.wren.WrenSettings` for what can be changed."""
 
+    bytes_per_pixel = 450
+
     def __init__(self, settings: WrenSettings) -> None:
         super().__init__()
         self.settings = settings
@@ -145,13 +147,13 @@ def _initialise(network: nn.Module) -> None:
     for name, module in network.named_modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, a=SLOPE)
-            nn.init.zeros_(module.bias)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
             if name.endswith("flow_head"):
                 nn.init.normal_(module.weight, std=1e-3)
             elif name.startswith("upsampling_weights.2"):
                 with torch.no_grad():
                     module.weight.mul_(0.1)
-    network.to(memory_format=torch.channels_last)
 
 
 def _normalised(maps: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -84,6 +84,8 @@ def build(recipe: Recipe, number: int, weights: dict[str, Tensor] | None, ranks:
     network = registry.build(recipe.model, **settings)
     if weights is not None:
         inherit(network, weights)
+    if network.channels_last:
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network.to(ranks.device)
 
 
@@ -120,7 +122,7 @@ def run_stage(
         state.set_random_state(saved["random"], ranks.device)
     model: nn.Module = ranks.wrap(network)
     if stage.compile:
-        model = torch.compile(model)
+        model = cast(nn.Module, torch.compile(model))
     mixture = Mixture(stage, where.root, seed=recipe.seed * 1000 + number)
     batches = loader.batches(mixture, first, stage, ranks, where.workers)
 

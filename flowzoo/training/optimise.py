@@ -11,7 +11,8 @@ from flowzoo.training.recipe import Stage
 
 def make_optimizer(network: nn.Module, stage: Stage) -> torch.optim.Optimizer:
     """Adam or AdamW over the parameters that the stage trains; biases and other vectors are not decayed."""
-    decayed, free = [], []
+    decayed: list[nn.Parameter] = []
+    free: list[nn.Parameter] = []
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(not name.startswith(stage.frozen) if stage.frozen else True)
         if parameter.requires_grad:
