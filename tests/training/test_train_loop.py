@@ -31,6 +31,7 @@ TINY = {
     "begin.steps": "3",
     "quarter.steps": "2",
     "large.steps": "3",
+    "longer.steps": "0",
 }
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
