@@ -31,20 +31,25 @@ struct Strip {
     bool empty() const { return column >= columns || from >= until; }
 };
 
-constexpr int64_t kSegment = 24;  // rows of a strip: long enough to repay the rows packed around it
+constexpr int64_t kLeastSegment = 12;  // rows of a strip: whole tiles, enough to repay the rows packed around it
 
 // Splits task numbers into strips.
 struct Tasks {
-    int64_t tiles, segments, count;
-    explicit Tasks(const Problem& p) {
+    int64_t tiles, segment, segments, count;
+    Tasks(const Problem& p, int64_t threads) {
         const int64_t rows = (p.height + p.dilation - 1) / p.dilation;
         const int64_t columns = (p.width + p.dilation - 1) / p.dilation;
         tiles = (columns + kLanes - 1) / kLanes;
-        segments = (rows + kSegment - 1) / kSegment;
-        count = p.batch * p.dilation * p.dilation * tiles * segments;
+        // As long as possible, but two strips for each thread.
+        const int64_t columns_of_tiles = p.batch * p.dilation * p.dilation * tiles;
+        const int64_t wanted = threads > 1 ? (2 * threads + columns_of_tiles - 1) / columns_of_tiles : 1;
+        const int64_t pieces = ((rows + wanted - 1) / wanted + kLeastSegment - 1) / kLeastSegment;
+        segment = pieces * kLeastSegment;
+        segments = (rows + segment - 1) / segment;
+        count = columns_of_tiles * segments;
     }
     Strip strip(const Problem& p, int64_t task) const {
-        const int64_t d = p.dilation, tile = task % tiles, segment = task / tiles % segments;
+        const int64_t d = p.dilation, tile = task % tiles, piece = task / tiles % segments;
         const int64_t index = task / tiles / segments;
         Strip s{};
         s.image = index / (d * d);
@@ -54,8 +59,8 @@ struct Tasks {
         s.columns = s.left < p.width ? (p.width - s.left + d - 1) / d : 0;
         s.column = tile * kLanes;
         s.count = s.columns - s.column < kLanes ? s.columns - s.column : kLanes;
-        s.from = segment * kSegment;
-        s.until = s.from + kSegment < s.rows ? s.from + kSegment : s.rows;
+        s.from = piece * segment;
+        s.until = s.from + segment < s.rows ? s.from + segment : s.rows;
         return s;
     }
 };
@@ -80,10 +85,10 @@ inline void pack_row(const float* plane, const Problem& p, const Strip& s, int64
     for (int64_t i = low; i < high; ++i) out[i] = source[i * p.dilation];
 }
 
-inline void store_row(float* plane, const Problem& p, const Strip& s, int64_t row, Vec value) {
+inline void store_row(float* plane, const Problem& p, const Strip& s, int64_t row, Vec value, bool streamed) {
     float* target = plane + (s.top + row * p.dilation) * p.width + s.left + s.column * p.dilation;
     if (p.dilation == 1 && s.count == kLanes) {
-        store(target, value);
+        streamed ? stream(target, value) : store(target, value);
         return;
     }
     float lanes[kLanes];
@@ -95,18 +100,11 @@ constexpr int kMostRows = 4;
 constexpr int64_t kCached = 1 << 20;  // bytes of a result that a core's own cache may keep
 constexpr int kMostGroup = kManyRegisters ? 9 : 3;
 
-// Where a tile's results go: tile row k and displacement g at `start + k * row_step + g * step`.
-struct Target {
-    float* start;
-    int64_t row_step, step;
-    bool streamed;
-};
-
-using Dots = void (*)(const float*, const float*, int64_t, int64_t, float, const Target&);
+using Dots = void (*)(const float*, const float*, int64_t, int64_t, float, Vec*);
 
 // ROWS x GROUP dot products over channels: rows of the first map against GROUP neighbouring displacements.
 template <int GROUP, int ROWS>
-void dots(const float* first, const float* second, int64_t span, int64_t channels, float scale, const Target& to) {
+void dots(const float* first, const float* second, int64_t span, int64_t channels, float scale, Vec* out) {
     Vec total[ROWS][GROUP] = {};
     for (int64_t c = 0; c < channels; ++c, first += kMostRows * kLanes, second += span) {
         Vec pixel[ROWS];
@@ -120,12 +118,8 @@ void dots(const float* first, const float* second, int64_t span, int64_t channel
             for (int k = 0; k < ROWS; ++k) total[k][g] += pixel[k] * neighbour;
         }
     }
-    const Vec factor = splat(scale);
     for (int k = 0; k < ROWS; ++k)
-        for (int g = 0; g < GROUP; ++g) {
-            float* address = to.start + k * to.row_step + g * to.step;
-            to.streamed ? stream(address, total[k][g] * factor) : store(address, total[k][g] * factor);
-        }
+        for (int g = 0; g < GROUP; ++g) out[k * GROUP + g] = total[k][g] * splat(scale);
 }
 
 template <int GROUP>
@@ -199,24 +193,18 @@ void correlate_strip(const Problem& p, const float* first, const float* second, 
             const int64_t from = row - p.radius > top ? row - p.radius - top : 0;
             const int64_t until = row + p.radius < top + rows - 1 ? row + p.radius - top + 1 : rows;
             const bool inside = row >= 0 && row < s.rows;
-            // Whole tiles are stored by the kernel itself, tile row k one displacement row up and one map row down.
-            const int64_t down = row - (top + from) + p.radius;
-            float* corner = volume_image + down * side * plane + (top + from) * p.width + s.column;
-            const bool whole = inside && p.dilation == 1 && s.count == kLanes;
             for (int64_t start = 0; start < side; start += group) {
                 const int64_t width = side - start < group ? side - start : group;
-                const float* neighbours = ring.row(row) + start;
-                alignas(64) float lanes[kMostRows * kMostGroup * kLanes] = {};
-                const Target scratch{lanes, width * kLanes, kLanes, false};
-                const Target direct{corner + start * plane, p.width - side * plane, plane, streamed};
+                Vec result[kMostRows * kMostGroup];
                 if (inside)
-                    dots_for(width, until - from)(packed_first + from * kLanes, neighbours, ring.span(), p.channels,
-                                                  p.scale, whole ? direct : scratch);
-                if (whole) continue;
-                for (int64_t k = from; k < until; ++k)
+                    dots_for(width, until - from)(packed_first + from * kLanes, ring.row(row) + start, ring.span(),
+                                                  p.channels, p.scale, result);
+                for (int64_t k = from; k < until; ++k) {
+                    const int64_t down = row - (top + k) + p.radius;
                     for (int64_t g = 0; g < width; ++g)
-                        store_row(volume_image + ((down - (k - from)) * side + start + g) * plane, p, s, top + k,
-                                  load(lanes + ((k - from) * width + g) * kLanes));
+                        store_row(volume_image + (down * side + start + g) * plane, p, s, top + k,
+                                  inside ? result[(k - from) * width + g] : Vec{}, streamed);
+                }
             }
         }
     }
@@ -316,7 +304,7 @@ void gather_strip(const Problem& p, const float* volume, const float* maps, floa
             gather_for(channels, rows)(weights, lines, side, ring.span(), total);
             for (int64_t k = 0; k < rows; ++k)
                 for (int64_t c = 0; c < channels; ++c)
-                    store_row(result_image + (start + c) * plane, p, s, top + k, total[k * channels + c]);
+                    store_row(result_image + (start + c) * plane, p, s, top + k, total[k * channels + c], false);
         }
     }
 }
@@ -330,7 +318,7 @@ API int flowzoo_correlate(const float* first, const float* second, float* volume
                           int64_t height, int64_t width, int64_t radius, int64_t dilation, float scale, int64_t threads,
                           int64_t last) {
     const Problem p{batch, channels, height, width, radius, dilation, scale};
-    const Tasks tasks(p);
+    const Tasks tasks(p, threads);
     const int64_t begin = last < 0 || last > tasks.count ? 0 : tasks.count - last;
     return run_tasks(begin, tasks.count, threads, [&](auto next) {
         const Buffer packed_first(channels * kMostRows * kLanes);
@@ -348,7 +336,7 @@ API int flowzoo_gather(const float* volume, const float* maps, float* result, in
                        int64_t height, int64_t width, int64_t radius, int64_t dilation, float scale, int flipped,
                        int64_t threads, int64_t last) {
     const Problem p{batch, channels, height, width, radius, dilation, scale};
-    const Tasks tasks(p);
+    const Tasks tasks(p, threads);
     const int64_t begin = last < 0 || last > tasks.count ? 0 : tasks.count - last;
     return run_tasks(begin, tasks.count, threads, [&](auto next) {
         const Buffer weights(kGatherRows * p.side() * p.side() * kLanes);
