@@ -1,5 +1,7 @@
 """Running networks on images: sizes, tiles, precision, types."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -53,7 +55,7 @@ def test_tiles_cover_the_frame_and_overlap_by_a_quarter(frame, pixels):
     assert covered.min() >= 1
     assert plan.tile[0] * plan.tile[1] <= pixels or max(plan.tile) <= 256
     for starts, length in ((plan.tops, plan.tile[0]), (plan.lefts, plan.tile[1])):
-        assert all(b - a <= 0.75 * length + 64 for a, b in zip(starts, starts[1:], strict=False))
+        assert all(b - a <= 0.75 * length + 64 for a, b in itertools.pairwise(starts))
 
 
 def test_blending_equal_tiles_gives_the_map_back():
