@@ -8,9 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from flowzoo.blocks.convex_upsampling import bilinear_upsampling, convex_upsampling
 from flowzoo.network import FlowNetwork, FlowPrediction
-from flowzoo.operators import correlation, warp
+from flowzoo.operators import convex_upsampling, correlation, warp
 from flowzoo.zoo.wren import WrenSettings
 
 SLOPE = 0.1
@@ -92,7 +91,7 @@ class Wren(FlowNetwork):
     def _enlarged(self, flow: Tensor, decoded: Tensor) -> Tensor:
         """Flow of the finest level at four times its size."""
         if self.settings.upsampling == "bilinear":
-            return bilinear_upsampling(flow, FINEST)
+            return F.interpolate(flow, scale_factor=FINEST, mode="bilinear", align_corners=False) * FINEST
         return convex_upsampling(flow, self.upsampling_weights(decoded), FINEST)
 
     def _cascade(self, images: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, list[Tensor]]:

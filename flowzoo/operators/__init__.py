@@ -8,9 +8,11 @@ from flowzoo.operators.filtering import local_convolution
 from flowzoo.operators.local_correlation import correlation, correlation_transpose
 from flowzoo.operators.matching import global_correlation
 from flowzoo.operators.sampled_volumes import sampled_cost_volume
+from flowzoo.operators.upsampling import convex_upsampling
 from flowzoo.operators.warping import splat, warp
 
 __all__ = [
+    "convex_upsampling",
     "correlation",
     "correlation_transpose",
     "global_correlation",

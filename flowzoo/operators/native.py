@@ -22,7 +22,15 @@ from pathlib import Path
 from flowzoo.assets import asset_path
 from flowzoo.errors import InputError
 
-_SOURCES = ("correlation.cpp", "relaxation.cpp", "sampled_volume.cpp", "sampled_window.h", "threads.h", "vector.h")
+_SOURCES = (
+    "convex_upsampling.cpp",
+    "correlation.cpp",
+    "relaxation.cpp",
+    "sampled_volume.cpp",
+    "sampled_window.h",
+    "threads.h",
+    "vector.h",
+)
 _FLAGS = ("-std=c++17", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-shared", "-fPIC", "-fvisibility=hidden")
 _BUILD_SECONDS = 180
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from flowzoo.operators import cpu_correlation, cpu_sampled, native, portable_correlation, portable_sampled
+from flowzoo.operators import cpu_correlation, cpu_sampled, native, portable_correlation, portable_sampled, upsampling
 
 
 def kernels() -> None:
@@ -51,6 +51,31 @@ def test_correlation_family(shape: tuple[int, ...], threads: int, monkeypatch: p
     )
     agree(cpu_correlation.gather(volume, first, *window), portable_correlation.gather(volume, first, *window))
     agree(cpu_correlation.scatter(volume, first, *window), portable_correlation.scatter(volume, first, *window))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("factor", "size"), [(1, (1, 1)), (2, (3, 9)), (3, (2, 1)), (4, (7, 5)), (8, (4, 3))])
+def test_convex_upsampling(factor: int, size: tuple[int, int], dtype: torch.dtype) -> None:
+    kernels()
+    flow, gradient = torch.randn(2, 2, *size), torch.randn(2, 2, size[0] * factor, size[1] * factor)
+    logits = (3 * torch.randn(2, 9 * factor**2, *size)).to(dtype)
+    for inputs in ((flow, logits), (flow, logits.contiguous(memory_format=torch.channels_last))):
+        agree(upsampling._cpu(*inputs, factor), upsampling.portable(*inputs, factor))
+        to_flow, to_logits = upsampling._cpu_backward(gradient, *inputs, factor)
+        wanted_flow, wanted_logits = upsampling.portable_backward(gradient, *inputs, factor)
+        agree(to_flow, wanted_flow)
+        assert to_logits.dtype == dtype
+        rounding = 2**-7 if dtype == torch.bfloat16 else 1e-5
+        torch.testing.assert_close(to_logits, wanted_logits, rtol=rounding, atol=1e-5)
+
+
+def test_convex_upsampling_passes_nan_on_and_nothing_else() -> None:
+    kernels()
+    logits = torch.randn(1, 144, 3, 4)
+    logits[0, 5, 1, 2] = float("nan")
+    fine = upsampling._cpu(torch.randn(1, 2, 3, 4), logits, 4)
+    assert fine.isnan().sum() == 2
+    assert fine[0, :, 5, 9].isnan().all()
 
 
 # batch, channels, height, width, radius, dilation, stride

@@ -11,6 +11,7 @@ from torch.library import opcheck
 from flowzoo import operators
 
 OPERATORS = ["correlate", "gather", "scatter", "sampled_volume", "sampled_volume_backward", "splat"]
+OPERATORS += ["convex_upsampling", "convex_upsampling_backward"]
 
 
 def random(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -36,6 +37,10 @@ def operator_inputs(name: str, batch: int, height: int, width: int, dtype: torch
         return [(*maps, flow, 1, dilation, 1, absolute) for dilation, absolute in ((1, False), (2, True))]
     if name == "sampled_volume_backward":
         return [(volume, *maps, flow, 1, dilation, 1, absolute) for dilation, absolute in ((1, False), (2, True))]
+    if name.startswith("convex_upsampling"):
+        logits = random(batch, 36, height, width, dtype=dtype)
+        gradient = random(batch, 2, 2 * height, 2 * width, dtype=dtype)
+        return [(flow, logits, 2) if name == "convex_upsampling" else (gradient, flow, logits, 2)]
     return [(maps[0], flow)]
 
 
