@@ -65,10 +65,14 @@ class Mixture(torch.utils.data.Dataset[TrainingSample]):
 
     def __getitem__(self, number: int) -> TrainingSample:
         """Sample `number` (from 0)."""
+        source, index = self.place(number)
+        return self.augmentation(self.sources[source][index], source, number)
+
+    def place(self, number: int) -> tuple[int, int]:
+        """Where sample `number` comes from: its source's place in `sources`, and the pair of that."""
         cycle, place = divmod(number, len(self.turns))
         source, turn = self.turns[place]
-        index = self._pair(source, cycle * self.shares[source] + turn)
-        return self.augmentation(self.sources[source][index], source, number)
+        return source, self._pair(source, cycle * self.shares[source] + turn)
 
     def _pair(self, source: int, count: int) -> int:
         """The pair that the source gives as its `count`-th."""

@@ -1,14 +1,16 @@
-"""Batches of a mixture, prepared ahead of the loop by other processes."""
+"""Batches of a mixture, prepared ahead of the loop by other processes, or rendered on the training device."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from flowzoo.data.augment import TrainingBatch, collate
 from flowzoo.data.mixture import Mixture
 from flowzoo.training.distributed import Ranks
 from flowzoo.training.recipe import Stage
+from flowzoo.training.rendering import DeviceRenderer, Drawings, rendered_sources
 
 
 class Positions(torch.utils.data.Sampler[list[int]]):
@@ -33,11 +35,29 @@ class Positions(torch.utils.data.Sampler[list[int]]):
 
 
 def batches(mixture: Mixture, first: int, stage: Stage, ranks: Ranks, workers: int) -> Iterator[TrainingBatch]:
-    """The batches of this rank from step `first` of the stage on; `workers` processes prepare them."""
+    """The batches of this rank from step `first` of the stage on; `workers` processes prepare them.
+
+    Where the stage renders on the training device, they draw the scenes only.
+    """
+    positions = Positions(first, stage, ranks)
+    if renders_on_device(mixture, stage, ranks.device):
+        return map(DeviceRenderer(mixture, ranks.device), _prepared(Drawings(mixture), positions, list, workers))
+    return _prepared(mixture, positions, collate, workers)
+
+
+def renders_on_device(mixture: Mixture, stage: Stage, device: torch.device) -> bool:
+    """Whether rendered pairs of this stage are made on `device`, by the training process."""
+    wanted = stage.rendering == "device" or (stage.rendering == "auto" and device.type == "cuda")
+    return wanted and len(rendered_sources(mixture)) > 0
+
+
+def _prepared(
+    samples: Dataset[Any], positions: Positions, join: Callable[[list[Any]], Any], workers: int
+) -> Iterator[Any]:
     loader = DataLoader(
-        mixture,
-        batch_sampler=Positions(first, stage, ranks),
-        collate_fn=collate,
+        samples,
+        batch_sampler=positions,
+        collate_fn=join,
         num_workers=workers,
         prefetch_factor=4 if workers else None,
         worker_init_fn=_one_thread if workers else None,

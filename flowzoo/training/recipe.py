@@ -31,6 +31,8 @@ class Stage:
         crop: height and width of the training crops, pixels.
         batch: pairs per step, over all ranks and accumulation steps.
         accumulate: parts in which a rank computes its share of a batch, to save memory.
+        rendering: where pairs that are rendered while training are made: by the "loader" processes one by one, on the
+            training "device" a batch at a time, or "auto": on the device where it is a GPU.
         augmentation: name of the augmentation ("none" only crops); see `flowzoo.data.mixture`.
         optimizer, learning_rate, betas, weight_decay: as in torch; biases are not decayed.
         schedule: after a linear rise over the first `warmup` steps, "steps" multiplies the rate by `decay` at each of
@@ -63,6 +65,7 @@ class Stage:
     crop: tuple[int, int] = (320, 448)
     batch: int = 8
     accumulate: int = 1
+    rendering: Literal["auto", "loader", "device"] = "auto"
     augmentation: str = "flownet2"
     optimizer: Literal["adam", "adamw"] = "adam"
     learning_rate: float = 1e-4

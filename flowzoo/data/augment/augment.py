@@ -19,7 +19,7 @@ POOL_MARGIN = 192  # the noise of a frame is cut from a pool at one of 192 x 192
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Changes pairs at random, the same way for the same (seed, epoch, index).
+    """Changes pairs at random, the same way for the same (seed, epoch, index), on the device where they are.
 
     Args:
         settings: the ranges.
@@ -81,9 +81,9 @@ def _bytes(frame: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=4)
-def _pool(height: int, width: int) -> Tensor:
+def _pool(height: int, width: int, device: torch.device) -> Tensor:
     source = torch.Generator().manual_seed(31)
-    return torch.randn((3, height + POOL_MARGIN, width + POOL_MARGIN), generator=source)
+    return torch.randn((3, height + POOL_MARGIN, width + POOL_MARGIN), generator=source).to(device)
 
 
 def noisy(pair: Tensor, sigma: float, rng: np.random.Generator) -> Tensor:
@@ -92,7 +92,7 @@ def noisy(pair: Tensor, sigma: float, rng: np.random.Generator) -> Tensor:
     if sigma == 0:
         return pair
     height, width = pair.shape[-2:]
-    pool = _pool(height, width)
+    pool = _pool(height, width, pair.device)
     for frame, (top, left) in zip(pair, corners, strict=True):
         frame.add_(pool[:, top : top + height, left : left + width], alpha=sigma)
     return pair.clamp_(0, 1)

@@ -97,20 +97,17 @@ _NOTHING = ColourPlan(1.0, np.ones(3), 0.0, 1.0, np.eye(3))
 
 def recolour(frame: Tensor, plan: ColourPlan) -> Tensor:
     """uint8 (3, h, w) -> float32 in 0..1 after the change. Gamma, gain, offset and contrast are one table look-up."""
-    values = frame.numpy()
     base = np.arange(256) / 255
-    output = np.empty(values.shape, dtype=np.float32)
     curves = plan.gain[:, None] * base**plan.gamma + plan.offset
     if plan.contrast != 1:
-        counts = [np.bincount(values[channel, ::4, ::4].ravel(), minlength=256) for channel in range(3)]
+        counts = [torch.bincount(part.flatten(), minlength=256).cpu().numpy() for part in frame[:, ::4, ::4]]
         means = [float(count @ curve) / max(count.sum(), 1) for count, curve in zip(counts, curves, strict=True)]
         curves = (curves - GREY @ means) * plan.contrast + GREY @ means
-    tables = np.clip(curves, 0, 1).astype(np.float32)
-    for channel in range(3):
-        np.take(tables[channel], values[channel], out=output[channel], mode="clip")
-    result = torch.from_numpy(output)
+    tables = torch.from_numpy(np.clip(curves, 0, 1).astype(np.float32)).to(frame.device)
+    found = [table.index_select(0, part.flatten().int()) for table, part in zip(tables, frame, strict=True)]
+    result = torch.stack(found).reshape(frame.shape)
     if not np.array_equal(plan.matrix, np.eye(3)):
-        matrix = torch.from_numpy(plan.matrix.astype(np.float32))
+        matrix = torch.from_numpy(plan.matrix.astype(np.float32)).to(frame.device)
         result = (matrix @ result.reshape(3, -1)).clamp_(0, 1).reshape(result.shape)
     return result
 
@@ -143,7 +140,7 @@ def draw_chromatic(rng: np.random.Generator) -> ChromaticPlan:
 
 def chromatic(frames: Tensor, plan: ChromaticPlan) -> Tensor:
     """(2, 3, h, w) in 0..1 -> the same; both frames share the statistics that scale the eigen-coordinates."""
-    vectors = torch.from_numpy(EIGENVECTORS.astype(np.float32))
+    vectors = torch.from_numpy(EIGENVECTORS.astype(np.float32)).to(frames.device)
     eigen = torch.einsum("ij,bjhw->bihw", vectors, frames)
     largest = eigen.abs().amax(dim=(0, 2, 3), keepdim=True).clamp(min=1e-2)
     mean = eigen.mean(dim=(0, 2, 3), keepdim=True)
@@ -159,7 +156,7 @@ def chromatic(frames: Tensor, plan: ChromaticPlan) -> Tensor:
     scale = wanted / length.clamp(min=1e-6)
     cos, sin = math.cos(plan.turn), math.sin(plan.turn)
     turned = torch.stack((light, scale * (red * cos - green * sin), scale * (red * sin + green * cos)), dim=1)
-    back = torch.from_numpy(np.linalg.inv(EIGENVECTORS).astype(np.float32))
+    back = torch.from_numpy(np.linalg.inv(EIGENVECTORS).astype(np.float32)).to(frames.device)
     return torch.einsum("ij,bjhw->bihw", back, turned).clamp_(0, 1)
 
 

@@ -140,7 +140,7 @@ def _transformed_map(sample: TrainingSample, flow_and_mask: Tensor | None, plan:
 
 def _transformed_flow(sample: TrainingSample, plan: SpatialPlan) -> tuple[Tensor, Tensor]:
     if plan.plain:
-        signs = torch.tensor((plan.first[0, 0], plan.first[1, 1]), dtype=torch.float32)[:, None, None]
+        signs = sample.flow.new_tensor((plan.first[0, 0], plan.first[1, 1]))[:, None, None]
         flow, valid = _picked(sample.flow, plan.first, plan.crop), _picked(sample.valid[None], plan.first, plan.crop)[0]
         return torch.where(valid, flow * signs, 0.0), valid
     return _splatted(sample, plan) if sample.sparse else _dense(sample, plan)
@@ -157,29 +157,29 @@ def _picked(values: Tensor, matrix: Array, crop: tuple[int, int]) -> Tensor:
     return part.flip(mirrored) if mirrored else part
 
 
-def _points(matrix: Array, crop: tuple[int, int]) -> Tensor:
+def _points(matrix: Array, crop: tuple[int, int], device: torch.device) -> Tensor:
     """Source coordinates (2, rows, columns) float64 of the pixels of the crop, x then y."""
-    x = torch.arange(crop[1], dtype=torch.float64)
-    y = torch.arange(crop[0], dtype=torch.float64)[:, None]
+    x = torch.arange(crop[1], dtype=torch.float64, device=device)
+    y = torch.arange(crop[0], dtype=torch.float64, device=device)[:, None]
     return torch.stack(tuple(x * row[0] + y * row[1] + row[2] for row in matrix[:2].tolist()))
 
 
 def _grid(points: Tensor, height: int, width: int) -> Tensor:
     """Coordinates (2, h, w) in pixels to the (1, h, w, 2) that grid_sample takes (align_corners=False)."""
-    scale = torch.tensor((2 / width, 2 / height), dtype=torch.float64)[:, None, None]
+    scale = points.new_tensor((2 / width, 2 / height))[:, None, None]
     return ((points + 0.5) * scale - 1).float().permute(1, 2, 0)[None]
 
 
 def _sampled(values: Tensor, matrix: Array, crop: tuple[int, int]) -> Tensor:
     """(C, H, W) float at the crop, bilinear, borders replicated."""
-    grid = _grid(_points(matrix, crop), *values.shape[-2:])
+    grid = _grid(_points(matrix, crop, values.device), *values.shape[-2:])
     return functional.grid_sample(values[None], grid, padding_mode="border", align_corners=False)[0]
 
 
 def _dense(sample: TrainingSample, plan: SpatialPlan) -> tuple[Tensor, Tensor]:
     """Interpolates flow inside surfaces; at motion edges and beside invalid pixels the nearest pixel decides."""
-    height, width = sample.flow.shape[-2:]
-    points = _points(plan.first, plan.crop)
+    (height, width), device = sample.flow.shape[-2:], sample.flow.device
+    points = _points(plan.first, plan.crop, device)
     grid = _grid(points, height, width)
     valid = sample.valid.float()[None]
     known = torch.cat((torch.where(sample.valid, sample.flow, 0.0), valid))[None]
@@ -197,13 +197,14 @@ def _dense(sample: TrainingSample, plan: SpatialPlan) -> tuple[Tensor, Tensor]:
     )
     edge |= smooth[2] < 0.9999
     flow = torch.where(edge, nearest[:2], smooth[:2])
-    limit = torch.tensor((width, height), dtype=torch.float64)[:, None, None] - 0.5
+    limit = points.new_tensor((width, height))[:, None, None] - 0.5
     inside = ((points >= -0.5) & (points <= limit)).all(dim=0)
     keep = (nearest[2] > 0.5) & inside
     back = np.linalg.inv(plan.second)
     # second^-1(first(p) + flow) - p: an affine function of p, plus the flow turned; summed in float64.
-    offset = _points(back @ plan.first, plan.crop) - _points(np.eye(3), plan.crop)
-    moved = offset + torch.einsum("ij,jhw->ihw", torch.from_numpy(back[:2, :2].copy()), flow.double())
+    offset = _points(back @ plan.first, plan.crop, device) - _points(np.eye(3), plan.crop, device)
+    turn = torch.from_numpy(back[:2, :2].copy()).to(device)
+    moved = offset + torch.einsum("ij,jhw->ihw", turn, flow.double())
     return torch.where(keep, moved.float(), 0.0), keep
 
 
@@ -219,8 +220,8 @@ def _edges(flow: Tensor) -> Tensor:
 def _splatted(sample: TrainingSample, plan: SpatialPlan) -> tuple[Tensor, Tensor]:
     """Sends each valid pixel to the pixel of the crop it falls on; of several, the closest to the pixel's centre."""
     rows, columns = plan.crop
-    y, x = (index.numpy().astype(np.float64) for index in sample.valid.nonzero(as_tuple=True))
-    u, v = sample.flow[:, sample.valid].numpy().astype(np.float64)
+    y, x = (index.cpu().numpy().astype(np.float64) for index in sample.valid.nonzero(as_tuple=True))
+    u, v = sample.flow[:, sample.valid].cpu().numpy().astype(np.float64)
     inverse, back = np.linalg.inv(plan.first), np.linalg.inv(plan.second)
     start = inverse[:2, :2] @ np.stack((x, y)) + inverse[:2, 2:]
     end = back[:2, :2] @ np.stack((x + u, y + v)) + back[:2, 2:]
@@ -232,4 +233,4 @@ def _splatted(sample: TrainingSample, plan: SpatialPlan) -> tuple[Tensor, Tensor
     valid = np.zeros((rows, columns), dtype=bool)
     flow[:, row[order], column[order]] = (end - start)[:, order]
     valid[row[order], column[order]] = True
-    return torch.from_numpy(flow), torch.from_numpy(valid)
+    return torch.from_numpy(flow).to(sample.flow.device), torch.from_numpy(valid).to(sample.flow.device)

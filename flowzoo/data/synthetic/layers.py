@@ -38,14 +38,14 @@ class Picture:
 
 
 def build(plan: LayerPlan, textures: Textures, cutouts: Cutouts | None, device: torch.device) -> Picture:
-    """The picture of one layer on `device`."""
+    """The picture of one layer on `device`, where textures and cut-outs already are."""
     if plan.kind == "background":
-        piece = _piece(plan, textures, device, plan.fine)
+        piece = _piece(plan, textures, plan.fine)
         turned = plan.place[:, :2] @ np.array(plan.blur)
         values = _smear(_unit(piece), (turned[0], turned[1]), plan.fine)
         return Picture(values, _to_picture(plan, values, 0), _tone(piece, plan), plan)
     if plan.kind == "cutout" and cutouts is not None:
-        values, tone = _cutout(plan, cutouts, device)
+        values, tone = _cutout(plan, cutouts)
     else:
         values, tone = _shape(plan, textures, device)
     reach = max(abs(plan.blur[0]), abs(plan.blur[1])) * FINE_OBJECT / 2
@@ -82,7 +82,7 @@ def _resampled(picture: Tensor, plan: LayerPlan, fine: float) -> Tensor:
     return resize_bytes(picture, *_fine_size(plan, fine))
 
 
-def _piece(plan: LayerPlan, textures: Textures, device: torch.device, fine: float) -> Tensor:
+def _piece(plan: LayerPlan, textures: Textures, fine: float) -> Tensor:
     """A piece of a texture, uint8 (3, h, w)."""
     procedural = not textures.photographs or (plan.procedural and len(textures.procedural) > 0)
     pool = textures.procedural if procedural else textures.photographs
@@ -93,7 +93,7 @@ def _piece(plan: LayerPlan, textures: Textures, device: torch.device, fine: floa
     columns = min(max(2, round(plan.size[1] * zoom)), width)
     top, left = round(plan.corner[0] * (height - rows)), round(plan.corner[1] * (width - columns))
     piece = texture[:, top : top + rows, left : left + columns]
-    return _resampled((piece.flip(2) if plan.flip else piece).to(device), plan, fine)
+    return _resampled(piece.flip(2) if plan.flip else piece, plan, fine)
 
 
 def _unit(piece: Tensor) -> Tensor:
@@ -107,7 +107,7 @@ def _tone(piece: Tensor, plan: LayerPlan) -> Array:
     return np.stack((gain * plan.contrast, gain * mean * (1 - plan.contrast)))
 
 
-def _cutout(plan: LayerPlan, cutouts: Cutouts, device: torch.device) -> tuple[Tensor, Array]:
+def _cutout(plan: LayerPlan, cutouts: Cutouts) -> tuple[Tensor, Array]:
     """(5, h, w); the cut-out is fitted to the longer side, whatever the aspect of the plan."""
     picture = cutouts.images[min(int(plan.source * len(cutouts.images)), len(cutouts.images) - 1)]
     height, width = picture.shape[-2:]
@@ -118,7 +118,7 @@ def _cutout(plan: LayerPlan, cutouts: Cutouts, device: torch.device) -> tuple[Te
     plan.place[:, 2] += np.array((plan.size[1], plan.size[0])) / 2 - before
     if plan.flip:
         picture = picture.flip(2)
-    values = _unit(_resampled(picture.to(device), plan, FINE_OBJECT))
+    values = _unit(_resampled(picture, plan, FINE_OBJECT))
     return torch.cat((values, values[3:4])), np.stack((np.array(plan.gain), np.zeros(3)))
 
 
@@ -133,7 +133,7 @@ def _shape(plan: LayerPlan, textures: Textures, device: torch.device) -> tuple[T
         distance = functional.interpolate(distance, size=(height, width), mode="bilinear", align_corners=False)
     # alpha rises over `softness` pixels of the frame; thin strokes keep their coverage
     alpha = (distance[0] * (half / plan.softness) + 0.5).clamp_(0, 1)
-    piece = _piece(plan, textures, device, FINE_OBJECT)
+    piece = _piece(plan, textures, FINE_OBJECT)
     return torch.cat((_unit(piece).mul_(alpha), alpha, alpha)), _tone(piece, plan)
 
 

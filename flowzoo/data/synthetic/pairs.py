@@ -51,11 +51,13 @@ class SyntheticPairs(Dataset[TrainingSample]):
             raise InputError(f"cannot render pairs of {size[1]}x{size[0]}: give sides from {SMALLEST_SIDE} to 8192")
         if seed < 0 or count < 1:
             raise InputError(f"seed must be at least 0 and count at least 1, not {seed} and {count}")
-        self.textures = textures if isinstance(textures, Textures) else Textures(textures)
-        self.cutouts = cutouts if cutouts is None or isinstance(cutouts, Cutouts) else Cutouts(cutouts)
+        self.device = torch.device(device)
+        self.textures = (textures if isinstance(textures, Textures) else Textures(textures)).to(self.device)
+        if cutouts is not None:
+            cutouts = (cutouts if isinstance(cutouts, Cutouts) else Cutouts(cutouts)).to(self.device)
+        self.cutouts = cutouts
         self.size, self.seed, self.count = size, seed, count
         self.settings = settings or SceneSettings()
-        self.device = torch.device(device)
 
     def __len__(self) -> int:
         return self.count
@@ -64,8 +66,13 @@ class SyntheticPairs(Dataset[TrainingSample]):
         """Pair `index` for training, frames uint8."""
         if not 0 <= index < self.count:
             raise IndexError(index)
-        pair = self.render([index], as_bytes=True)
-        return TrainingSample(pair.first[0], pair.second[0], pair.flow[0], pair.valid[0])
+        return self.samples([self.scene(index)])[0]
+
+    def samples(self, scenes: Sequence[Scene]) -> list[TrainingSample]:
+        """Drawn scenes for training, frames uint8; rendered as one batch where `device` is no CPU."""
+        pairs = self.render_scenes(scenes, as_bytes=True)
+        parts = zip(pairs.first, pairs.second, pairs.flow, pairs.valid, strict=True)
+        return [TrainingSample(first, second, flow, valid) for first, second, flow, valid in parts]
 
     def batches(self, batch: int, start: int = 0) -> Iterator[RenderedPairs]:
         """Batches of consecutive pairs from `start`, without end."""
@@ -73,15 +80,24 @@ class SyntheticPairs(Dataset[TrainingSample]):
             yield self.render(range(start, start + batch))
             start += batch
 
-    @torch.no_grad()
     def render(self, indices: Sequence[int], *, as_bytes: bool = False) -> RenderedPairs:
         """The pairs with these numbers; frames float32 in 0..1, or uint8 with `as_bytes`."""
-        scenes = [self.scene(index) for index in indices]
-        groups = [scenes] if self.device.type != "cpu" else [[scene] for scene in scenes]
+        return self.render_scenes([self.scene(index) for index in indices], as_bytes=as_bytes)
+
+    @torch.no_grad()
+    def render_scenes(self, scenes: Sequence[Scene], *, as_bytes: bool = False) -> RenderedPairs:
+        """The same for scenes that have been drawn already, perhaps by another process."""
+        groups = [list(scenes)] if self.device.type != "cpu" else [[scene] for scene in scenes]
         parts = [self._render(group, as_bytes) for group in groups]
         if len(parts) == 1:
             return parts[0]
         return RenderedPairs(*(torch.cat(column) for column in zip(*map(_tensors, parts), strict=True)))
+
+    def on(self, device: torch.device) -> "SyntheticPairs":
+        """The same pairs, rendered on `device`; its memory holds the textures once."""
+        return SyntheticPairs(
+            self.textures, self.cutouts, self.size, self.settings, self.seed, device=device, count=self.count
+        )
 
     def scene(self, index: int) -> Scene:
         """What pair `index` will show."""

@@ -1,5 +1,6 @@
 """Where scenes take their colours from: photographs and cut-outs of a folder, and procedural textures."""
 
+import copy
 import os
 from pathlib import Path
 
@@ -37,13 +38,24 @@ class Textures:
         self.names = [] if folder is None else image_files(folder, "textures")
         self.photographs = [_photograph(path) for path in self.names]
         self.procedural = ProceduralSet(seed, procedural)
+        self.device = torch.device("cpu")
+
+    def to(self, device: torch.device) -> "Textures":
+        """The same textures in the memory of `device`."""
+        if device == self.device:
+            return self
+        moved = copy.copy(self)
+        moved.device = device
+        moved.photographs = [picture.to(device) for picture in self.photographs]
+        moved.procedural = ProceduralSet(self.procedural.seed, len(self.procedural), device)
+        return moved
 
 
 class ProceduralSet:
-    """Procedural textures by number, made when they are first needed."""
+    """Procedural textures by number, made when they are first needed and then kept on `device`."""
 
-    def __init__(self, seed: int, count: int) -> None:
-        self.seed, self.count = seed, count
+    def __init__(self, seed: int, count: int, device: torch.device | str = "cpu") -> None:
+        self.seed, self.count, self.device = seed, count, device
         self._made: dict[int, Tensor] = {}
 
     def __len__(self) -> int:
@@ -51,7 +63,7 @@ class ProceduralSet:
 
     def __getitem__(self, index: int) -> Tensor:
         if index not in self._made:
-            self._made[index] = _channels_first(procedural_texture(self.seed, index))
+            self._made[index] = _channels_first(procedural_texture(self.seed, index)).to(self.device)
         return self._made[index]
 
 
@@ -65,6 +77,12 @@ class Cutouts:
     def __init__(self, folder: Folder) -> None:
         self.names = image_files(folder, "cut-outs")
         self.images = [_cutout(path) for path in self.names]
+
+    def to(self, device: torch.device) -> "Cutouts":
+        """The same cut-outs in the memory of `device`."""
+        moved = copy.copy(self)
+        moved.images = [picture.to(device) for picture in self.images]
+        return moved
 
 
 def image_files(folder: Folder, what: str) -> list[Path]:

@@ -1,0 +1,63 @@
+"""Pairs that are rendered on the training device: other processes draw scenes, this one renders a batch at once.
+
+A scene is a few kilobytes of numbers; nothing else passes between the processes. Scene and augmentation follow from the
+run's seed and the sample's number, as everywhere, so it does not matter who draws it.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch.utils.data import Dataset
+
+from flowzoo.data.augment import TrainingBatch, TrainingSample, collate
+from flowzoo.data.mixture import Mixture
+from flowzoo.data.synthetic import SyntheticPairs
+from flowzoo.data.synthetic.scene import Scene
+
+
+@dataclass
+class Drawing:
+    """Sample `number` of a run before it is rendered: a scene of the mixture's source `source`."""
+
+    number: int
+    source: int
+    scene: Scene
+
+
+class Drawings(Dataset[Drawing | TrainingSample]):
+    """The samples of a mixture by number, of which those to be rendered are only drawn."""
+
+    def __init__(self, mixture: Mixture) -> None:
+        self.mixture, self.rendered = mixture, rendered_sources(mixture)
+
+    def __getitem__(self, number: int) -> Drawing | TrainingSample:
+        source, index = self.mixture.place(number)
+        if source in self.rendered:
+            return Drawing(number, source, self.rendered[source].scene(index))
+        return self.mixture[number]
+
+
+class DeviceRenderer:
+    """Batches of `Drawings`, rendered and augmented on `device`, where the textures are kept."""
+
+    def __init__(self, mixture: Mixture, device: torch.device) -> None:
+        self.augmentation, self.device = mixture.augmentation, device
+        self.sources = {source: pairs.on(device) for source, pairs in rendered_sources(mixture).items()}
+
+    def __call__(self, batch: list[Drawing | TrainingSample]) -> TrainingBatch:
+        """The batch, in its order; on the CPU the same bits as from `mixture`."""
+        rendered: dict[int, TrainingSample] = {}
+        for source, pairs in self.sources.items():
+            drawings = [part for part in batch if isinstance(part, Drawing) and part.source == source]
+            if drawings:
+                samples = pairs.samples([drawing.scene for drawing in drawings])
+                for drawing, sample in zip(drawings, samples, strict=True):
+                    rendered[drawing.number] = self.augmentation(sample, source, drawing.number)
+        return collate([
+            rendered[part.number] if isinstance(part, Drawing) else part.to(self.device) for part in batch
+        ])  # fmt: skip
+
+
+def rendered_sources(mixture: Mixture) -> dict[int, SyntheticPairs]:
+    """The sources of a mixture that are rendered, by their place in it."""
+    return {number: pairs for number, pairs in enumerate(mixture.sources) if isinstance(pairs, SyntheticPairs)}

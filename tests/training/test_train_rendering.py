@@ -1,0 +1,161 @@
+"""Pairs rendered on the training device are those that the loader's processes render."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from flowzoo.data.mixture import Mixture
+from flowzoo.data.synthetic import SyntheticPairs
+from flowzoo.errors import InputError
+from flowzoo.training import state
+from flowzoo.training.distributed import Ranks
+from flowzoo.training.loader import batches, renders_on_device
+from flowzoo.training.loop import Surroundings, train
+from flowzoo.training.recipe import Recipe, Stage, load_recipe
+from flowzoo.training.rendering import DeviceRenderer, Drawing, Drawings
+
+CPU = Ranks(0, 1, torch.device("cpu"))
+
+
+@pytest.fixture(scope="session")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with smooth pictures, and with two pairs in a list."""
+    folder = tmp_path_factory.mktemp("root")
+    (folder / "photographs").mkdir()
+    random = np.random.default_rng(0)
+    for name in ("one", "two"):
+        small = Image.fromarray(random.integers(0, 256, (30, 40, 3), dtype=np.uint8))
+        small.resize((400, 300), Image.Resampling.BICUBIC).save(folder / "photographs" / f"{name}.png")
+    SyntheticPairs(folder / "photographs", size=(64, 64))  # the pictures can be used
+    return folder
+
+
+def stage(**values: object) -> Stage:
+    usual = {"data": ("scenes",), "crop": (64, 96), "batch": 4, "steps": 2, "augmentation": "synthetic"}
+    return Stage(**usual | values)
+
+
+def loaded(photographs: Path, workers: int = 0, ranks: Ranks = CPU, first: int = 0, **values: object) -> list[list]:
+    """Every tensor of every batch."""
+    chosen = stage(**values)
+    mixture = Mixture(chosen, photographs, seed=5)
+    found = batches(mixture, first, chosen, ranks, workers)
+    return [[part for part in vars(batch).values() if part is not None] for batch in found]
+
+
+def same(one: list[list], other: list[list]) -> bool:
+    return len(one) == len(other) and all(
+        torch.equal(a, b) for left, right in zip(one, other, strict=True) for a, b in zip(left, right, strict=True)
+    )
+
+
+@pytest.mark.parametrize("augmentation", ["synthetic", "flownet2", "none"])
+def test_the_device_renders_what_the_loader_renders(photographs: Path, augmentation: str) -> None:
+    there = loaded(photographs, rendering="loader", augmentation=augmentation)
+    here = loaded(photographs, rendering="device", augmentation=augmentation)
+    assert same(there, here)
+    assert not torch.equal(here[0][0], here[1][0])  # the two steps differ
+
+
+def test_who_draws_the_scenes_does_not_matter(photographs: Path) -> None:
+    alone = loaded(photographs, rendering="device")
+    assert same(alone, loaded(photographs, workers=1, rendering="device"))
+    assert same(alone[1:], loaded(photographs, first=1, rendering="device"))
+    halves = [loaded(photographs, ranks=Ranks(rank, 2, CPU.device), rendering="device") for rank in range(2)]
+    joined = [[torch.cat(pair) for pair in zip(*parts, strict=True)] for parts in zip(*halves, strict=True)]
+    assert same(alone, joined)
+
+
+def test_processes_hand_over_drawings_and_ready_samples(photographs: Path) -> None:
+    """Scenes and packed pairs in one batch: only the scenes are still to be rendered, and the order stays."""
+    from flowzoo.data.synthetic.packed import Manifest, write_manifest, write_shard
+
+    packed = photographs / "synthetic"
+    packed.mkdir(exist_ok=True)
+    source = SyntheticPairs(None, size=(96, 128), count=2)
+    write_manifest(packed, Manifest(2, (96, 128), 0, False, {}))
+    write_shard(packed, 0, [source.render(range(2), as_bytes=True)], backward=False)
+    mixed = {"data": ("scenes:2", "synthetic")}
+    mixture = Mixture(stage(**mixed), photographs, seed=5)
+    kinds = [isinstance(Drawings(mixture)[number], Drawing) for number in range(6)]
+    assert kinds == [True, True, False, True, True, False]
+    there, here = (loaded(photographs, rendering=how, batch=6, **mixed) for how in ("loader", "device"))
+    assert same(there, here)
+
+
+def test_a_whole_batch_at_once_is_the_same_to_rounding(photographs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The way of a GPU, on the CPU: all scenes of a batch composited together, then augmented."""
+    there = loaded(photographs, rendering="loader")
+    render = SyntheticPairs._render
+    monkeypatch.setattr(SyntheticPairs, "render_scenes", lambda self, scenes, as_bytes: render(self, scenes, as_bytes))
+    here = loaded(photographs, rendering="device")
+    for one, other in zip(there, here, strict=True):
+        first, second, flow, valid = ((a.float() - b.float()).abs() for a, b in zip(one, other, strict=True))
+        assert float(first.mean()) < 2e-4
+        assert float(second.mean()) < 2e-4
+        assert float(flow.quantile(0.99)) < 5e-3
+        assert float(valid.mean()) < 1e-3
+
+
+def test_textures_are_copied_to_the_device_once(photographs: Path) -> None:
+    mixture = Mixture(stage(), photographs, seed=5)
+    renderer = DeviceRenderer(mixture, torch.device("meta"))
+    (pairs,) = renderer.sources.values()
+    assert {picture.device.type for picture in pairs.textures.photographs} == {"meta"}
+    assert pairs.textures.procedural[0].device.type == "meta"
+    kept = DeviceRenderer(mixture, torch.device("cpu"))
+    assert kept.sources[0].textures is mixture.sources[0].textures
+
+
+def test_only_a_gpu_renders_without_being_asked(photographs: Path) -> None:
+    mixture = Mixture(stage(), photographs, seed=5)
+    where = {(how, kind): renders_on_device(mixture, stage(rendering=how), torch.device(kind))
+             for how in ("auto", "loader", "device") for kind in ("cpu", "cuda")}  # fmt: skip
+    assert {key for key, here in where.items() if here} == {("auto", "cuda"), ("device", "cpu"), ("device", "cuda")}
+    with pytest.raises(InputError, match="rendering"):
+        load_recipe("default", {"rendering": "gpu"})
+
+
+def test_a_run_that_renders_resumes_exactly(photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = stage(rendering="device", batch=2, steps=3, save_every=1, log_every=1, crop=(64, 64))
+    recipe = Recipe("scenes", "", "wren", 0, (), (small,))
+
+    def run(output: Path, *, resume: bool = False) -> dict:
+        return train(recipe, Surroundings(photographs, output, CPU, resume, workers=0)).state_dict()
+
+    whole = run(tmp_path / "whole")
+    save = state.save_state
+
+    def dying(folder: Path, of: Recipe, step: int, content: dict) -> Path:
+        path = save(folder, of, step, content)
+        if step == 2:
+            raise KeyboardInterrupt
+        return path
+
+    monkeypatch.setattr(state, "save_state", dying)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut")
+    monkeypatch.undo()
+    resumed = run(tmp_path / "cut", resume=True)
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    logs = [(tmp_path / name / "log.jsonl").read_text().splitlines() for name in ("whole", "cut")]
+    losses = [[json.loads(line)["loss"] for line in log] for log in logs]
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("augmentation", ["synthetic", "flownet2"])
+def test_a_gpu_renders_what_the_loader_renders(photographs: Path, augmentation: str) -> None:
+    there = loaded(photographs, rendering="loader", augmentation=augmentation)
+    here = loaded(photographs, ranks=Ranks(0, 1, torch.device("cuda", 0)), augmentation=augmentation)
+    for one, other in zip(there, here, strict=True):
+        first, second, flow, valid = ((a.float() - b.cpu().float()).abs() for a, b in zip(one, other, strict=True))
+        assert float(first.mean()) < 5e-3
+        assert float(second.mean()) < 5e-3
+        assert float(flow.quantile(0.99)) < 5e-3
+        assert float(valid.mean()) < 5e-3
