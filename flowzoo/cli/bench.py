@@ -17,7 +17,7 @@ that both see the same machine. tools/compare_with_ptlflow.py does the same agai
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of this verb."""
-    from flowzoo.cli import bench_operators
+    import flowzoo.cli.bench_operators as bench_operators
     from flowzoo.cli.common import add_device_arguments
 
     parser.epilog = EXAMPLES
@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> None:
     Raises:
         InputError: a wrong name, size or device.
     """
-    from flowzoo.cli import bench_operators
+    import flowzoo.cli.bench_operators as bench_operators
 
     if arguments.what == "operators":
         bench_operators.run(arguments)
@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """"1024x436" -> (1024, 436): width and height in pixels.
+    """Width and height in pixels of "1024x436": (1024, 436).
 
     Raises:
         InputError: it is not of this form.
