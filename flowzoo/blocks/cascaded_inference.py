@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from flowzoo.blocks.convolution import SLOPE, convolution, convolution_stack, stack_reach
+from flowzoo.blocks.convolution import SLOPE, convolution, convolution_stack, join, stack_reach, training_layout
 from flowzoo.blocks.cost_volume import CostVolume
 from flowzoo.blocks.strips import in_strips
 from flowzoo.blocks.upsampling import BilinearDoubling
@@ -63,7 +63,7 @@ class Matching(nn.Module):
         costs = F.leaky_relu(costs, SLOPE)
         if self.enlarge is not None:
             costs = self.enlarge(costs)
-        return self.residual(self.layers(torch.cat([costs, *extra], dim=1) if extra else costs))
+        return self.residual(self.layers(join([costs, *extra]) if extra else training_layout(costs)))
 
 
 class SubpixelRefinement(nn.Module):
@@ -89,7 +89,7 @@ class SubpixelRefinement(nn.Module):
         return (residual if flow is None else residual + flow), hidden
 
     def _residual(self, inputs: list[Tensor]) -> list[Tensor]:
-        hidden = self.layers(torch.cat(inputs, dim=1))
+        hidden = self.layers(join(inputs))
         return [self.residual(hidden), hidden]
 
 

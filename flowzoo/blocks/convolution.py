@@ -2,9 +2,23 @@
 
 from collections.abc import Sequence
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+
+from flowzoo.operators.convolution import convolve
 
 SLOPE = 0.1
+
+
+class Convolution(nn.Conv2d):
+    """`torch.nn.Conv2d`, faster to train on a CPU (see `flowzoo.operators.convolution`).
+
+    One group, zero padding, and the same stride and dilation along both axes.
+    """
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        rows, columns = self.padding[0], self.padding[1]
+        return convolve(input, weight, bias, self.stride[0], (int(rows), int(columns)), self.dilation[0])
 
 
 def convolution(
@@ -13,7 +27,19 @@ def convolution(
     """A convolution with bias whose padding keeps the size (at stride 1)."""
     sides = (kernel, kernel) if isinstance(kernel, int) else kernel
     padding = tuple(dilation * (side // 2) for side in sides)
-    return nn.Conv2d(inputs, outputs, sides, stride, padding, dilation)  # type: ignore[arg-type]
+    return Convolution(inputs, outputs, sides, stride, padding, dilation)  # type: ignore[arg-type]
+
+
+def training_layout(maps: Tensor) -> Tensor:
+    """`maps` in channels-last memory layout while gradients are recorded on a CPU, where that is faster; else as is."""
+    if torch.is_grad_enabled() and maps.device.type == "cpu":
+        return maps.contiguous(memory_format=torch.channels_last)
+    return maps
+
+
+def join(parts: Sequence[Tensor]) -> Tensor:
+    """Tensors (B,C_i,H,W) -> (B,sum C_i,H,W) in the layout of `training_layout`."""
+    return torch.cat([training_layout(part) for part in parts], dim=1)
 
 
 def leaky() -> nn.LeakyReLU:

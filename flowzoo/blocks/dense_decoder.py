@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from flowzoo.blocks.convolution import convolution, leaky
+from flowzoo.blocks.convolution import convolution, join, leaky
 
 
 class DenseDecoder(nn.Module):
@@ -31,7 +31,7 @@ class DenseDecoder(nn.Module):
     def forward(self, parts: Sequence[Tensor]) -> Tensor:
         """Tensors (B,C_i,H,W) that make up the input, in order -> all channels (B,outputs,H,W)."""
         if torch.is_grad_enabled() and any(part.requires_grad for part in parts):
-            return self._concatenated(torch.cat(list(parts), dim=1))
+            return self._concatenated(join(parts))
         return self._in_place(parts)
 
     def _concatenated(self, seen: Tensor) -> Tensor:

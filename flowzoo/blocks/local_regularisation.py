@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from flowzoo.blocks.convolution import convolution, convolution_stack, leaky, stack_reach
+from flowzoo.blocks.convolution import convolution, convolution_stack, join, leaky, stack_reach
 from flowzoo.blocks.strips import in_strips
 from flowzoo.operators import local_convolution, warp
 
@@ -101,5 +101,5 @@ class LocalRegularisation(nn.Module):
 
     def _filtered(self, maps: list[Tensor]) -> list[Tensor]:
         features, error, centred, flow = maps
-        hidden = self.layers(torch.cat([error, centred, self.project(features)], dim=1))
+        hidden = self.layers(join([error, centred, self.project(features)]))
         return [self.filter(self.distance(hidden), flow), hidden]

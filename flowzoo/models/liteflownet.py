@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from flowzoo.blocks import caffe_resampling
 from flowzoo.blocks.alignment import warp_features
 from flowzoo.blocks.cascaded_inference import Matching, SharedProjection, SubpixelRefinement
-from flowzoo.blocks.convolution import convolution, initialise
+from flowzoo.blocks.convolution import convolution, initialise, training_layout
 from flowzoo.blocks.cost_volume import CostVolume
 from flowzoo.blocks.directions import both_directions, split_directions
 from flowzoo.blocks.flow_cues import CUE_CHANNELS, flow_cues
@@ -175,7 +175,7 @@ class LiteFlowNet(FlowNetwork):
         batch, _, height, width = first.shape
         inner = round_up((height, width), self.multiple)
         images = self._normalise(first, second, inner)
-        features = self.features(images, first_kept=self.settings.finest_level - 1)
+        features = self.features(training_layout(images), first_kept=self.settings.finest_level - 1)
         pyramid: list[Tensor | None] = [None] * COARSEST
         if self.settings.regularisation:
             pyramid = self._image_pyramid(images)

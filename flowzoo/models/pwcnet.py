@@ -4,12 +4,14 @@ Level l has 1/2^l of the size. Flow is in units of 20 pixels of the network's in
 only.
 """
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from flowzoo.blocks.context import ContextNetwork
-from flowzoo.blocks.convolution import SLOPE, convolution, initialise, stack_reach
+from flowzoo.blocks.convolution import SLOPE, convolution, initialise, stack_reach, training_layout
 from flowzoo.blocks.cost_volume import CostVolume
 from flowzoo.blocks.dense_decoder import DenseDecoder
 from flowzoo.blocks.directions import both_directions, split_directions
@@ -120,15 +122,15 @@ class PWCNet(FlowNetwork):
         inner = round_up((height, width), self.multiple)
         enlarge = enlarge_8bit if self.settings.input_resize == "8-bit" else resize
         images = enlarge(torch.cat([first, second]).flip(1), inner)
-        features = self.features(images, first_kept=FINEST - 1)
+        features = self.features(training_layout(images), first_kept=FINEST - 1)
         if self.settings.flow_cues or self.settings.both_directions:
             features = both_directions(features, batch)
         flows: list[Tensor] = []
         above = None
         for level in range(COARSEST, FINEST - 1, -1):
-            part = self.levels[str(level)]
+            part = cast(PWCLevel, self.levels[str(level)])
             flow, *hidden = part(features.pop(), above, self.context if level == FINEST else None)
-            if hidden:
+            if part.enlarge_features is not None:
                 handed = flow.detach() if self.settings.stop_flow_gradient else flow
                 above = (part.enlarge_flow(handed), part.enlarge_features(hidden[0]))
             flows.append(flow)

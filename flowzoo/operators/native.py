@@ -24,6 +24,7 @@ from flowzoo.errors import InputError
 
 _SOURCES = (
     "convex_upsampling.cpp",
+    "convolution_weights.cpp",
     "correlation.cpp",
     "relaxation.cpp",
     "sampled_volume.cpp",

@@ -1,0 +1,80 @@
+"""The convolution with its own weight gradient against PyTorch's in float64."""
+
+import pytest
+import torch
+
+from flowzoo.operators import native
+from flowzoo.operators.convolution import convolve
+
+# Channels that leave vectors partly empty, windows of all shapes, strides and dilations beyond the map's side.
+CASES = [
+    (2, 20, 7, (3, 3), 1, 1, 9, 11),
+    (1, 16, 33, (5, 1), 1, 1, 8, 6),
+    (2, 48, 9, (3, 3), 2, 1, 13, 10),
+    (1, 70, 5, (3, 3), 1, 8, 6, 7),
+    (1, 33, 4, (1, 5), 1, 1, 1, 9),
+    (3, 17, 6, (1, 1), 1, 1, 5, 5),
+    (1, 100, 65, (7, 7), 2, 1, 30, 41),
+    (2, 32, 2, (3, 3), 1, 1, 40, 600),
+]
+
+
+def inputs(batch, channels, outputs, window, height, width):
+    generator = torch.Generator().manual_seed(1)
+    maps = torch.randn(batch, channels, height, width, generator=generator)
+    weight = torch.randn(outputs, channels, *window, generator=generator)
+    bias = torch.randn(outputs, generator=generator)
+    return maps.contiguous(memory_format=torch.channels_last), weight, bias
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_values_and_gradients_are_those_of_float64(case, threads, monkeypatch):
+    batch, channels, outputs, window, stride, dilation, height, width = case
+    monkeypatch.setattr("flowzoo.operators.convolution.threads_for", lambda flops: threads)
+    padding = (dilation * (window[0] // 2), dilation * (window[1] // 2))
+    given = inputs(batch, channels, outputs, window, height, width)
+    ours = [part.clone().requires_grad_() for part in given]
+    exact = [part.double().requires_grad_() for part in given]
+    result = convolve(*ours, stride, padding, dilation)
+    if native.library() is not None:
+        assert "_Convolution" in type(result.grad_fn).__name__
+    reference = torch.conv2d(*exact, stride, padding, dilation)
+    gradient = torch.randn(result.shape, generator=torch.Generator().manual_seed(2))
+    found = (result, *torch.autograd.grad(result, ours, gradient))
+    wanted = (reference, *torch.autograd.grad(reference, exact, gradient.double()))
+    for part, whole in zip(found, wanted, strict=True):
+        scale = whole.abs().max().item()
+        torch.testing.assert_close(part.double(), whole, rtol=0, atol=1e-5 * scale)
+
+
+def test_number_of_threads_does_not_change_a_bit(monkeypatch):
+    results = []
+    for threads in (1, 2, 5):
+        monkeypatch.setattr("flowzoo.operators.convolution.threads_for", lambda flops, threads=threads: threads)
+        maps, weight, bias = inputs(2, 40, 50, (3, 3), 12, 17)
+        convolve(maps, weight.requires_grad_(), bias, 1, (1, 1), 1).square().sum().backward()
+        results.append(weight.grad)
+    assert torch.equal(results[0], results[1])
+    assert torch.equal(results[0], results[2])
+
+
+def test_second_derivatives_are_those_of_float64():
+    def penalty(maps, weight, bias):
+        result = convolve(maps, weight, bias, 1, (1, 1), 1)
+        first = torch.autograd.grad(result.square().sum(), (maps, weight), create_graph=True)
+        return torch.autograd.grad(sum(part.square().sum() for part in first), (maps, weight, bias))
+
+    given = inputs(1, 16, 3, (3, 3), 4, 5)
+    found = penalty(*(part.clone().requires_grad_() for part in given))
+    wanted = penalty(*(part.double().requires_grad_() for part in given))
+    for part, whole in zip(found, wanted, strict=True):
+        torch.testing.assert_close(part.double(), whole, rtol=0, atol=1e-5 * whole.abs().max().item())
+
+
+@pytest.mark.parametrize("frozen", [(0,), (1,), (2,), (0, 2)])
+def test_parts_without_gradient(frozen):
+    given = inputs(1, 16, 3, (3, 3), 4, 5)
+    ours = [part.requires_grad_(index not in frozen) for index, part in enumerate(given)]
+    convolve(*ours, 1, (1, 1), 1).sum().backward()
+    assert [part.grad is None for part in ours] == [index in frozen for index in range(3)]
