@@ -38,15 +38,15 @@ class VariationalSettings:
     """
 
     alpha: float = 10.0
-    delta: float = 5.0
+    delta: float = 1.0
     gamma: float = 10.0
     blur: float = 0.6
-    reductions: int = 2
+    reductions: int = 1
     warps: int = 2
-    fixed_points: int = 5
-    sweeps: int = 5
-    relaxation: float = 1.6
-    largest: float = 3.0
+    fixed_points: int = 3
+    sweeps: int = 8
+    relaxation: float = 1.9
+    largest: float = 1.0
 
 
 @torch.no_grad()

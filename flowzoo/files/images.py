@@ -45,7 +45,7 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
             raise InputError(f"{path} holds {kind} values: save it with 8 or 16 bits a channel")
         if image.mode == "P" and "transparency" in image.info:
             image = image.convert("RGBA")
-        return np.array(image.convert("RGB"))
+        return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
