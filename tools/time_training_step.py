@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from flowzoo import registry
-from flowzoo.blocks.convolution import Convolution, training_layout
+from flowzoo.blocks.convolution import Convolution, ConvolutionStack, training_layout
 from flowzoo.network import FlowNetwork
 from flowzoo.operators import correlation, local_convolution
 
@@ -60,6 +60,7 @@ def plain_forms() -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(mock.patch.dict(os.environ, FLOWZOO_NATIVE="0"))
         stack.enter_context(mock.patch.object(Convolution, "_conv_forward", nn.Conv2d._conv_forward))
+        stack.enter_context(mock.patch.object(ConvolutionStack, "forward", nn.Sequential.forward))
         for name, module in list(sys.modules.items()):
             for original, form in forms.items():
                 if name.startswith("flowzoo.") and getattr(module, original.__name__, None) is original:

@@ -2,13 +2,13 @@
 
 from torch import Tensor, nn
 
-from flowzoo.blocks.convolution import convolution, leaky
+from flowzoo.blocks.convolution import ConvolutionStack, convolution, leaky
 
 LAYERS = ((128, 1), (128, 2), (128, 4), (96, 8), (64, 16), (32, 1))
 """(channels, dilation) of each hidden convolution."""
 
 
-class ContextNetwork(nn.Sequential):
+class ContextNetwork(ConvolutionStack):
     """(B,C,H,W) -> a flow residual (B,2,H,W)."""
 
     def __init__(self, inputs: int) -> None:

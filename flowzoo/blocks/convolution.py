@@ -17,8 +17,33 @@ class Convolution(nn.Conv2d):
     """
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return self._with_slope(input, weight, bias, 1.0)
+
+    def _with_slope(self, maps: Tensor, weight: Tensor, bias: Tensor | None, slope: float) -> Tensor:
         rows, columns = self.padding[0], self.padding[1]
-        return convolve(input, weight, bias, self.stride[0], (int(rows), int(columns)), self.dilation[0])
+        return convolve(maps, weight, bias, self.stride[0], (int(rows), int(columns)), self.dilation[0], slope)
+
+    def activated(self, maps: Tensor, slope: float) -> Tensor:
+        """What a leaky ReLU behind this layer gives, as one operation."""
+        return self._with_slope(maps, self.weight, self.bias, slope)
+
+
+class ConvolutionStack(nn.Sequential):
+    """`torch.nn.Sequential` that, while gradients are recorded, does convolutions and leaky ReLUs in pairs."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(B,C,H,W) through all layers."""
+        if not torch.is_grad_enabled():
+            return super().forward(maps)
+        layers = iter(self)
+        for layer in layers:
+            behind = next(layers, None) if isinstance(layer, Convolution) else None
+            if isinstance(layer, Convolution) and isinstance(behind, nn.LeakyReLU):
+                maps = layer.activated(maps, behind.negative_slope)
+            else:
+                maps = layer(maps)
+                maps = maps if behind is None else behind(maps)
+        return maps
 
 
 def convolution(
@@ -47,13 +72,13 @@ def leaky() -> nn.LeakyReLU:
     return nn.LeakyReLU(SLOPE, inplace=True)
 
 
-def convolution_stack(inputs: int, channels: Sequence[int]) -> nn.Sequential:
+def convolution_stack(inputs: int, channels: Sequence[int]) -> ConvolutionStack:
     """3x3 convolutions with the given output channels, a leaky ReLU behind each."""
     layers: list[nn.Module] = []
     for outputs in channels:
         layers += [convolution(inputs, outputs), leaky()]
         inputs = outputs
-    return nn.Sequential(*layers)
+    return ConvolutionStack(*layers)
 
 
 def stack_reach(*modules: nn.Module) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from flowzoo.blocks.convolution import convolution, join, leaky
+from flowzoo.blocks.convolution import ConvolutionStack, convolution, join, leaky
 
 
 class DenseDecoder(nn.Module):
@@ -24,7 +24,7 @@ class DenseDecoder(nn.Module):
         layers = []
         seen = inputs
         for growth in channels:
-            layers.append(nn.Sequential(convolution(seen, growth), leaky()))
+            layers.append(ConvolutionStack(convolution(seen, growth), leaky()))
             seen += growth
         self.layers = nn.ModuleList(layers)
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from flowzoo.blocks.convolution import convolution, convolution_stack, join, leaky, stack_reach
+from flowzoo.blocks.convolution import ConvolutionStack, convolution, convolution_stack, join, leaky, stack_reach
 from flowzoo.blocks.strips import in_strips
 from flowzoo.operators import local_convolution, warp
 
@@ -78,7 +78,7 @@ class LocalRegularisation(nn.Module):
         super().__init__()
         self.project: nn.Module = nn.Identity()
         if projection:
-            self.project = nn.Sequential(convolution(features, projection, 1), leaky())
+            self.project = ConvolutionStack(convolution(features, projection, 1), leaky())
             features = projection
         self.layers = convolution_stack(3 + features, channels)
         self.distance = distance_layers(channels[-1], window)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from flowzoo.blocks.convolution import convolution, leaky
+from flowzoo.blocks.convolution import ConvolutionStack, convolution, leaky
 from flowzoo.blocks.strips import in_strips
 
 EARLY_STAGES = 3
@@ -30,7 +30,7 @@ class FeaturePyramid(nn.Module):
             for outputs, kernel, stride in stage:
                 layers += [convolution(inputs, outputs, kernel, stride=stride), leaky()]
                 inputs = outputs
-            levels.append(nn.Sequential(*layers))
+            levels.append(ConvolutionStack(*layers))
         self.stages = nn.ModuleList(levels)
         self.strides: list[int] = []
         self.halo, stride = 0, 1

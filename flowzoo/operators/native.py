@@ -31,6 +31,7 @@ _SOURCES = (
     "sampled_window.h",
     "threads.h",
     "vector.h",
+    "winograd.cpp",
 )
 _FLAGS = ("-std=c++17", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-shared", "-fPIC", "-fvisibility=hidden")
 _BUILD_SECONDS = 180

@@ -1,0 +1,343 @@
+// 3x3 convolutions of stride 1 and their gradients with a quarter of the multiplications, for channels-last maps:
+// Winograd's F(4x4, 3x3) (Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016).
+//
+// A tile is 4x4 pixels of the result, which see 6x6 of the input. With 1-D transforms along both axes,
+//
+//   result = A' [ (G w G') . (B' input B) ] A,    gradient to w = G' [ (A gradient A') . (B' input B) ] G,
+//
+// where the product in brackets is, for each of the 36 places of a tile, a matrix product over channels (or tiles).
+// The points of evaluation are 0, +-sqrt(1/2), +-sqrt(2) and infinity, which lose less precision than whole numbers.
+// A dilated problem is dilation^2 undilated ones on the phases of the map. The order of all sums is fixed.
+
+#include "threads.h"
+#include "vector.h"
+
+namespace {
+
+constexpr int64_t kPlaces = 36, kWide = 2 * kLanes;
+// Tiles in a block and channels beside each other, so that a block's values stay in the second-level cache.
+constexpr int64_t kTiles = 36, kGradientTiles = 48, kChunk = 2 * kWide;
+constexpr float kHalfRoot = 0.70710678118654752f, kRoot = 1.41421356237309505f;
+
+// How many rows of a matrix product the registers hold beside each other.
+constexpr int kTall = kManyRegisters ? 12 : 6;
+
+int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
+
+// One place's values, and a cache line so that the 36 places do not fall on each other in the caches.
+int64_t place_size(int64_t values) { return round_up(values, 16) + 16; }
+
+struct Map {
+    int64_t batch, height, width, dilation;
+    int64_t rows, columns;  // tiles of one phase
+    int64_t tiles;
+
+    Map(int64_t b, int64_t h, int64_t w, int64_t d)
+        : batch(b), height(h), width(w), dilation(d), rows(((h + d - 1) / d + 3) / 4),
+          columns(((w + d - 1) / d + 3) / 4), tiles(b * d * d * rows * columns) {}
+};
+
+// Pixel numbers of a tile's rows and columns, first one kMargin before the tile; -1 outside the map.
+template <int kSide, int kMargin>
+struct Pixels {
+    int64_t number[kSide][kSide];
+
+    Pixels(const Map& map, int64_t tile) {
+        const int64_t d = map.dilation, column = tile % map.columns, row = tile / map.columns % map.rows;
+        const int64_t phase = tile / (map.columns * map.rows) % (d * d), b = tile / (map.columns * map.rows * d * d);
+        for (int i = 0; i < kSide; ++i) {
+            const int64_t y = phase / d + d * (4 * row + i - kMargin);
+            for (int j = 0; j < kSide; ++j) {
+                const int64_t x = phase % d + d * (4 * column + j - kMargin);
+                const bool inside = y >= 0 && y < map.height && x >= 0 && x < map.width;
+                number[i][j] = inside ? (b * map.height + y) * map.width + x : -1;
+            }
+        }
+    }
+};
+
+WIDE_INLINE Vec load_some(const float* from, int64_t count) {
+    if (count >= kLanes) return load(from);
+    float lanes[kLanes] = {};
+    std::memcpy(lanes, from, count * sizeof(float));
+    return load(lanes);
+}
+
+WIDE_INLINE void store_some(float* to, Vec value, int64_t count) {
+    if (count >= kLanes) return store(to, value);
+    float lanes[kLanes];
+    store(lanes, value);
+    std::memcpy(to, lanes, count * sizeof(float));
+}
+
+// The five 1-D transforms, from every `step`-th vector to every `step`-th one.
+struct InputTransform {  // B'
+    static constexpr int kFrom = 6, kTo = 6;
+    WIDE_INLINE void apply(const Vec* d, int s, Vec* r, int q) {
+        const Vec even = d[4 * s] - 2.0f * d[2 * s], odd = kHalfRoot * d[3 * s] - kRoot * d[s];
+        const Vec even2 = d[4 * s] - 0.5f * d[2 * s], odd2 = kRoot * d[3 * s] - kHalfRoot * d[s];
+        r[0] = d[0] - 2.5f * d[2 * s] + d[4 * s];
+        r[q] = even + odd;
+        r[2 * q] = even - odd;
+        r[3 * q] = even2 + odd2;
+        r[4 * q] = even2 - odd2;
+        r[5 * q] = d[s] - 2.5f * d[3 * s] + d[5 * s];
+    }
+};
+struct ResultTransform {  // A'
+    static constexpr int kFrom = 6, kTo = 4;
+    WIDE_INLINE void apply(const Vec* m, int s, Vec* r, int q) {
+        const Vec sum = m[s] + m[2 * s], difference = m[s] - m[2 * s];
+        const Vec sum2 = m[3 * s] + m[4 * s], difference2 = m[3 * s] - m[4 * s];
+        r[0] = m[0] + sum + sum2;
+        r[q] = kHalfRoot * difference + kRoot * difference2;
+        r[2 * q] = 0.5f * sum + 2.0f * sum2;
+        r[3 * q] = 0.5f * kHalfRoot * difference + 2.0f * kRoot * difference2 + m[5 * s];
+    }
+};
+struct GradientTransform {  // A
+    static constexpr int kFrom = 4, kTo = 6;
+    WIDE_INLINE void apply(const Vec* g, int s, Vec* r, int q) {
+        const Vec even = g[0] + 0.5f * g[2 * s], odd = kHalfRoot * (g[s] + 0.5f * g[3 * s]);
+        const Vec even2 = g[0] + 2.0f * g[2 * s], odd2 = kRoot * (g[s] + 2.0f * g[3 * s]);
+        r[0] = g[0];
+        r[q] = even + odd;
+        r[2 * q] = even - odd;
+        r[3 * q] = even2 + odd2;
+        r[4 * q] = even2 - odd2;
+        r[5 * q] = g[3 * s];
+    }
+};
+struct WeightTransform {  // G
+    static constexpr int kFrom = 3, kTo = 6;
+    WIDE_INLINE void apply(const Vec* w, int s, Vec* r, int q) {
+        const Vec even = (-2.0f / 3) * w[0] - (1.0f / 3) * w[2 * s], odd = (-kRoot / 3) * w[s];
+        const Vec even2 = (1.0f / 6) * w[0] + (1.0f / 3) * w[2 * s], odd2 = (kRoot / 6) * w[s];
+        r[0] = w[0];
+        r[q] = even + odd;
+        r[2 * q] = even - odd;
+        r[3 * q] = even2 + odd2;
+        r[4 * q] = even2 - odd2;
+        r[5 * q] = w[2 * s];
+    }
+};
+struct WeightGradientTransform {  // G'
+    static constexpr int kFrom = 6, kTo = 3;
+    WIDE_INLINE void apply(const Vec* u, int s, Vec* r, int q) {
+        const Vec sum = u[s] + u[2 * s], difference = u[s] - u[2 * s];
+        const Vec sum2 = u[3 * s] + u[4 * s], difference2 = u[3 * s] - u[4 * s];
+        r[0] = u[0] - (2.0f / 3) * sum + (1.0f / 6) * sum2;
+        r[q] = (-kRoot / 3) * difference + (kRoot / 6) * difference2;
+        r[2 * q] = (1.0f / 3) * (sum2 - sum) + u[5 * s];
+    }
+};
+
+// Along both axes: kFrom x kFrom vectors to kTo x kTo.
+template <class Transform>
+WIDE_INLINE void transform(const Vec* from, Vec* to) {
+    constexpr int n = Transform::kFrom, m = Transform::kTo;
+    Vec between[m * n];
+#pragma GCC unroll 6
+    for (int j = 0; j < n; ++j) Transform::apply(from + j, n, between + j, n);
+#pragma GCC unroll 6
+    for (int i = 0; i < m; ++i) Transform::apply(between + i * n, 1, to + i * m, 1);
+}
+
+// Transforms `count` channels of one tile. Vector v of place p goes to place[p * size + v / 2 * panel + v % 2 * kLanes].
+template <class Transform, int kMargin>
+void spread_tile(
+    const Map& map, int64_t tile, const float* maps, int64_t pixel, int64_t count, float* place, int64_t size, int64_t panel) {
+    constexpr int n = Transform::kFrom;
+    const Pixels<n, kMargin> pixels(map, tile);
+    for (int64_t c = 0; c < count; c += kLanes) {
+        Vec from[n * n], to[kPlaces];
+#pragma GCC unroll 36
+        for (int i = 0; i < n * n; ++i) {
+            const int64_t number = pixels.number[i / n][i % n];
+            from[i] = number < 0 ? Vec{} : load_some(maps + number * pixel + c, count - c);
+        }
+        transform<Transform>(from, to);
+        float* at = place + c / kWide * panel + c % kWide;
+#pragma GCC unroll 36
+        for (int p = 0; p < kPlaces; ++p) store(at + p * size, to[p]);
+    }
+}
+
+// result[i, 0..kWide) (+)= sum_k a[i * row + k * step] * b[k, 0..kWide)
+template <int kRows>
+__attribute__((noinline)) void multiply(
+    const float* a, int64_t row, int64_t step, const float* b, int64_t length, float* result, int64_t result_row, bool add) {
+    Vec sum[kRows][2];
+#pragma GCC unroll 12
+    for (int i = 0; i < kRows; ++i)
+        for (int v = 0; v < 2; ++v) sum[i][v] = add ? load(result + i * result_row + v * kLanes) : Vec{};
+    for (int64_t k = 0; k < length; ++k, a += step, b += kWide) {
+        Vec first = load(b), second = load(b + kLanes);
+        pin(first);
+        pin(second);
+#pragma GCC unroll 12
+        for (int i = 0; i < kRows; ++i) {
+            const Vec factor = splat(a[i * row]);
+            sum[i][0] += factor * first;
+            sum[i][1] += factor * second;
+        }
+    }
+#pragma GCC unroll 12
+    for (int i = 0; i < kRows; ++i)
+        for (int v = 0; v < 2; ++v) store(result + i * result_row + v * kLanes, sum[i][v]);
+}
+
+// The same for `rows` rows, rounded up to the next two.
+void multiply_rows(
+    const float* a, int64_t rows, int64_t row, int64_t step, const float* b, int64_t length, float* result,
+    int64_t result_row, bool add) {
+    int64_t i = 0;
+    for (; i + kTall <= rows; i += kTall)
+        multiply<kTall>(a + i * row, row, step, b, length, result + i * result_row, result_row, add);
+    for (; kTall > 8 && i + 8 <= rows; i += 8)
+        multiply<8>(a + i * row, row, step, b, length, result + i * result_row, result_row, add);
+    for (; i + 4 <= rows; i += 4)
+        multiply<4>(a + i * row, row, step, b, length, result + i * result_row, result_row, add);
+    for (; i < rows; i += 2)
+        multiply<2>(a + i * row, row, step, b, length, result + i * result_row, result_row, add);
+}
+
+// The 36 values of each of `count` tiles; a row of zeros follows an odd number of them.
+void see(
+    const Map& map, int64_t begin, int64_t count, const float* input, int64_t pixel, int64_t channels, float* seen,
+    int64_t row, int64_t size) {
+    for (int64_t t = 0; t < count; ++t)
+        spread_tile<InputTransform, 1>(map, begin + t, input, pixel, channels, seen + t * row, size, kWide);
+    if (count % 2)
+        for (int64_t p = 0; p < kPlaces; ++p) std::memset(seen + p * size + count * row, 0, row * sizeof(float));
+}
+
+// From a tile's sums to its 16 pixels of the result.
+void finish_tile(
+    const Map& map, int64_t tile, const float* sums, int64_t size, const float* bias, float slope, int64_t outputs,
+    float* result, int64_t pixel) {
+    const Pixels<4, 0> pixels(map, tile);
+    for (int64_t o = 0; o < outputs; o += kLanes) {
+        Vec from[kPlaces], to[16];
+#pragma GCC unroll 36
+        for (int p = 0; p < kPlaces; ++p) from[p] = load(sums + p * size + o);
+        transform<ResultTransform>(from, to);
+        const Vec shift = bias ? load_some(bias + o, outputs - o) : Vec{};
+#pragma GCC unroll 16
+        for (int i = 0; i < 16; ++i) {
+            const int64_t number = pixels.number[i / 4][i % 4];
+            const Vec value = to[i] + shift;
+            if (number >= 0) store_some(result + number * pixel + o, value > 0 ? value : slope * value, outputs - o);
+        }
+    }
+}
+
+}  // namespace
+
+// Values of tap t from channel c to channel o are at weights[t * tap + c * outputs + o].
+// The result is act(convolution + bias): act(x) = x for x > 0, else slope * x. `bias` may be null.
+extern "C" __attribute__((visibility("default"))) int flowzoo_winograd(
+    const float* input, const float* weights, const float* bias, float* result, int64_t batch, int64_t channels,
+    int64_t height, int64_t width, int64_t outputs, int64_t dilation, int64_t input_pixel, int64_t result_pixel,
+    int64_t tap, float slope, int64_t threads) {
+    const Map map(batch, height, width, dilation);
+    const int64_t panels = (outputs + kWide - 1) / kWide, wide = round_up(channels, kLanes);
+    const int64_t factor_size = place_size(panels * channels * kWide);
+    try {
+        Buffer buffer(kPlaces * factor_size);
+        float* const factors = buffer.get();
+        // Factors are laid out as panels of kWide outputs.
+        int status = run_tasks(0, panels * 4, threads, [&](auto next) {
+            for (int64_t task = next(); task >= 0; task = next()) {
+                const int64_t panel = task / 4, first = channels * (task % 4) / 4, last = channels * (task % 4 + 1) / 4;
+                for (int64_t c = first; c < last; ++c) {
+                    for (int64_t v = 0; v < kWide; v += kLanes) {
+                        const int64_t o = panel * kWide + v;
+                        Vec from[9], to[kPlaces];
+                        for (int t = 0; t < 9; ++t)
+                            from[t] = o < outputs ? load_some(weights + t * tap + c * outputs + o, outputs - o) : Vec{};
+                        transform<WeightTransform>(from, to);
+                        float* at = factors + (panel * channels + c) * kWide + v;
+                        for (int p = 0; p < kPlaces; ++p) store(at + p * factor_size, to[p]);
+                    }
+                }
+            }
+        });
+        if (status != 0) return status;
+        int64_t block = kTiles;
+        while (block > 12 && map.tiles < 2 * threads * block) block -= 12;
+        // The fewer channels are all kept, the others are taken in turns.
+        const int64_t together = channels > outputs ? kChunk : wide;
+        const int64_t made = channels > outputs ? panels * kWide : kChunk;
+        const int64_t size = place_size(block * together), sum_size = place_size(block * made);
+        return run_tasks(0, (map.tiles + block - 1) / block, threads, [&](auto next) {
+            Buffer seen(kPlaces * size), sums(kPlaces * sum_size);
+            for (int64_t task = next(); task >= 0; task = next()) {
+                const int64_t begin = task * block;
+                const int64_t count = begin + block < map.tiles ? block : map.tiles - begin;
+                for (int64_t o = 0; o < outputs; o += made) {
+                    for (int64_t c = 0; c < channels; c += together) {
+                        const int64_t length = c + together < channels ? together : channels - c;
+                        if (o == 0) see(map, begin, count, input + c, input_pixel, length, seen.get(), together, size);
+                        for (int64_t p = 0; p < kPlaces; ++p)
+                            for (int64_t i = 0; i < made && o + i < outputs; i += kWide)
+                                multiply_rows(
+                                    seen.get() + p * size, count, together, 1,
+                                    factors + p * factor_size + ((o + i) / kWide * channels + c) * kWide, length,
+                                    sums.get() + p * sum_size + i, made, c > 0);
+                    }
+                    const int64_t last = o + made < outputs ? o + made : outputs;
+                    for (int64_t t = 0; t < count; ++t)
+                        finish_tile(
+                            map, begin + t, sums.get() + t * made, sum_size, bias ? bias + o : nullptr, slope, last - o,
+                            result + o, result_pixel);
+                }
+            }
+        });
+    } catch (const std::bad_alloc&) {
+        return 1;
+    }
+}
+
+// The gradient to the weights: tap t from channel c to channel o goes to result[(o * 9 + t) * channels + c].
+extern "C" __attribute__((visibility("default"))) int flowzoo_winograd_weights(
+    const float* input, const float* gradient, float* result, int64_t batch, int64_t channels, int64_t height,
+    int64_t width, int64_t outputs, int64_t dilation, int64_t input_pixel, int64_t gradient_pixel, int64_t threads) {
+    const Map map(batch, height, width, dilation);
+    // A task has up to four panels of channels, fewer where there would be too few tasks.
+    const int64_t panels = (channels + kWide - 1) / kWide, most = threads > 1 ? panels / (2 * threads) : panels;
+    const int64_t step = (most < 1 ? 1 : most > 4 ? 4 : most) * kWide;
+    const int64_t tall = round_up(outputs, kLanes), factor_size = place_size(kGradientTiles * tall);
+    const int64_t panel_size = kGradientTiles * kWide, size = place_size(step * kGradientTiles);
+    const int64_t sum_size = place_size(tall * step);
+    return run_tasks(0, (channels + step - 1) / step, threads, [&](auto next) {
+        Buffer seen(kPlaces * size), factors(kPlaces * factor_size), sums(kPlaces * sum_size);
+        for (int64_t task = next(); task >= 0; task = next()) {
+            const int64_t first = task * step, count = first + step < channels ? step : channels - first;
+            for (int64_t begin = 0; begin < map.tiles; begin += kGradientTiles) {
+                const int64_t tiles = begin + kGradientTiles < map.tiles ? kGradientTiles : map.tiles - begin;
+                for (int64_t t = 0; t < tiles; ++t) {
+                    spread_tile<InputTransform, 1>(
+                        map, begin + t, input + first, input_pixel, count, seen.get() + t * kWide, size, panel_size);
+                    spread_tile<GradientTransform, 0>(
+                        map, begin + t, gradient, gradient_pixel, outputs, factors.get() + t * tall, factor_size, kWide);
+                }
+                for (int64_t p = 0; p < kPlaces; ++p)
+                    for (int64_t c = 0; c < count; c += kWide)
+                        multiply_rows(
+                            factors.get() + p * factor_size, outputs, 1, tall,
+                            seen.get() + p * size + c / kWide * panel_size, tiles, sums.get() + p * sum_size + c, step,
+                            begin > 0);
+            }
+            for (int64_t o = 0; o < outputs; ++o) {
+                for (int64_t c = 0; c < count; c += kLanes) {
+                    Vec from[kPlaces], to[9];
+                    for (int p = 0; p < kPlaces; ++p) from[p] = load(sums.get() + p * sum_size + o * step + c);
+                    transform<WeightGradientTransform>(from, to);
+                    for (int t = 0; t < 9; ++t)
+                        store_some(result + (o * 9 + t) * channels + first + c, to[t], count - c);
+                }
+            }
+        }
+    });
+}
