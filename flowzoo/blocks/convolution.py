@@ -56,10 +56,15 @@ def convolution(
 
 
 def training_layout(maps: Tensor) -> Tensor:
-    """`maps` in channels-last memory layout while gradients are recorded on a CPU, where that is faster; else as is."""
-    if torch.is_grad_enabled() and maps.device.type == "cpu":
-        return maps.contiguous(memory_format=torch.channels_last)
-    return maps
+    """`maps` (B,C,H,W), which go into convolutions, as these are fastest while gradients are recorded on a CPU.
+
+    That is in channels-last memory layout, and under autocast in its type: convolutions would turn them into it anyway,
+    each of them once more. Elsewhere as is.
+    """
+    if not torch.is_grad_enabled() or maps.device.type != "cpu":
+        return maps
+    cast = torch.is_autocast_enabled("cpu") and maps.dtype == torch.float32
+    return maps.to(torch.get_autocast_dtype("cpu") if cast else maps.dtype, memory_format=torch.channels_last)
 
 
 def join(parts: Sequence[Tensor]) -> Tensor:
