@@ -1,4 +1,5 @@
-// Tasks 0..count-1 shared out to a few threads that live for one call.
+// Tasks 0..count-1 shared out to the caller's OpenMP threads where it has named them, else to threads that live for one
+// call.
 #pragma once
 
 #include <atomic>
@@ -9,6 +10,11 @@
 #include <system_error>
 #include <thread>
 #include <vector>
+
+// GOMP_parallel of the OpenMP runtime that the calling program uses already. Its threads wait for work in a busy loop: new
+// ones beside them would have to share their cores.
+typedef void (*Parallel)(void (*function)(void*), void* data, unsigned threads, unsigned flags);
+inline Parallel openmp_parallel = nullptr;
 
 // Work is a callable that takes a callable `next` and does every task that it returns, until that is negative.
 // Tasks begin..end-1 are done. Returns 0, or 1 when memory ran out (the caller then uses its portable version).
@@ -26,9 +32,13 @@ static int run_tasks(int64_t begin, int64_t end, int64_t threads, Work work) {
             status = 1;
         }
     };
+    const int64_t wanted = threads < end - begin ? threads : end - begin;
+    if (openmp_parallel && wanted > 1) {
+        openmp_parallel([](void* data) { (*static_cast<decltype(body)*>(data))(); }, &body, wanted, 0);
+        return status;
+    }
     std::vector<std::thread> others;
     try {
-        const int64_t wanted = threads < end - begin ? threads : end - begin;
         for (int64_t i = 1; i < wanted; ++i) others.emplace_back(body);
     } catch (const std::bad_alloc&) {
     } catch (const std::system_error&) {

@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from flowzoo.assets import asset_path
@@ -72,11 +72,24 @@ def library() -> ctypes.CDLL | None:
 @functools.cache
 def _load() -> ctypes.CDLL | None:
     try:
-        return _loaded_or_built()
+        kernels = _loaded_or_built()
+        _share_threads(kernels)
+        return kernels
     except (OSError, RuntimeError, InputError, _BuildError, subprocess.SubprocessError) as error:
         reason = " ".join(str(error).split())[:300]
         _LOG.info("the CPU kernels are not available (%s); using the portable operators", reason)
         return None
+
+
+def _share_threads(kernels: ctypes.CDLL) -> None:
+    """Have the kernels use the threads of torch's own OpenMP runtime, where that is GNU's and can be found."""
+    mapped = Path("/proc/self/maps")
+    lines = mapped.read_text(errors="replace").splitlines() if mapped.is_file() else []
+    runtimes = {line.split(maxsplit=5)[-1] for line in lines if "/libgomp" in line}
+    if len(runtimes) == 1:
+        with suppress(OSError, AttributeError):  # then the kernels start threads of their own
+            parallel = ctypes.CDLL(runtimes.pop()).GOMP_parallel
+            kernels.flowzoo_use_openmp(ctypes.cast(parallel, ctypes.c_void_p))
 
 
 def _loaded_or_built() -> ctypes.CDLL:
