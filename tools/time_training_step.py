@@ -98,8 +98,7 @@ def main() -> None:
     for name in arguments.models.split(","):
         plain: FlowNetwork = registry.build(name).train()
         ours = copy.deepcopy(plain)
-        if ours.channels_last:  # as in flowzoo/training/loop.py
-            ours.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        ours.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # as in flowzoo/training/loop.py
         optimizers = [torch.optim.Adam(network.parameters(), lr=1e-5) for network in (ours, plain)]
         times: tuple[list[float], list[float]] = ([], [])
         for turn in range(arguments.repeat + 1):

@@ -84,7 +84,7 @@ def build(recipe: Recipe, number: int, weights: dict[str, Tensor] | None, ranks:
     network = registry.build(recipe.model, **settings)
     if weights is not None:
         inherit(network, weights)
-    if network.channels_last:
+    if network.channels_last or ranks.device.type == "cpu":  # whose training kernels want it
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network.to(ranks.device)
 
