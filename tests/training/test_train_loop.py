@@ -32,6 +32,8 @@ TINY = {
     "quarter.steps": "2",
     "large.steps": "3",
     "longer.steps": "0",
+    "again.steps": "0",
+    "last.steps": "0",
 }
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
