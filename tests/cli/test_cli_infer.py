@@ -260,7 +260,12 @@ def test_an_interrupted_run_leaves_only_complete_files(sent, weights, tmp_path):
         Image.fromarray(noise).save(tmp_path / "frames" / f"{index}.png")
     words = ["infer", tmp_path / "frames", "--weights", weights, "-o", tmp_path / "out", "--max-flow", "3"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "flowzoo", *map(str, words)], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "flowzoo", *map(str, words)],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        # Shells start background jobs deaf to SIGINT, and their children inherit it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     while process.poll() is None and len(list((tmp_path / "out").glob("*.flo"))) < 3:
         time.sleep(0.01)
