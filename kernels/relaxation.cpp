@@ -97,21 +97,13 @@ void smoothness_row(const float* u, const float* v, int64_t y, int64_t height, i
 
 extern "C" __attribute__((visibility("default"))) int flowzoo_relax(
     const float* a11, const float* a12, const float* a22, const float* b1, const float* b2, const float* right,
-    const float* below, float* step, int64_t batch, int64_t height, int64_t width, int64_t sweeps, float factor,
+    const float* below, const float* before, float* after, int64_t batch, int64_t height, int64_t width, int64_t sweeps, float factor,
     int64_t threads) {
     // All sweeps run over a band of rows while it is in the cache. A pass over one colour needs the pass before it one row
     // further, so a band starts with a margin of as many rows as passes, which shrinks by one row a pass; and pass p
     // follows p rows behind the first. The result is that of sweeping the whole image pass by pass.
     const int64_t size = height * width, bands = (height + kSorRows - 1) / kSorRows, passes = 2 * sweeps;
-    if (passes == 0 || size == 0) return 0;
-    Buffer* old;
-    try {
-        old = new Buffer(2 * batch * size);
-    } catch (const std::bad_alloc&) {
-        return 1;
-    }
-    std::memcpy(old->get(), step, 2 * batch * size * sizeof(float));
-    const int status = run_tasks(0, batch * bands, threads, [&](auto next) {
+    return run_tasks(0, batch * bands, threads, [&](auto next) {
         std::vector<float> zeros(width);
         std::vector<int32_t> chosen(width + 1);  // from 0: pixels with even x; from 1: with odd x
         for (int64_t x = 0; x <= width; ++x) chosen[x] = x % 2 == 0;
@@ -123,9 +115,9 @@ extern "C" __attribute__((visibility("default"))) int flowzoo_relax(
             band.from = first > passes ? first - passes : 0;
             band.to = last + passes < height ? last + passes : height;
             const int64_t cells = (band.to - band.from) * width;
-            const float* before = old->get() + 2 * at + band.from * width;
-            std::memcpy(band.du.get(), before, cells * sizeof(float));
-            std::memcpy(band.dv.get(), before + size, cells * sizeof(float));
+            const float* start = before + 2 * at + band.from * width;
+            std::memcpy(band.du.get(), start, cells * sizeof(float));
+            std::memcpy(band.dv.get(), start + size, cells * sizeof(float));
             for (int64_t front = band.from; front < band.to + passes; ++front) {
                 if (front < band.to) invert_row(system, band, front, width, zeros.data());
                 for (int64_t pass = 0; pass < passes; ++pass) {
@@ -136,12 +128,10 @@ extern "C" __attribute__((visibility("default"))) int flowzoo_relax(
                 }
             }
             const int64_t skipped = (first - band.from) * width, kept = (last - first) * width;
-            std::memcpy(step + 2 * at + first * width, band.du.get() + skipped, kept * sizeof(float));
-            std::memcpy(step + 2 * at + size + first * width, band.dv.get() + skipped, kept * sizeof(float));
+            std::memcpy(after + 2 * at + first * width, band.du.get() + skipped, kept * sizeof(float));
+            std::memcpy(after + 2 * at + size + first * width, band.dv.get() + skipped, kept * sizeof(float));
         }
     });
-    delete old;
-    return status;
 }
 
 // data: (batch, 11, height, width): x, y, xx, xy, yy, change, xt, yt and the reciprocal normalisers of the three

@@ -23,14 +23,14 @@ def relax(system: Tensor, step: Tensor, sweeps: int, factor: float) -> Tensor:
     library = kernels_for(step)
     if library is not None:
         planes = [plane.contiguous() for plane in system.transpose(0, 1)]
-        step = step.contiguous().clone()
+        step, after = step.contiguous(), torch.empty_like(step, memory_format=torch.contiguous_format)
         function = library.flowzoo_relax
-        function.argtypes = [ctypes.c_void_p] * 8 + [ctypes.c_int64] * 4 + [ctypes.c_float, ctypes.c_int64]
+        function.argtypes = [ctypes.c_void_p] * 9 + [ctypes.c_int64] * 4 + [ctypes.c_float, ctypes.c_int64]
         pointers = [plane.data_ptr() for plane in planes]
         batch, _, height, width = step.shape
         threads = torch.get_num_threads()
-        if function(*pointers, step.data_ptr(), batch, height, width, sweeps, factor, threads) == 0:
-            return step
+        if function(*pointers, step.data_ptr(), after.data_ptr(), batch, height, width, sweeps, factor, threads) == 0:
+            return after
     return portable_relax(system, step, sweeps, factor)
 
 

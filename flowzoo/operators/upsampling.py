@@ -12,13 +12,13 @@ from torch import Tensor
 
 from flowzoo.operators import native
 from flowzoo.operators.cpu_correlation import threads_for
-from flowzoo.operators.registration import LIBRARY
+from flowzoo.operators.registration import LIBRARY, register
 
 _INTEGERS: list[Any] = [ctypes.c_int, *[ctypes.c_int64] * 5]
 
 
 def convex_upsampling(flow: Tensor, logits: Tensor, factor: int) -> Tensor:
-    """Flow at `factor` times the size, in pixels of the finer grid.
+    """Flow at `factor` times the size, in pixels of the finer grid (RAFT, section 3.3).
 
     Args:
         flow: (B,2,h,w), pixels of its own grid.
@@ -29,7 +29,7 @@ def convex_upsampling(flow: Tensor, logits: Tensor, factor: int) -> Tensor:
     Returns:
         (B,2,h*factor,w*factor), of the flow's dtype.
     """
-    result: Tensor = torch.ops.flowzoo.convex_upsampling.default(flow, logits, factor)
+    result: Tensor = UPSAMPLE(flow, logits, factor)
     return result
 
 
@@ -144,7 +144,7 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
 
 
 def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-    to_flow, to_logits = torch.ops.flowzoo.convex_upsampling_backward.default(gradient, *ctx.saved_tensors, ctx.factor)
+    to_flow, to_logits = UPSAMPLE_BACKWARD(gradient, *ctx.saved_tensors, ctx.factor)
     return to_flow, to_logits, None
 
 
@@ -158,20 +158,22 @@ def _double_backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         return *torch.autograd.grad(outputs, inputs, gradients, create_graph=again), None
 
 
-_OPERATORS = (
-    ("convex_upsampling", "(Tensor flow, Tensor logits, int factor) -> Tensor", portable, _cpu, _fake, _backward),
-    (
-        "convex_upsampling_backward",
-        "(Tensor gradient, Tensor flow, Tensor logits, int factor) -> (Tensor, Tensor)",
-        portable_backward,
-        _cpu_backward,
-        _fake_backward,
-        _double_backward,
-    ),
+# Without autocast: the kernel reads bfloat16 logits as they are.
+UPSAMPLE = register(
+    "convex_upsampling",
+    "(Tensor flow, Tensor logits, int factor) -> Tensor",
+    portable,
+    _fake,
+    _cpu,
+    autocast=False,
 )
-for _name, _schema, _portable, _on_cpu, _shapes, _derivative in _OPERATORS:
-    LIBRARY.define(f"{_name}{_schema}", tags=(torch.Tag.pt2_compliant_tag,))
-    LIBRARY.impl(_name, _portable, "CompositeExplicitAutograd")
-    LIBRARY.impl(_name, _on_cpu, "CPU")
-    torch.library.register_fake(f"flowzoo::{_name}", _shapes, lib=LIBRARY)
+UPSAMPLE_BACKWARD = register(
+    "convex_upsampling_backward",
+    "(Tensor gradient, Tensor flow, Tensor logits, int factor) -> (Tensor, Tensor)",
+    portable_backward,
+    _fake_backward,
+    _cpu_backward,
+    autocast=False,
+)
+for _name, _derivative in (("convex_upsampling", _backward), ("convex_upsampling_backward", _double_backward)):
     torch.library.register_autograd(f"flowzoo::{_name}", _derivative, setup_context=_save, lib=LIBRARY)
