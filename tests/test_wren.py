@@ -1,4 +1,4 @@
-"""Wren: convex upsampling against a loop, any size, the cascade, and the weights that ship."""
+"""Wren: convex upsampling against a loop, any size, its settings, and the weights that ship."""
 
 import numpy as np
 import pytest
@@ -7,6 +7,7 @@ from torch import Tensor
 
 import flowzoo
 from flowzoo import registry
+from flowzoo.errors import InputError
 from flowzoo.operators import convex_upsampling
 
 
@@ -103,3 +104,34 @@ def test_the_weights_that_ship_follow_a_moved_picture(shift: tuple[int, int]) ->
     flow = flowzoo.estimate("wren", first, second)
     error = np.linalg.norm(flow - np.array([shift[1], shift[0]]), axis=-1)
     assert np.median(error) < 0.2
+
+
+@pytest.mark.parametrize("stop", [True, False])
+def test_a_finer_loss_reaches_a_coarser_flow_only_where_gradients_do_not_stop(stop: bool) -> None:
+    torch.manual_seed(0)
+    network = registry.create("wren", stop_flow_gradient=stop, upsampling="bilinear").train()
+    found: list[Tensor] = []
+    network.decoder.register_forward_hook(lambda _, inputs, outputs: found.append(outputs[0]))
+    finest = network(torch.rand(1, 3, 64, 128), torch.rand(1, 3, 64, 128)).pyramid[-1].square().sum()
+    assert len(found) == 5
+    for flow in found[:-1]:
+        (gradient,) = torch.autograd.grad(finest, flow, retain_graph=True, allow_unused=True)
+        assert (gradient is not None and bool(gradient.any())) != stop
+
+
+def test_iterations_add_flows_of_a_level() -> None:
+    network = registry.create("wren", iterations=(1, 2, 1, 3, 1), refinement="none")
+    with torch.inference_mode():
+        sizes = [flow.shape[-1] for flow in network(torch.rand(1, 3, 64, 128), torch.rand(1, 3, 64, 128)).pyramid]
+    assert sizes == [2, 4, 4, 8, 16, 16, 16, 32]
+    with pytest.raises(InputError, match="iterations"):
+        registry.create("wren", iterations=(1, 1, 0, 1, 1))
+
+
+def test_both_directions_are_those_of_the_exchanged_pair() -> None:
+    network = registry.create("wren", both_directions=True, refinement="none").eval()
+    first, second = torch.rand(2, 2, 3, 64, 96)
+    with torch.inference_mode():
+        there, back = network(first, second), network(second, first)
+    torch.testing.assert_close(there.details["backward"], back.flow, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(there.flow, back.details["backward"], atol=1e-4, rtol=1e-4)

@@ -7,12 +7,17 @@ from flowzoo.errors import InputError
 from flowzoo.network import FlowPrediction
 
 
-def both_directions(levels: list[Tensor | None], batch: int) -> list[Tensor | None]:
-    """Levels (2B,...) of first and then second maps -> (4B,...), whose first half is (1, 2) and second half (2, 1).
+def with_reverse(maps: Tensor, batch: int) -> Tensor:
+    """Maps (2B,...), first and then second ones -> (4B,...), whose first half is (1, 2) and second half (2, 1).
 
     Read as a batch of pairs, entries 0..B-1 then run from the first images to the second, B..2B-1 back.
     """
-    return [None if level is None else torch.cat([level, level.roll(batch, 0)]) for level in levels]
+    return torch.cat([maps, maps.roll(batch, 0)])
+
+
+def both_directions(levels: list[Tensor | None], batch: int) -> list[Tensor | None]:
+    """`with_reverse` of every level that is there."""
+    return [None if level is None else with_reverse(level, batch) for level in levels]
 
 
 def split_directions(flow: Tensor, pyramid: list[Tensor], batch: int) -> FlowPrediction:

@@ -8,12 +8,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from flowzoo.blocks.cost_volume import CostVolume
+from flowzoo.blocks.directions import split_directions, with_reverse
+from flowzoo.blocks.flow_cues import CUE_CHANNELS, flow_cues
+from flowzoo.errors import InputError
 from flowzoo.network import FlowNetwork, FlowPrediction
-from flowzoo.operators import convex_upsampling, correlation, warp
+from flowzoo.operators import convex_upsampling
 from flowzoo.zoo.wren import WrenSettings
 
 SLOPE = 0.1
 FINEST = 4  # the finest level is 1/4 of the image
+FLOW_UNIT = 8.0  # pixels of the level, for what the decoder sees of the flow
 
 
 class Wren(FlowNetwork):
@@ -23,6 +28,8 @@ class Wren(FlowNetwork):
 
     def __init__(self, settings: WrenSettings) -> None:
         super().__init__()
+        if min(settings.iterations) < 1:
+            raise InputError(f"iterations must be at least 1 at every level, got {settings.iterations}")
         self.settings = settings
         channels, matching = settings.channels, settings.matching_channels
         self.encoder = nn.ModuleList(
@@ -35,7 +42,7 @@ class Wren(FlowNetwork):
             for before, after in zip((3, *channels[:-1]), channels, strict=True)
         )
         self.projections = nn.ModuleList(_convolution(c, matching, kernel=1) for c in channels[1:])
-        self.decoder = Decoder(settings.radius, matching, settings.hidden, settings.width)
+        self.decoder = Decoder(settings)
         if settings.upsampling == "convex":
             self.upsampling_weights = nn.Sequential(
                 _convolution(self.decoder.out_channels, 64),
@@ -46,7 +53,7 @@ class Wren(FlowNetwork):
 
     def predict(self, first: Tensor, second: Tensor) -> FlowPrediction:
         """See `FlowNetwork.forward`."""
-        height, width = first.shape[-2:]
+        batch, _, height, width = first.shape
         size = (self._rounded(height), self._rounded(width))
         scale = first.new_tensor([width / size[1], height / size[0]], dtype=torch.float32).view(1, 2, 1, 1)
         images = _resized(torch.cat([first, second]), size)
@@ -59,21 +66,28 @@ class Wren(FlowNetwork):
         if self.settings.refinement == "variational" and not self.training:
             from flowzoo.blocks.variational import variational_refinement
 
-            flow = variational_refinement(first.float(), second.float(), flow)
-        return FlowPrediction(flow, pyramid)
+            images = torch.cat([first, second]).float()
+            flow = variational_refinement(images[: len(flow)], images.roll(-batch, 0)[: len(flow)], flow)
+        return split_directions(flow, pyramid, batch)
 
     def _rounded(self, side: int) -> int:
         """The nearest multiple of 64 that is not smaller than 64."""
         return max(self.multiple, (side + self.multiple // 2) // self.multiple * self.multiple)
 
     def _features(self, images: Tensor) -> list[Tensor]:
-        """(2B,3,H,W) -> maps to match at 1/4, 1/8, ... 1/64 of the images, both images' stacked."""
+        """(2B,3,H,W) -> maps to match at 1/4, 1/8, ... 1/64 of the images, both images' stacked.
+
+        The reverse pairs come behind the pairs where both directions are inferred.
+        """
         x = (images * 2 - 1).contiguous(memory_format=torch.channels_last)
         levels: list[Tensor] = []
         for block in self.encoder:
             x = block(x)
             levels.append(x)
-        return [_normalised(project(level)) for project, level in zip(self.projections, levels[1:], strict=True)]
+        maps = [_normalised(project(level)) for project, level in zip(self.projections, levels[1:], strict=True)]
+        if self.settings.flow_cues or self.settings.both_directions:
+            maps = [with_reverse(level, len(images) // 2) for level in maps]
+        return maps
 
     def _coarse_to_fine(self, maps: list[Tensor]) -> tuple[Tensor, list[Tensor], tuple[Tensor, Tensor]]:
         """Flow at the images' size, the levels' flows in pixels of the images, and flow and hidden state at 1/4."""
@@ -81,11 +95,13 @@ class Wren(FlowNetwork):
         flow = maps[-1].new_zeros(batch // 2, 2, height, width)
         hidden = maps[-1].new_zeros(batch // 2, self.settings.hidden, height, width)
         decoded, pyramid = hidden, []
-        for index in range(len(maps) - 1, -1, -1):
+        coarse_to_fine = reversed(range(len(maps)))
+        for index, iterations in zip(coarse_to_fine, self.settings.iterations, strict=True):
             if index < len(maps) - 1:
                 flow, hidden = _doubled(flow, hidden)
-            flow, hidden, decoded = self.decoder(maps[index], flow, hidden)
-            pyramid.append(flow * FINEST * 2**index)
+            for _ in range(iterations):
+                flow, hidden, decoded = self.decoder(maps[index], flow, hidden)
+                pyramid.append(flow * FINEST * 2**index)
         return self._enlarged(flow, decoded), pyramid, (flow, hidden)
 
     def _enlarged(self, flow: Tensor, decoded: Tensor) -> Tensor:
@@ -113,21 +129,29 @@ class Wren(FlowNetwork):
 class Decoder(nn.Module):
     """Cost volume, features, flow and hidden state of a level -> a better flow and the next hidden state."""
 
-    def __init__(self, radius: int, matching: int, hidden: int, width: int) -> None:
+    def __init__(self, settings: WrenSettings) -> None:
         super().__init__()
-        self.radius, self.out_channels = radius, width * 4 // 5
-        self.reduce = _convolution((2 * radius + 1) ** 2 + matching + 2 + hidden, width)
+        self.settings, width = settings, settings.width
+        self.out_channels = width * 4 // 5
+        self.cost_volume = CostVolume(settings.cost_volume, settings.matching_channels, settings.radius)
+        inputs = self.cost_volume.outputs + settings.matching_channels + 2 + settings.hidden
+        self.reduce = _convolution(inputs + (CUE_CHANNELS if settings.flow_cues else 0), width)
         self.refine = nn.ModuleList(_convolution(width, width, dilation=d) for d in (1, 2, 4))
         self.out = _convolution(width, self.out_channels)
         self.flow_head = _convolution(self.out_channels, 2)
-        self.hidden_head = _convolution(self.out_channels, hidden, kernel=1)
+        self.hidden_head = _convolution(self.out_channels, settings.hidden, kernel=1)
 
     def forward(self, maps: Tensor, flow: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(2B,C,h,w), (B,2,h,w) in pixels of this level, (B,hidden,h,w) -> flow, hidden, (B,out_channels,h,w)."""
         first, second = maps.chunk(2)
-        flow = flow.detach()  # each level answers for its own step only
-        cost = F.leaky_relu(correlation(first, warp(second, flow), self.radius), SLOPE)
-        x = torch.cat([cost * 2, first, flow / 8, hidden], dim=1).contiguous(memory_format=torch.channels_last)
+        if self.settings.stop_flow_gradient:
+            flow = flow.detach()
+        cost = F.leaky_relu(self.cost_volume(first, second, flow), SLOPE)
+        seen = [cost * 2, first, flow / FLOW_UNIT, hidden]
+        if self.settings.flow_cues:
+            vectors, shares = flow_cues(flow.detach()).split((4, CUE_CHANNELS - 4), dim=1)
+            seen += [vectors / FLOW_UNIT, shares]
+        x = torch.cat(seen, dim=1).contiguous(memory_format=torch.channels_last)
         x = F.leaky_relu(self.reduce(x), SLOPE)
         plain, *dilated = self.refine
         x = F.leaky_relu(plain(x), SLOPE)

@@ -13,10 +13,15 @@ class WrenSettings:
     Attributes:
         channels: feature channels at 1/2, 1/4, ... 1/64 of the image.
         matching_channels: channels that are matched, at every level.
+        cost_volume: "warp", "sample", "sample-sad", or "gocor".
         radius: largest displacement of the cost volumes from 1/64 to 1/4, in pixels of the level.
         width: channels inside the decoder that these levels share.
         hidden: channels of the state that the decoder hands to the next finer level.
+        iterations: how often the decoder runs at 1/64, 1/32, ... 1/4; the second map is warped anew for each run.
         upsampling: of the flow from 1/4 of the image: "convex" (learned), or "bilinear" (the first stages of training).
+        stop_flow_gradient: cut the gradient of flow between levels ("Improving Optical Flow on a Pyramid Level", 3.3).
+        flow_cues: four occlusion cues as further inputs of the decoder (same paper, 3.2).
+        both_directions: infer the reverse flow, too, in the same pass (always so with `flow_cues`).
         cascade: run again on the pair at twice the size, starting from the flow of the first run: four times the
             time, finer small motion.
         refinement: "variational" polishes the flow by minimising a brightness, gradient and smoothness energy
@@ -25,10 +30,15 @@ class WrenSettings:
 
     channels: tuple[int, int, int, int, int, int] = (24, 40, 64, 80, 96, 96)
     matching_channels: int = 32
+    cost_volume: Literal["warp", "sample", "sample-sad", "gocor"] = "warp"
     radius: int = 4
     width: int = 80
     hidden: int = 16
+    iterations: tuple[int, int, int, int, int] = (1, 1, 1, 1, 1)
     upsampling: Literal["convex", "bilinear"] = "convex"
+    stop_flow_gradient: bool = True
+    flow_cues: bool = False
+    both_directions: bool = False
     cascade: bool = False
     refinement: Literal["variational", "none"] = "variational"
 
