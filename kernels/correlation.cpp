@@ -97,7 +97,6 @@ inline void store_row(float* plane, const Problem& p, const Strip& s, int64_t ro
 }
 
 constexpr int kMostRows = 4;
-constexpr int64_t kCached = 1 << 20;  // bytes of a result that a core's own cache may keep
 constexpr int kMostGroup = kManyRegisters ? 9 : 3;
 
 using Dots = void (*)(const float*, const float*, int64_t, int64_t, float, Vec*);

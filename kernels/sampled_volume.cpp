@@ -5,29 +5,87 @@
 // pixels goes through the channels in small blocks together: their windows overlap, and a block's share stays in the
 // first-level cache.
 //
-// Layouts, prepared by the caller:
-//   first  (B, h, w, C)
+// Layouts:
+//   first  (B, C, h, w) forward, which is turned a run at a time; (B, h, w, C) backward, as its gradient
 //   table  (B, H, row_step) holding (C, dilation, padded): `second` row by row, in phases modulo the dilation, with
 //          `margin` zeros before and at least 17 behind, so that 16 lanes can be loaded wherever the window touches.
 // With dilation 1 a window row holds 2r+2 columns and serves as near and far neighbour; else near and far columns lie
 // on different phases and are loaded apart. Rows outside the map point to zeros.
 
 #include "sampled_window.h"
+#include "transpose.h"
 
 namespace {
 
-void correlation_costs(Run& run, const float* table) {
+// `second` (B,C,H,W) in the table's layout.
+void fill_table(const Problem& p, const float* second, float* table, int64_t image, int64_t row) {
+    const float* source = second + (image * p.channels * p.height + row) * p.width;
+    float* target = table + (image * p.height + row) * p.row_step;
+    for (int64_t c = 0; c < p.channels; ++c, source += p.height * p.width)
+        for (int64_t phase = 0; phase < p.dilation; ++phase, target += p.padded) {
+            const int64_t columns = (p.width - phase + p.dilation - 1) / p.dilation, end = p.margin + columns;
+            std::memset(target, 0, p.margin * sizeof(float));
+            if (p.dense())
+                std::memcpy(target + p.margin, source, columns * sizeof(float));
+            else
+                for (int64_t i = 0; i < columns; ++i) target[p.margin + i] = source[phase + i * p.dilation];
+            std::memset(target + end, 0, (p.padded - end) * sizeof(float));
+        }
+}
+
+// The features of `count` neighbouring pixels of (C,h,w) maps, from planes to one pixel after the other.
+void turn_pixels(const float* maps, int64_t plane, int64_t channels, int64_t count, float* pixels) {
+    int64_t c = 0;
+    Wide turned[kWideLanes];
+    if (count == kRun)
+        for (; c + kWideLanes <= channels; c += kWideLanes) {
+            transpose(maps + c * plane, plane, kWideLanes, turned);
+            for (int64_t i = 0; i < kRun; ++i) wide_store(pixels + i * channels + c, turned[i]);
+        }
+    for (; c < channels; ++c)
+        for (int64_t i = 0; i < count; ++i) pixels[i * channels + c] = maps[c * plane + i];
+}
+
+// Where a run's costs go: those of one displacement lie side by side, those of the next `plane` numbers further.
+struct Target {
+    float* volume;
+    int64_t plane, count;
+    bool streamed;  // past the caches; whole runs at aligned addresses only
+    void put(int64_t displacement, Wide value) const {
+        float* target = volume + displacement * plane;
+        if (streamed) {
+            WIDE_LOOP stream(target + i * kLanes, value.part[i]);
+        } else if (count == kRun) {
+            wide_store(target, value);
+        } else {
+            float lanes[kWideLanes];
+            wide_store(lanes, value);
+            std::memcpy(target, lanes, count * sizeof(float));
+        }
+    }
+};
+
+// From here on the lanes are the pixels of the run: a displacement's costs are stored at once.
+void correlation_costs(Run& run, const float* table, const Target& target) {
     const Problem& p = run.p;
     run.fill_dots(table, 0, p.channels);
     const Wide scale = wide_splat(1.0f / static_cast<float>(p.channels));
+    float shares[2][kWideLanes] = {};
     for (int64_t i = 0; i < run.count; ++i) {
-        const Wide right = wide_splat(run.windows[i].right), down = wide_splat(run.windows[i].down);
-        for (int64_t o = 0; o < p.side(); ++o) {
-            const int64_t n = p.near_row(o), f = p.far_row(o);
-            const Wide above = blend(run.near_dots(i, n), run.far_dots(i, n), right);
-            const Wide below = blend(run.near_dots(i, f), run.far_dots(i, f), right);
-            wide_store(run.costs[i].line(o), blend(above, below, down) * scale);
-        }
+        shares[0][i] = run.windows[i].right;
+        shares[1][i] = run.windows[i].down;
+    }
+    const Wide right = wide_load(shares[0]), down = wide_load(shares[1]);
+    Wide near[kWideLanes], far[kWideLanes], rows[2][kMostSide];
+    const int64_t step = run.near[1].line(0) - run.near[0].line(0), side = p.side();
+    for (int64_t n = 0; n < p.window(); ++n) {
+        Wide* here = rows[n % 2];
+        transpose(run.near[0].line(n), step, p.dense() ? side + 1 : side, near);
+        if (!p.dense()) transpose(run.far[0].line(n), step, side, far);
+        for (int64_t o = 0; o < side; ++o) here[o] = blend(near[o], p.dense() ? near[o + 1] : far[o], right) * scale;
+        if (n == 0 || (!p.dense() && n % 2 == 0)) continue;
+        const int64_t row = p.dense() ? n - 1 : n / 2;
+        for (int64_t o = 0; o < side; ++o) target.put(row * side + o, blend(rows[(n - 1) % 2][o], here[o], down));
     }
 }
 
@@ -46,7 +104,7 @@ struct Rows {
     }
 };
 
-void difference_costs(Run& run, const float* table) {
+void difference_costs(Run& run, const float* table, const Target& target) {
     const Problem& p = run.p;
     for (int64_t i = 0; i < run.count; ++i) run.costs[i].clear();
     const Wide scale = wide_splat(1.0f / static_cast<float>(p.channels));
@@ -68,6 +126,12 @@ void difference_costs(Run& run, const float* table) {
                 }
             }
         }
+    }
+    Wide turned[kWideLanes];
+    const int64_t step = run.costs[1].line(0) - run.costs[0].line(0), side = p.side();
+    for (int64_t o = 0; o < side; ++o) {
+        transpose(run.costs[0].line(o), step, side, turned);
+        for (int64_t q = 0; q < side; ++q) target.put(o * side + q, turned[q]);
     }
 }
 
@@ -221,6 +285,16 @@ void difference_backward(Run& run, const float* table, float* to_first, float* t
 
 #define API extern "C" __attribute__((visibility("default")))
 
+// The table of `second` (B,C,H,W).
+API int flowzoo_sampled_table(const float* second, float* table, int64_t batch, int64_t channels, int64_t height,
+                              int64_t width, int64_t dilation, int64_t padded, int64_t margin, int64_t row_step,
+                              int64_t threads) {
+    const Problem p{batch, channels, height, width, 0, 0, 0, dilation, 1, padded, margin, row_step};
+    return run_tasks(0, batch * height, threads, [&](auto next) {
+        for (int64_t task = next(); task >= 0; task = next()) fill_table(p, second, table, task / height, task % height);
+    });
+}
+
 // volume (B, (2r+1)^2, h, w). radius <= 7.
 API int flowzoo_sampled_volume(const float* first, const float* table, const float* flow, float* volume, int64_t batch,
                                int64_t channels, int64_t height, int64_t width, int64_t rows, int64_t columns,
@@ -228,19 +302,22 @@ API int flowzoo_sampled_volume(const float* first, const float* table, const flo
                                int64_t row_step, int absolute, int64_t threads) {
     const Problem p{batch, channels, height, width, rows, columns, radius, dilation, stride, padded, margin, row_step};
     const int64_t side = p.side(), plane = rows * columns;
+    const bool aligned = reinterpret_cast<uintptr_t>(volume) % (4 * kLanes) == 0 && columns % kRun == 0;
+    const bool streamed = aligned && side * side * plane * 4 > kCached;
     return run_tasks(0, batch * rows, threads, [&](auto next) {
         const std::unique_ptr<Run> run(new Run(p));
+        const Buffer pixels(kRun * channels);
+        run->pixels = pixels.get();
         for (int64_t task = next(); task >= 0; task = next()) {
             const int64_t image = task / rows, y = task % rows;
             for (int64_t x = 0; x < columns; x += kRun) {
-                run->start(first, flow, image, y, x);
-                absolute ? difference_costs(*run, table) : correlation_costs(*run, table);
-                for (int64_t d = 0; d < side * side; ++d) {
-                    float* target = volume + (image * side * side + d) * plane + y * columns + x;
-                    for (int64_t i = 0; i < run->count; ++i) target[i] = run->costs[i].line(d / side)[d % side];
-                }
+                run->start(flow, image, y, x);
+                turn_pixels(first + image * channels * plane + y * columns + x, plane, channels, run->count, pixels.get());
+                const Target target{volume + image * side * side * plane + y * columns + x, plane, run->count, streamed};
+                (absolute ? difference_costs : correlation_costs)(*run, table, target);
             }
         }
+        if (streamed) finish_streams();
     });
 }
 
@@ -262,7 +339,8 @@ API int flowzoo_sampled_volume_backward(const float* gradient, const float* firs
             const int64_t from = channels * slice / slices, until = channels * (slice + 1) / slices;
             float* to_flow_image = to_flow + (slice * batch + image) * 2 * plane;
             for (int64_t at = 0; at < plane; at += run->count) {
-                run->start(first, flow, image, at / columns, at % columns);
+                run->start(flow, image, at / columns, at % columns);
+                run->pixels = first + (image * plane + at) * channels;
                 for (int64_t d = 0; d < side * side; ++d) {
                     const float* source = gradient + (image * side * side + d) * plane + at;
                     for (int64_t i = 0; i < run->count; ++i)

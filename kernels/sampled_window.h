@@ -53,6 +53,16 @@ Window find_window(const Problem& p, int64_t image, int64_t y, int64_t x, float 
     window.down = flow_y - whole_y;
     const int64_t left = x * p.stride + static_cast<int64_t>(whole_x) - p.radius * p.dilation;
     const int64_t top = y * p.stride + static_cast<int64_t>(whole_y) - p.radius * p.dilation;
+    if (p.dense()) {
+        const bool touches = left > -p.margin && left < p.width;
+        int64_t start = (image * p.height + top) * p.row_step + p.margin + left;
+        for (int64_t n = 0; n < p.window(); ++n, start += p.row_step) {
+            const bool inside = touches && top + n >= 0 && top + n < p.height;
+            window.near[n] = inside ? start : -1;
+            window.far[n] = inside ? start + 1 : -1;
+        }
+        return window;
+    }
     const int64_t held = (p.width + p.dilation - 1) / p.dilation;
     int64_t column[2];
     for (int shift = 0; shift < 2; ++shift) {
@@ -61,9 +71,8 @@ Window find_window(const Problem& p, int64_t image, int64_t y, int64_t x, float 
         const bool touches = at > -p.margin && at < held;
         column[shift] = touches ? phase * p.padded + p.margin + at : -1;
     }
-    if (p.dense()) column[1] = column[0] < 0 ? -1 : column[0] + 1;
     for (int64_t n = 0; n < p.window(); ++n) {
-        const int64_t row = top + (p.dense() ? n : n / 2 * p.dilation + n % 2);
+        const int64_t row = top + n / 2 * p.dilation + n % 2;
         const bool inside = row >= 0 && row < p.height;
         const int64_t start = (image * p.height + row) * p.row_step;
         window.near[n] = inside && column[0] >= 0 ? start + column[0] : -1;
@@ -74,17 +83,17 @@ Window find_window(const Problem& p, int64_t image, int64_t y, int64_t x, float 
 
 alignas(64) const float kZeros[64] = {};
 
-// Adds a block's dot products with ROWS window rows to their lines.
+// A block's dot products with ROWS window rows, added to their lines or, of the first block, stored there.
 template <int ROWS>
 void dot_rows(const float* table, const int64_t* offsets, const float* pixel, int64_t channels, int64_t step,
-              float* out) {
+              bool first, float* out) {
     const float* row[ROWS];
     int64_t steps[ROWS];
     Wide total[ROWS];
     for (int k = 0; k < ROWS; ++k) {
         row[k] = offsets[k] < 0 ? kZeros : table + offsets[k];
         steps[k] = offsets[k] < 0 ? 0 : step;
-        total[k] = wide_load(out + k * kWideLanes);
+        total[k] = first ? wide_splat(0.0f) : wide_load(out + k * kWideLanes);
     }
     for (int64_t c = 0; c < channels; ++c) {
         const Wide value = wide_splat(pixel[c]);
@@ -98,14 +107,14 @@ void dot_rows(const float* table, const int64_t* offsets, const float* pixel, in
 }
 
 void dots(const float* table, const int64_t* offsets, int64_t rows, const float* pixel, int64_t channels, int64_t step,
-          float* out) {
+          bool first, float* out) {
     int64_t n = 0;
-    for (; n + 5 <= rows; n += 5) dot_rows<5>(table, offsets + n, pixel, channels, step, out + n * kWideLanes);
+    for (; n + 5 <= rows; n += 5) dot_rows<5>(table, offsets + n, pixel, channels, step, first, out + n * kWideLanes);
     switch (rows - n) {
-        case 4: dot_rows<4>(table, offsets + n, pixel, channels, step, out + n * kWideLanes); break;
-        case 3: dot_rows<3>(table, offsets + n, pixel, channels, step, out + n * kWideLanes); break;
-        case 2: dot_rows<2>(table, offsets + n, pixel, channels, step, out + n * kWideLanes); break;
-        case 1: dot_rows<1>(table, offsets + n, pixel, channels, step, out + n * kWideLanes); break;
+        case 4: dot_rows<4>(table, offsets + n, pixel, channels, step, first, out + n * kWideLanes); break;
+        case 3: dot_rows<3>(table, offsets + n, pixel, channels, step, first, out + n * kWideLanes); break;
+        case 2: dot_rows<2>(table, offsets + n, pixel, channels, step, first, out + n * kWideLanes); break;
+        case 1: dot_rows<1>(table, offsets + n, pixel, channels, step, first, out + n * kWideLanes); break;
         default: break;
     }
 }
@@ -117,9 +126,9 @@ struct Run {
     const Problem& p;
     int64_t count = 0;
     Window windows[kRun];
-    const float* pixels = nullptr;        // their features, C apart
+    const float* pixels = nullptr;           // their features, C apart
     Lines<kMostRows> near[kRun], far[kRun];  // dot products with the windows' columns, later their weights
-    Lines<kMostSide> costs[kRun];         // results, or the incoming gradient
+    Lines<kMostSide> costs[kRun];            // results, or the incoming gradient
     explicit Run(const Problem& problem) : p(problem) {
         for (int64_t i = 0; i < kRun; ++i) {
             near[i].clear();
@@ -128,10 +137,9 @@ struct Run {
         }
     }
 
-    void start(const float* first, const float* flow, int64_t image, int64_t y, int64_t x) {
+    void start(const float* flow, int64_t image, int64_t y, int64_t x) {
         const int64_t plane = p.rows * p.columns, at = y * p.columns + x;
         count = p.columns - x < kRun ? p.columns - x : kRun;
-        pixels = first + (image * plane + at) * p.channels;
         const float* along = flow + image * 2 * plane + at;
         for (int64_t i = 0; i < count; ++i) windows[i] = find_window(p, image, y, x + i, along[i], along[plane + i]);
     }
@@ -143,18 +151,15 @@ struct Run {
 
     // Dot products of the channels from..until-1.
     void fill_dots(const float* table, int64_t from, int64_t until) {
-        for (int64_t i = 0; i < count; ++i) {
-            near[i].clear();
-            if (!p.dense()) far[i].clear();
-        }
         for (int64_t c = from; c < until; c += kBlock) {
             const int64_t block = until - c < kBlock ? until - c : kBlock;
             const float* shifted = table + c * p.channel_step();
             for (int64_t i = 0; i < count; ++i) {
                 const float* pixel = pixels + i * p.channels + c;
-                dots(shifted, windows[i].near, p.window(), pixel, block, p.channel_step(), near[i].line(0));
+                const int64_t step = p.channel_step();
+                dots(shifted, windows[i].near, p.window(), pixel, block, step, c == from, near[i].line(0));
                 if (!p.dense())
-                    dots(shifted, windows[i].far, p.window(), pixel, block, p.channel_step(), far[i].line(0));
+                    dots(shifted, windows[i].far, p.window(), pixel, block, step, c == from, far[i].line(0));
             }
         }
     }

@@ -29,6 +29,8 @@ static inline __attribute__((always_inline)) void store(float* address, Vec valu
     *reinterpret_cast<VecUnaligned*>(address) = value;
 }
 
+constexpr int64_t kCached = 1 << 20;  // bytes of a result that a core's own cache may keep
+
 // A store past the caches, for results too large to stay there: it saves reading the line first. `address` is aligned.
 static inline __attribute__((always_inline)) void stream(float* address, Vec value) {
 #if defined(__clang__)

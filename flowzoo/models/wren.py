@@ -4,6 +4,8 @@ Flow is always in pixels of its own level, so the decoder does not know which le
 them, and can run on a finer pyramid than it was trained on (`cascade`). No published model.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -19,6 +21,7 @@ from flowzoo.zoo.wren import WrenSettings
 SLOPE = 0.1
 FINEST = 4  # the finest level is 1/4 of the image
 FLOW_UNIT = 8.0  # pixels of the level, for what the decoder sees of the flow
+UNRELATED = 2 / math.pi**0.5  # mean difference of two independent normal variables of deviation 1
 
 
 class Wren(FlowNetwork):
@@ -84,7 +87,8 @@ class Wren(FlowNetwork):
         for block in self.encoder:
             x = block(x)
             levels.append(x)
-        maps = [_normalised(project(level)) for project, level in zip(self.projections, levels[1:], strict=True)]
+        groups = 1 if self.settings.normalisation == "joint" else self.settings.matching_channels
+        maps = [_normalised(project(x), groups) for project, x in zip(self.projections, levels[1:], strict=True)]
         if self.settings.flow_cues or self.settings.both_directions:
             maps = [with_reverse(level, len(images) // 2) for level in maps]
         return maps
@@ -146,8 +150,10 @@ class Decoder(nn.Module):
         first, second = maps.chunk(2)
         if self.settings.stop_flow_gradient:
             flow = flow.detach()
-        cost = F.leaky_relu(self.cost_volume(first, second, flow), SLOPE)
-        seen = [cost * 2, first, flow / FLOW_UNIT, hidden]
+        cost = self.cost_volume(first, second, flow)
+        if self.settings.cost_volume == "sample-sad":
+            cost = UNRELATED - cost  # as a correlation: about 0 without a match, 1 with one
+        seen = [F.leaky_relu(cost, SLOPE) * 2, first, flow / FLOW_UNIT, hidden]
         if self.settings.flow_cues:
             vectors, shares = flow_cues(flow.detach()).split((4, CUE_CHANNELS - 4), dim=1)
             seen += [vectors / FLOW_UNIT, shares]
@@ -179,10 +185,10 @@ def _initialise(network: nn.Module) -> None:
                     module.weight.mul_(0.1)
 
 
-def _normalised(maps: Tensor) -> Tensor:
-    """Mean 0 and deviation 1 per sample, over the channels and pixels of both of its images."""
-    pairs = torch.cat(maps.float().contiguous().chunk(2), dim=1)
-    return torch.cat(F.group_norm(pairs, 1).chunk(2, dim=1))
+def _normalised(maps: Tensor, groups: int) -> Tensor:
+    """Mean 0 and deviation 1 per sample and group of channels, over the pixels of both of the sample's images."""
+    pairs = torch.stack(maps.float().contiguous().chunk(2), dim=2)
+    return torch.cat(F.group_norm(pairs, groups).unbind(2))
 
 
 def _doubled(flow: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:

@@ -35,16 +35,16 @@ def _empty_table(second: Tensor, radius: int, dilation: int) -> _Table:
     margin = 2 * radius + 2
     padded = -(-(margin + -(-width // dilation) + 17) // 16) * 16
     used = channels * dilation * padded
-    memory = torch.zeros(batch, height, used + _SKEW, dtype=torch.float32, device="cpu")
+    memory = torch.empty(batch, height, used + _SKEW, dtype=torch.float32, device="cpu")
     return _Table(memory, memory[:, :, :used].unflatten(2, (channels, dilation, padded)), margin)
 
 
-def _table(second: Tensor, radius: int, dilation: int) -> _Table:
-    table = _empty_table(second, radius, dilation)
-    turned = second.permute(0, 2, 1, 3)
-    for phase in range(dilation):
-        columns = turned[..., phase::dilation]
-        table.rows[:, :, :, phase, table.margin : table.margin + columns.shape[3]] = columns
+def _table(kernels: ctypes.CDLL, second: Tensor, radius: int, dilation: int, threads: int) -> _Table:
+    table, maps = _empty_table(second, radius, dilation), plain(second)
+    function = kernels.flowzoo_sampled_table
+    function.argtypes = [*[ctypes.c_void_p] * 2, *[ctypes.c_int64] * 9]
+    numbers = (*second.shape, dilation, *table.sizes(), threads)
+    function(maps.data_ptr(), table.memory.data_ptr(), *numbers)  # allocates nothing, so it cannot fail
     return table
 
 
@@ -76,15 +76,14 @@ def sampled_volume(
     kernels = usable(first) if radius <= _MOST_RADIUS else None
     if kernels is not None:
         batch, channels, height, width = first.shape
-        pixels = _pixels_last(first)
-        table = _table(second, radius, dilation)
-        whereto = plain(flow)
-        volume = pixels.new_empty(batch, (2 * radius + 1) ** 2, height, width)
+        threads = threads_for(2 * first.numel() * (2 * radius + 2) ** 2)
+        maps, whereto = plain(first), plain(flow)
+        table = _table(kernels, second, radius, dilation, threads)
+        volume = maps.new_empty(batch, (2 * radius + 1) ** 2, height, width)
         function = kernels.flowzoo_sampled_volume
         function.argtypes = [*[ctypes.c_void_p] * 4, *_SIZES, ctypes.c_int, ctypes.c_int64]
-        pointers = (pixels.data_ptr(), table.memory.data_ptr(), whereto.data_ptr(), volume.data_ptr())
+        pointers = (maps.data_ptr(), table.memory.data_ptr(), whereto.data_ptr(), volume.data_ptr())
         sizes = (batch, channels, *second.shape[2:], height, width, radius, dilation, stride)
-        threads = threads_for(2 * first.numel() * (2 * radius + 2) ** 2)
         if function(*pointers, *sizes, *table.sizes(), absolute, threads) == 0:
             return volume.to(first.dtype)
     return portable_sampled.sampled_volume(first, second, flow, radius, dilation, stride, absolute)
@@ -105,11 +104,12 @@ def sampled_volume_backward(
     if kernels is not None:
         batch, channels, height, width = first.shape
         incoming, pixels, whereto = plain(gradient), _pixels_last(first), plain(flow)
-        table = _table(second, radius, dilation)
-        to_table = _empty_table(second, radius, dilation)
-        to_pixels = torch.zeros_like(pixels)
         # Images are independent; a single one is shared out by channels.
         threads = threads_for(6 * first.numel() * (2 * radius + 2) ** 2)
+        table = _table(kernels, second, radius, dilation, threads)
+        to_table = _empty_table(second, radius, dilation)
+        to_table.memory.zero_()
+        to_pixels = torch.zeros_like(pixels)
         slices = min(threads, channels) if batch < threads else 1
         to_flow = torch.zeros(slices, *flow.shape, dtype=torch.float32, device="cpu")
         function = kernels.flowzoo_sampled_volume_backward

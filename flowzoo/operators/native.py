@@ -30,6 +30,7 @@ _SOURCES = (
     "sampled_volume.cpp",
     "sampled_window.h",
     "threads.h",
+    "transpose.h",
     "vector.h",
     "winograd.cpp",
 )

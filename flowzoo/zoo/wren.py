@@ -13,6 +13,8 @@ class WrenSettings:
     Attributes:
         channels: feature channels at 1/2, 1/4, ... 1/64 of the image.
         matching_channels: channels that are matched, at every level.
+        normalisation: of the matched maps of a pair: "joint" over all channels, or each "channel" alone, which starts
+            to match after fewer steps of training.
         cost_volume: "warp", "sample", "sample-sad", or "gocor".
         radius: largest displacement of the cost volumes from 1/64 to 1/4, in pixels of the level.
         width: channels inside the decoder that these levels share.
@@ -30,6 +32,7 @@ class WrenSettings:
 
     channels: tuple[int, int, int, int, int, int] = (24, 40, 64, 80, 96, 96)
     matching_channels: int = 32
+    normalisation: Literal["joint", "channel"] = "joint"
     cost_volume: Literal["warp", "sample", "sample-sad", "gocor"] = "warp"
     radius: int = 4
     width: int = 80
