@@ -85,6 +85,22 @@ inline void pack_row(const float* plane, const Problem& p, const Strip& s, int64
     for (int64_t i = low; i < high; ++i) out[i] = source[i * p.dilation];
 }
 
+// `pack_row` of all channels; their lines are `apart` numbers apart.
+inline void pack_channels(const float* image, const Problem& p, const Strip& s, int64_t row, int64_t from, int64_t count,
+                          float* out, int64_t apart) {
+    const int64_t plane = p.height * p.width;
+    if (p.dilation > 1 || row < 0 || row >= s.rows || from < 0 || from + count > s.columns) {
+        for (int64_t c = 0; c < p.channels; ++c) pack_row(image + c * plane, p, s, row, from, count, out + c * apart);
+        return;
+    }
+    const float* source = image + row * p.width + from;
+    const int64_t last = count - kLanes;
+    for (int64_t c = 0; c < p.channels; ++c, source += plane, out += apart) {
+        for (int64_t i = 0; i < last; i += kLanes) store(out + i, load(source + i));
+        store(out + last, load(source + last));
+    }
+}
+
 inline void store_row(float* plane, const Problem& p, const Strip& s, int64_t row, Vec value, bool streamed) {
     float* target = plane + (s.top + row * p.dilation) * p.width + s.left + s.column * p.dilation;
     if (p.dilation == 1 && s.count == kLanes) {
@@ -159,9 +175,7 @@ struct Ring {
     const float* row(int64_t row) const { return data + (row + p.radius) % slots * p.channels * span(); }
     void pack_until(int64_t end) {
         for (; next < end; ++next)
-            for (int64_t c = 0; c < p.channels; ++c)
-                pack_row(image + c * p.height * p.width, p, s, next, s.column - p.radius, span(),
-                         const_cast<float*>(row(next)) + c * span());
+            pack_channels(image, p, s, next, s.column - p.radius, span(), const_cast<float*>(row(next)), span());
     }
 };
 
@@ -182,10 +196,8 @@ void correlate_strip(const Problem& p, const float* first, const float* second, 
     Ring ring(p, s, second, packed_second, tile + 2 * p.radius);
     for (int64_t top = s.from; top < s.until; top += tile) {
         const int64_t rows = s.until - top < tile ? s.until - top : tile;
-        for (int64_t c = 0; c < p.channels; ++c)
-            for (int64_t k = 0; k < rows; ++k)
-                pack_row(first_image + c * plane, p, s, top + k, s.column, kLanes,
-                         packed_first + (c * kMostRows + k) * kLanes);
+        for (int64_t k = 0; k < rows; ++k)
+            pack_channels(first_image, p, s, top + k, s.column, kLanes, packed_first + k * kLanes, kMostRows * kLanes);
         ring.pack_until(top + rows + p.radius);
         for (int64_t row = top - p.radius; row < top + rows + p.radius; ++row) {
             // This row of the second map is displaced by -radius..radius from tile rows from..until-1.
@@ -278,8 +290,12 @@ void pack_weights(const Problem& p, const float* volume, const Strip& s, int64_t
         for (int64_t dx = 0; dx < side; ++dx, out += kLanes) {
             const int64_t index = dy * side + dx;
             const float* source = volume + (flipped ? side * side - 1 - index : index) * plane;
-            const int64_t down = flipped ? dy - p.radius : 0, right = flipped ? dx - p.radius : 0;
-            pack_row(source, p, s, row + down, s.column + right, kLanes, out);
+            const int64_t from = s.column + (flipped ? dx - p.radius : 0), at = row + (flipped ? dy - p.radius : 0);
+            if (p.dilation == 1 && at >= 0 && at < s.rows && from >= 0 && from + kLanes <= s.columns) {
+                store(out, load(source + at * p.width + from) * scale);
+                continue;
+            }
+            pack_row(source, p, s, at, from, kLanes, out);
             store(out, load(out) * scale);
         }
 }
