@@ -3,9 +3,9 @@
     python tools/ablate_pyramid_level.py -o runs/pyramid-level --document docs/pyramid-level.md
 
 trains a small network with PWC-Net's parts (pyramid, warping, cost volume; the decoder of wren, which the levels share)
-on synthetic pairs, each row of the table with one more part than the row above, from the same seeds, and writes table.md
-and curves.svg. Finished runs are kept: start it again to go on. With two free cores the whole takes less than half an
-hour.
+on synthetic pairs, each row of the table with one more part than the row above, from the same seeds, and writes
+table.md and curves.svg. Finished runs are kept: start it again to go on. With two free cores the whole takes less than
+half an hour.
 """
 
 import argparse

@@ -95,7 +95,7 @@ def test_a_preset_of_hd3_starts(preset: str, samples: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.usefixtures("no_checkpoints")
-@pytest.mark.parametrize("preset", ["hd3-chairs", "pyramid-table1-row9"])
+@pytest.mark.parametrize("preset", HD3_PRESETS)
 def test_the_loss_of_hd3_falls(preset: str, samples: Path, tmp_path: Path) -> None:
     """Its finer levels learn what the coarser ones leave over, so only the coarsest one's loss falls from the start.
 
