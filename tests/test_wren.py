@@ -77,10 +77,11 @@ def test_the_pyramid_is_in_pixels_of_the_image() -> None:
         network.decoder.flow_head.weight.zero_()
         network.decoder.flow_head.bias.copy_(torch.tensor([1.0, 0.0]))
     prediction = network(torch.rand(1, 3, 128, 192), torch.rand(1, 3, 128, 192))
-    # Every level adds one pixel of its own: 64, then 64 + 32, ... pixels of the image.
-    expected = np.cumsum([64, 32, 16, 8, 4])
+    # Every run of the decoder adds one pixel of its level: 64, then 64 + 64, 64 + 64 + 32, ... pixels of the image.
+    steps = np.repeat([64, 32, 16, 8, 4], network.settings.iterations)
+    expected = np.cumsum(steps)
     assert [float(level[:, 0].mean()) for level in prediction.pyramid] == pytest.approx(expected.tolist())
-    assert float(prediction.flow[:, 0].mean()) == pytest.approx(124)
+    assert float(prediction.flow[:, 0].mean()) == pytest.approx(steps.sum())
 
 
 def textured(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -113,7 +114,7 @@ def test_a_finer_loss_reaches_a_coarser_flow_only_where_gradients_do_not_stop(st
     found: list[Tensor] = []
     network.decoder.register_forward_hook(lambda _, inputs, outputs: found.append(outputs[0]))
     finest = network(torch.rand(1, 3, 64, 128), torch.rand(1, 3, 64, 128)).pyramid[-1].square().sum()
-    assert len(found) == 5
+    assert len(found) == sum(network.settings.iterations)
     for flow in found[:-1]:
         (gradient,) = torch.autograd.grad(finest, flow, retain_graph=True, allow_unused=True)
         assert (gradient is not None and bool(gradient.any())) != stop

@@ -32,6 +32,7 @@ from flowzoo.network import FlowNetwork, FlowPrediction
 NETWORK: dict[str, Any] = {
     "channels": (12, 20, 32, 40, 48, 48),
     "width": 48,
+    "iterations": (1, 1, 1, 1, 1),
     "normalisation": "channel",
     "upsampling": "bilinear",
     "stop_flow_gradient": False,

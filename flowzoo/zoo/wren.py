@@ -37,7 +37,7 @@ class WrenSettings:
     radius: int = 4
     width: int = 80
     hidden: int = 16
-    iterations: tuple[int, int, int, int, int] = (1, 1, 1, 1, 1)
+    iterations: tuple[int, int, int, int, int] = (2, 2, 2, 2, 1)
     upsampling: Literal["convex", "bilinear"] = "convex"
     stop_flow_gradient: bool = True
     flow_cues: bool = False
