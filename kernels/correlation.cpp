@@ -22,24 +22,24 @@ struct Problem {
     int64_t side() const { return 2 * radius + 1; }
 };
 
-// A column of tiles: kLanes pixels wide, rows from..until-1, on one phase of one image. A phase holds
+// A column of tiles: `lanes` pixels wide, rows from..until-1, on one phase of one image. A phase holds
 // `rows` x `columns` pixels at (top + dilation * i, left + dilation * j).
 struct Strip {
     int64_t image, top, left, rows, columns;
-    int64_t column, count;  // first column; how many of the kLanes exist
+    int64_t column, count, lanes;  // first column; how many of the lanes exist
     int64_t from, until;
     bool empty() const { return column >= columns || from >= until; }
 };
 
 constexpr int64_t kLeastSegment = 12;  // rows of a strip: whole tiles, enough to repay the rows packed around it
 
-// Splits task numbers into strips.
+// Splits task numbers into strips, `wide` pixels each.
 struct Tasks {
-    int64_t tiles, segment, segments, count;
-    Tasks(const Problem& p, int64_t threads) {
+    int64_t lanes, tiles, segment, segments, count;
+    Tasks(const Problem& p, int64_t threads, int64_t wide) : lanes(wide) {
         const int64_t rows = (p.height + p.dilation - 1) / p.dilation;
         const int64_t columns = (p.width + p.dilation - 1) / p.dilation;
-        tiles = (columns + kLanes - 1) / kLanes;
+        tiles = (columns + lanes - 1) / lanes;
         // As long as possible, but two strips for each thread.
         const int64_t columns_of_tiles = p.batch * p.dilation * p.dilation * tiles;
         const int64_t wanted = threads > 1 ? (2 * threads + columns_of_tiles - 1) / columns_of_tiles : 1;
@@ -57,8 +57,9 @@ struct Tasks {
         s.left = index % d;
         s.rows = s.top < p.height ? (p.height - s.top + d - 1) / d : 0;
         s.columns = s.left < p.width ? (p.width - s.left + d - 1) / d : 0;
-        s.column = tile * kLanes;
-        s.count = s.columns - s.column < kLanes ? s.columns - s.column : kLanes;
+        s.lanes = lanes;
+        s.column = tile * lanes;
+        s.count = s.columns - s.column < lanes ? s.columns - s.column : lanes;
         s.from = piece * segment;
         s.until = s.from + segment < s.rows ? s.from + segment : s.rows;
         return s;
@@ -86,8 +87,8 @@ inline void pack_row(const float* plane, const Problem& p, const Strip& s, int64
 }
 
 // `pack_row` of all channels; their lines are `apart` numbers apart.
-inline void pack_channels(const float* image, const Problem& p, const Strip& s, int64_t row, int64_t from, int64_t count,
-                          float* out, int64_t apart) {
+inline void pack_channels(const float* image, const Problem& p, const Strip& s, int64_t row, int64_t from,
+                          int64_t count, float* out, int64_t apart) {
     const int64_t plane = p.height * p.width;
     if (p.dilation > 1 || row < 0 || row >= s.rows || from < 0 || from + count > s.columns) {
         for (int64_t c = 0; c < p.channels; ++c) pack_row(image + c * plane, p, s, row, from, count, out + c * apart);
@@ -101,30 +102,38 @@ inline void pack_channels(const float* image, const Problem& p, const Strip& s, 
     }
 }
 
-inline void store_row(float* plane, const Problem& p, const Strip& s, int64_t row, Vec value, bool streamed) {
-    float* target = plane + (s.top + row * p.dilation) * p.width + s.left + s.column * p.dilation;
-    if (p.dilation == 1 && s.count == kLanes) {
+// `value` at kLanes pixels of the strip, from its pixel `first` on; those that exist.
+inline void store_row(float* plane, const Problem& p, const Strip& s, int64_t row, int64_t first, Vec value,
+                      bool streamed) {
+    float* target = plane + (s.top + row * p.dilation) * p.width + s.left + (s.column + first) * p.dilation;
+    if (p.dilation == 1 && s.count - first >= kLanes) {
         streamed ? stream(target, value) : store(target, value);
         return;
     }
     float lanes[kLanes];
     store(lanes, value);
-    for (int64_t i = 0; i < s.count; ++i) target[i * p.dilation] = lanes[i];
+    for (int64_t i = 0; i < kLanes && first + i < s.count; ++i) target[i * p.dilation] = lanes[i];
 }
 
 constexpr int kMostRows = 4;
 constexpr int kMostGroup = kManyRegisters ? 9 : 3;
 
-using Dots = void (*)(const float*, const float*, int64_t, int64_t, float, Vec*);
+// Tiles side by side in a strip. Neighbouring lines of a plane are then read and written together, which spares page
+// look-ups; but the strip's packed rows must stay in the core's own cache.
+constexpr int64_t kMostPieces = 4;
+constexpr int64_t kPacked = 1 << 19;  // bytes
+
+using Dots = void (*)(const float*, int64_t, const float*, int64_t, int64_t, float, Vec*);
 
 // ROWS x GROUP dot products over channels: rows of the first map against GROUP neighbouring displacements.
 template <int GROUP, int ROWS>
-void dots(const float* first, const float* second, int64_t span, int64_t channels, float scale, Vec* out) {
+void dots(const float* first, int64_t lanes, const float* second, int64_t span, int64_t channels, float scale,
+          Vec* out) {
     Vec total[ROWS][GROUP] = {};
-    for (int64_t c = 0; c < channels; ++c, first += kMostRows * kLanes, second += span) {
+    for (int64_t c = 0; c < channels; ++c, first += kMostRows * lanes, second += span) {
         Vec pixel[ROWS];
 #pragma GCC unroll 4
-        for (int k = 0; k < ROWS; ++k) pixel[k] = load(first + k * kLanes);
+        for (int k = 0; k < ROWS; ++k) pixel[k] = load(first + k * lanes);
 #pragma GCC unroll 9
         for (int g = 0; g < GROUP; ++g) {
             Vec neighbour = load(second + g);
@@ -161,6 +170,16 @@ Dots dots_for(int64_t group, int64_t rows) {
 // Rows of a tile: as many accumulators as the register file holds.
 int64_t tile_rows(const Problem& p) { return kManyRegisters && p.side() > 7 ? 3 : 4; }
 
+int64_t packed_rows(const Problem& p) { return tile_rows(p) + 2 * p.radius; }
+
+int64_t pieces_for(const Problem& p) {
+    const int64_t columns = (p.width + p.dilation - 1) / p.dilation, tiles = (columns + kLanes - 1) / kLanes;
+    const int64_t bytes = 4 * packed_rows(p) * p.channels;
+    int64_t pieces = tiles < 1 ? 1 : tiles < kMostPieces ? tiles : kMostPieces;
+    while (pieces > 1 && bytes * (pieces * kLanes + 2 * p.radius) > kPacked) --pieces;
+    return pieces;
+}
+
 // Rows of the second map, all channels, packed once and kept while the strip's tiles still need them.
 struct Ring {
     const Problem& p;
@@ -171,7 +190,7 @@ struct Ring {
     Ring(const Problem& problem, const Strip& strip, const float* maps, float* memory, int64_t rows)
         : p(problem), s(strip), image(maps + strip.image * problem.channels * problem.height * problem.width),
           data(memory), slots(rows), next(strip.from - problem.radius) {}
-    int64_t span() const { return kLanes + 2 * p.radius; }
+    int64_t span() const { return s.lanes + 2 * p.radius; }
     const float* row(int64_t row) const { return data + (row + p.radius) % slots * p.channels * span(); }
     void pack_until(int64_t end) {
         for (; next < end; ++next)
@@ -193,11 +212,12 @@ void correlate_strip(const Problem& p, const float* first, const float* second, 
     const float* first_image = first + s.image * p.channels * plane;
     float* volume_image = volume + s.image * side * side * plane;
     const bool streamed = streams(p, volume);
-    Ring ring(p, s, second, packed_second, tile + 2 * p.radius);
+    Ring ring(p, s, second, packed_second, packed_rows(p));
     for (int64_t top = s.from; top < s.until; top += tile) {
         const int64_t rows = s.until - top < tile ? s.until - top : tile;
         for (int64_t k = 0; k < rows; ++k)
-            pack_channels(first_image, p, s, top + k, s.column, kLanes, packed_first + k * kLanes, kMostRows * kLanes);
+            pack_channels(first_image, p, s, top + k, s.column, s.lanes, packed_first + k * s.lanes,
+                          kMostRows * s.lanes);
         ring.pack_until(top + rows + p.radius);
         for (int64_t row = top - p.radius; row < top + rows + p.radius; ++row) {
             // This row of the second map is displaced by -radius..radius from tile rows from..until-1.
@@ -206,15 +226,18 @@ void correlate_strip(const Problem& p, const float* first, const float* second, 
             const bool inside = row >= 0 && row < s.rows;
             for (int64_t start = 0; start < side; start += group) {
                 const int64_t width = side - start < group ? side - start : group;
-                Vec result[kMostRows * kMostGroup];
-                if (inside)
-                    dots_for(width, until - from)(packed_first + from * kLanes, ring.row(row) + start, ring.span(),
-                                                  p.channels, p.scale, result);
+                Vec result[kMostPieces][kMostRows * kMostGroup];
+                const int64_t pieces = (s.count + kLanes - 1) / kLanes;
+                for (int64_t i = 0; inside && i < pieces; ++i)
+                    dots_for(width, until - from)(packed_first + from * s.lanes + i * kLanes, s.lanes,
+                                                  ring.row(row) + start + i * kLanes, ring.span(), p.channels, p.scale,
+                                                  result[i]);
                 for (int64_t k = from; k < until; ++k) {
                     const int64_t down = row - (top + k) + p.radius;
                     for (int64_t g = 0; g < width; ++g)
-                        store_row(volume_image + (down * side + start + g) * plane, p, s, top + k,
-                                  inside ? result[(k - from) * width + g] : Vec{}, streamed);
+                        for (int64_t i = 0; i < pieces; ++i)
+                            store_row(volume_image + (down * side + start + g) * plane, p, s, top + k, i * kLanes,
+                                      inside ? result[i][(k - from) * width + g] : Vec{}, streamed);
                 }
             }
         }
@@ -319,7 +342,7 @@ void gather_strip(const Problem& p, const float* volume, const float* maps, floa
             gather_for(channels, rows)(weights, lines, side, ring.span(), total);
             for (int64_t k = 0; k < rows; ++k)
                 for (int64_t c = 0; c < channels; ++c)
-                    store_row(result_image + (start + c) * plane, p, s, top + k, total[k * channels + c], false);
+                    store_row(result_image + (start + c) * plane, p, s, top + k, 0, total[k * channels + c], false);
         }
     }
 }
@@ -333,11 +356,11 @@ API int flowzoo_correlate(const float* first, const float* second, float* volume
                           int64_t height, int64_t width, int64_t radius, int64_t dilation, float scale, int64_t threads,
                           int64_t last) {
     const Problem p{batch, channels, height, width, radius, dilation, scale};
-    const Tasks tasks(p, threads);
+    const Tasks tasks(p, threads, pieces_for(p) * kLanes);
     const int64_t begin = last < 0 || last > tasks.count ? 0 : tasks.count - last;
     return run_tasks(begin, tasks.count, threads, [&](auto next) {
-        const Buffer packed_first(channels * kMostRows * kLanes);
-        const Buffer packed_second((tile_rows(p) + 2 * radius) * channels * (kLanes + 2 * radius));
+        const Buffer packed_first(channels * kMostRows * tasks.lanes);
+        const Buffer packed_second(packed_rows(p) * channels * (tasks.lanes + 2 * radius));
         for (int64_t task = next(); task >= 0; task = next()) {
             const Strip s = tasks.strip(p, task);
             if (!s.empty()) correlate_strip(p, first, second, volume, s, packed_first.get(), packed_second.get());
@@ -351,7 +374,7 @@ API int flowzoo_gather(const float* volume, const float* maps, float* result, in
                        int64_t height, int64_t width, int64_t radius, int64_t dilation, float scale, int flipped,
                        int64_t threads, int64_t last) {
     const Problem p{batch, channels, height, width, radius, dilation, scale};
-    const Tasks tasks(p, threads);
+    const Tasks tasks(p, threads, kLanes);
     const int64_t begin = last < 0 || last > tasks.count ? 0 : tasks.count - last;
     return run_tasks(begin, tasks.count, threads, [&](auto next) {
         const Buffer weights(kGatherRows * p.side() * p.side() * kLanes);

@@ -30,6 +30,7 @@ struct Problem {
     int64_t near_row(int64_t o) const { return dense() ? o : 2 * o; }
     int64_t far_row(int64_t o) const { return near_row(o) + 1; }
     int64_t channel_step() const { return dilation * padded; }
+    int64_t lanes() const { return dense() ? side() + 1 : side(); }  // of a window row that count
 };
 
 // Where one pixel looks: offsets into the table (negative: outside) for its window's near and far columns.
@@ -83,10 +84,13 @@ Window find_window(const Problem& p, int64_t image, int64_t y, int64_t x, float 
 
 alignas(64) const float kZeros[64] = {};
 
-// A block's dot products with ROWS window rows, added to their lines or, of the first block, stored there.
+// A block's dot products with ROWS window rows, added to their lines or, of the first block, stored there. Rows are
+// read from `shift` columns further left, and their lines as well: the lanes that count stay where they are.
 template <int ROWS>
-void dot_rows(const float* table, const int64_t* offsets, const float* pixel, int64_t channels, int64_t step,
-              bool first, float* out) {
+void dot_rows(const float* table, const int64_t* offsets, int64_t shift, const float* pixel, int64_t channels,
+              int64_t step, bool first, float* out) {
+    table -= shift;
+    out -= shift;
     const float* row[ROWS];
     int64_t steps[ROWS];
     Wide total[ROWS];
@@ -106,15 +110,25 @@ void dot_rows(const float* table, const int64_t* offsets, const float* pixel, in
     for (int k = 0; k < ROWS; ++k) wide_store(out + k * kWideLanes, total[k]);
 }
 
+// How much further left the rows can be read so that the first `wanted` lanes are still there and no load crosses a
+// cache line; 0 where it must. All rows and channels of the table start on cache lines.
+int64_t aligning_shift(const int64_t* offsets, int64_t rows, int64_t wanted) {
+    for (int64_t n = 0; n < rows; ++n)
+        if (offsets[n] >= 0) return offsets[n] % kWideLanes + wanted <= kWideLanes ? offsets[n] % kWideLanes : 0;
+    return 0;
+}
+
 void dots(const float* table, const int64_t* offsets, int64_t rows, const float* pixel, int64_t channels, int64_t step,
-          bool first, float* out) {
+          int64_t wanted, bool first, float* out) {
+    const int64_t shift = aligning_shift(offsets, rows, wanted);
     int64_t n = 0;
-    for (; n + 5 <= rows; n += 5) dot_rows<5>(table, offsets + n, pixel, channels, step, first, out + n * kWideLanes);
+    for (; n + 5 <= rows; n += 5)
+        dot_rows<5>(table, offsets + n, shift, pixel, channels, step, first, out + n * kWideLanes);
     switch (rows - n) {
-        case 4: dot_rows<4>(table, offsets + n, pixel, channels, step, first, out + n * kWideLanes); break;
-        case 3: dot_rows<3>(table, offsets + n, pixel, channels, step, first, out + n * kWideLanes); break;
-        case 2: dot_rows<2>(table, offsets + n, pixel, channels, step, first, out + n * kWideLanes); break;
-        case 1: dot_rows<1>(table, offsets + n, pixel, channels, step, first, out + n * kWideLanes); break;
+        case 4: dot_rows<4>(table, offsets + n, shift, pixel, channels, step, first, out + n * kWideLanes); break;
+        case 3: dot_rows<3>(table, offsets + n, shift, pixel, channels, step, first, out + n * kWideLanes); break;
+        case 2: dot_rows<2>(table, offsets + n, shift, pixel, channels, step, first, out + n * kWideLanes); break;
+        case 1: dot_rows<1>(table, offsets + n, shift, pixel, channels, step, first, out + n * kWideLanes); break;
         default: break;
     }
 }
@@ -157,9 +171,9 @@ struct Run {
             for (int64_t i = 0; i < count; ++i) {
                 const float* pixel = pixels + i * p.channels + c;
                 const int64_t step = p.channel_step();
-                dots(shifted, windows[i].near, p.window(), pixel, block, step, c == from, near[i].line(0));
+                dots(shifted, windows[i].near, p.window(), pixel, block, step, p.lanes(), c == from, near[i].line(0));
                 if (!p.dense())
-                    dots(shifted, windows[i].far, p.window(), pixel, block, step, c == from, far[i].line(0));
+                    dots(shifted, windows[i].far, p.window(), pixel, block, step, p.lanes(), c == from, far[i].line(0));
             }
         }
     }

@@ -15,7 +15,10 @@ _MOST_RADIUS = 7
 _SIZES = [ctypes.c_int64] * 12
 
 _SKEW = 48
-"""Numbers between the table's rows: without them all rows of a window would fall on the same few cache sets."""
+"""Numbers between the table's rows: without them all rows of a window would fall on the same few cache sets.
+
+Whole cache lines, because the kernel aligns its loads with a row's first number.
+"""
 
 
 class _Table(NamedTuple):
