@@ -120,7 +120,7 @@ constexpr int kMostGroup = kManyRegisters ? 9 : 3;
 
 // Tiles side by side in a strip. Neighbouring lines of a plane are then read and written together, which spares page
 // look-ups; but the strip's packed rows must stay in the core's own cache.
-constexpr int64_t kMostPieces = 4;
+constexpr int64_t kMostPieces = 16;
 constexpr int64_t kPacked = 1 << 19;  // bytes
 
 using Dots = void (*)(const float*, int64_t, const float*, int64_t, int64_t, float, Vec*);

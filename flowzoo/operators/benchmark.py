@@ -194,6 +194,8 @@ def measure(case: Case, device: torch.device, seconds: float) -> list[Row]:
 
 
 def _time_cpu(call: Callable[[], object]) -> tuple[float, float]:
+    """Seconds of a call behind another one, so that no backend starts with what the one before left in the caches."""
+    call()
     start = time.perf_counter()
     call()
     elapsed = time.perf_counter() - start
