@@ -117,6 +117,7 @@ inline void store_row(float* plane, const Problem& p, const Strip& s, int64_t ro
 
 constexpr int kMostRows = 4;
 constexpr int kMostGroup = kManyRegisters ? 9 : 3;
+constexpr int kMostDots = kMostRows * kMostGroup;  // of a tile
 
 // Tiles side by side in a strip. Neighbouring lines of a plane are then read and written together, which spares page
 // look-ups; but the strip's packed rows must stay in the core's own cache.
@@ -172,10 +173,14 @@ int64_t tile_rows(const Problem& p) { return kManyRegisters && p.side() > 7 ? 3 
 
 int64_t packed_rows(const Problem& p) { return tile_rows(p) + 2 * p.radius; }
 
-int64_t pieces_for(const Problem& p) {
+int64_t pieces_for(const Problem& p, int64_t threads) {
     const int64_t columns = (p.width + p.dilation - 1) / p.dilation, tiles = (columns + kLanes - 1) / kLanes;
     const int64_t bytes = 4 * packed_rows(p) * p.channels;
-    int64_t pieces = tiles < 1 ? 1 : tiles < kMostPieces ? tiles : kMostPieces;
+    const int64_t wanted = threads > 1 ? 2 * threads : 1;  // strips, as in Tasks
+    const int64_t share = (p.batch * p.dilation * p.dilation * tiles + wanted - 1) / wanted;
+    int64_t pieces = tiles < share ? tiles : share;
+    if (pieces > kMostPieces) pieces = kMostPieces;
+    if (pieces < 1) pieces = 1;
     while (pieces > 1 && bytes * (pieces * kLanes + 2 * p.radius) > kPacked) --pieces;
     return pieces;
 }
@@ -206,8 +211,9 @@ bool streams(const Problem& p, const float* volume) {
 }
 
 void correlate_strip(const Problem& p, const float* first, const float* second, float* volume, const Strip& s,
-                     float* packed_first, float* packed_second) {
+                     float* packed_first, float* packed_second, Vec* results) {
     const int64_t side = p.side(), plane = p.height * p.width, tile = tile_rows(p);
+    const int64_t pieces = (s.count + kLanes - 1) / kLanes;
     const int64_t groups = (side + kMostGroup - 1) / kMostGroup, group = (side + groups - 1) / groups;
     const float* first_image = first + s.image * p.channels * plane;
     float* volume_image = volume + s.image * side * side * plane;
@@ -226,18 +232,16 @@ void correlate_strip(const Problem& p, const float* first, const float* second, 
             const bool inside = row >= 0 && row < s.rows;
             for (int64_t start = 0; start < side; start += group) {
                 const int64_t width = side - start < group ? side - start : group;
-                Vec result[kMostPieces][kMostRows * kMostGroup];
-                const int64_t pieces = (s.count + kLanes - 1) / kLanes;
                 for (int64_t i = 0; inside && i < pieces; ++i)
                     dots_for(width, until - from)(packed_first + from * s.lanes + i * kLanes, s.lanes,
                                                   ring.row(row) + start + i * kLanes, ring.span(), p.channels, p.scale,
-                                                  result[i]);
+                                                  results + i * kMostDots);
                 for (int64_t k = from; k < until; ++k) {
                     const int64_t down = row - (top + k) + p.radius;
                     for (int64_t g = 0; g < width; ++g)
                         for (int64_t i = 0; i < pieces; ++i)
                             store_row(volume_image + (down * side + start + g) * plane, p, s, top + k, i * kLanes,
-                                      inside ? result[i][(k - from) * width + g] : Vec{}, streamed);
+                                      inside ? results[i * kMostDots + (k - from) * width + g] : Vec{}, streamed);
                 }
             }
         }
@@ -356,14 +360,17 @@ API int flowzoo_correlate(const float* first, const float* second, float* volume
                           int64_t height, int64_t width, int64_t radius, int64_t dilation, float scale, int64_t threads,
                           int64_t last) {
     const Problem p{batch, channels, height, width, radius, dilation, scale};
-    const Tasks tasks(p, threads, pieces_for(p) * kLanes);
+    const Tasks tasks(p, threads, pieces_for(p, threads) * kLanes);
     const int64_t begin = last < 0 || last > tasks.count ? 0 : tasks.count - last;
     return run_tasks(begin, tasks.count, threads, [&](auto next) {
         const Buffer packed_first(channels * kMostRows * tasks.lanes);
+        const Buffer results(tasks.lanes * kMostDots);
         const Buffer packed_second(packed_rows(p) * channels * (tasks.lanes + 2 * radius));
         for (int64_t task = next(); task >= 0; task = next()) {
             const Strip s = tasks.strip(p, task);
-            if (!s.empty()) correlate_strip(p, first, second, volume, s, packed_first.get(), packed_second.get());
+            if (!s.empty())
+                correlate_strip(p, first, second, volume, s, packed_first.get(), packed_second.get(),
+                                reinterpret_cast<Vec*>(results.get()));
         }
         finish_streams();
     });
