@@ -124,14 +124,18 @@ constexpr int kMostDots = kMostRows * kMostGroup;  // of a tile
 constexpr int64_t kMostPieces = 16;
 constexpr int64_t kPacked = 1 << 19;  // bytes
 
+// From one packed channel of the first map to the next: an odd number of lines, which spreads over the cache's sets.
+inline int64_t first_apart(int64_t lanes) { return kMostRows * lanes + 16; }
+
 using Dots = void (*)(const float*, int64_t, const float*, int64_t, int64_t, float, Vec*);
 
 // ROWS x GROUP dot products over channels: rows of the first map against GROUP neighbouring displacements.
 template <int GROUP, int ROWS>
 void dots(const float* first, int64_t lanes, const float* second, int64_t span, int64_t channels, float scale,
           Vec* out) {
+    const int64_t apart = first_apart(lanes);
     Vec total[ROWS][GROUP] = {};
-    for (int64_t c = 0; c < channels; ++c, first += kMostRows * lanes, second += span) {
+    for (int64_t c = 0; c < channels; ++c, first += apart, second += span) {
         Vec pixel[ROWS];
 #pragma GCC unroll 4
         for (int k = 0; k < ROWS; ++k) pixel[k] = load(first + k * lanes);
@@ -223,7 +227,7 @@ void correlate_strip(const Problem& p, const float* first, const float* second, 
         const int64_t rows = s.until - top < tile ? s.until - top : tile;
         for (int64_t k = 0; k < rows; ++k)
             pack_channels(first_image, p, s, top + k, s.column, s.lanes, packed_first + k * s.lanes,
-                          kMostRows * s.lanes);
+                          first_apart(s.lanes));
         ring.pack_until(top + rows + p.radius);
         for (int64_t row = top - p.radius; row < top + rows + p.radius; ++row) {
             // This row of the second map is displaced by -radius..radius from tile rows from..until-1.
@@ -363,7 +367,7 @@ API int flowzoo_correlate(const float* first, const float* second, float* volume
     const Tasks tasks(p, threads, pieces_for(p, threads) * kLanes);
     const int64_t begin = last < 0 || last > tasks.count ? 0 : tasks.count - last;
     return run_tasks(begin, tasks.count, threads, [&](auto next) {
-        const Buffer packed_first(channels * kMostRows * tasks.lanes);
+        const Buffer packed_first(channels * first_apart(tasks.lanes));
         const Buffer results(tasks.lanes * kMostDots);
         const Buffer packed_second(packed_rows(p) * channels * (tasks.lanes + 2 * radius));
         for (int64_t task = next(); task >= 0; task = next()) {
