@@ -80,8 +80,8 @@ def test_the_pyramid_is_in_pixels_of_the_image() -> None:
     # Every run of the decoder adds one pixel of its level: 64, then 64 + 64, 64 + 64 + 32, ... pixels of the image.
     steps = np.repeat([64, 32, 16, 8, 4], network.settings.iterations)
     expected = np.cumsum(steps)
-    assert [float(level[:, 0].mean()) for level in prediction.pyramid] == pytest.approx(expected.tolist())
-    assert float(prediction.flow[:, 0].mean()) == pytest.approx(steps.sum())
+    assert [level[:, 0].mean().item() for level in prediction.pyramid] == pytest.approx(expected.tolist())
+    assert prediction.flow[:, 0].mean().item() == pytest.approx(steps.sum())
 
 
 def textured(height: int, width: int, seed: int = 0) -> np.ndarray:

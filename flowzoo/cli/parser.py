@@ -29,6 +29,8 @@ DESCRIPTION = """Optical flow networks whose parts are interchangeable.
 verbs:
 """ + "\n".join(f"  {verb:10s}{text}" for verb, text in VERBS.items())
 
+_TERMINATED = 128 + signal.SIGTERM
+
 EPILOG = """examples:
   flowzoo infer a.png b.png -o flow.flo --picture flow.png
   flowzoo evaluate sintel-final --root Sintel --model liteflownet2 --weights liteflownet2-sintel
@@ -83,6 +85,9 @@ def run(words: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except SystemExit as exit_request:
+        if exit_request.code == _TERMINATED:
+            resume = ": go on with --resume" if words[:1] == ["train"] else ""
+            return _fail(f"terminated; what was written is complete{resume}", _TERMINATED, False)
         return exit_request.code if isinstance(exit_request.code, int) else 1
     except Exception as error:  # the last door: a fault of ours, said in one line
         return _fail(f"internal error: {type(error).__name__}: {error} (--debug shows where)", 1, debug)
@@ -92,7 +97,7 @@ def run(words: Sequence[str]) -> int:
 
 
 def _terminated(number: int, frame: object) -> NoReturn:
-    raise SystemExit(128 + number)
+    raise SystemExit(_TERMINATED)
 
 
 def _fail(message: str, status: int, debug: bool) -> int:

@@ -273,6 +273,7 @@ def test_an_interrupted_run_leaves_only_complete_files(sent, weights, tmp_path):
     _, error = process.communicate(timeout=60)
     assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}[sent], error
     assert "Traceback" not in error
+    assert error.rstrip().endswith("what was written is complete")
     written = list((tmp_path / "out").iterdir())
     assert 3 <= len(written) < 78
     for path in written:

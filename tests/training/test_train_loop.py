@@ -225,7 +225,9 @@ def test_a_killed_rank_is_reported_and_the_run_resumed(pairs: Path, tmp_path: Pa
         os.kill(int(ranks[-1]), signal.SIGKILL)
         _, said = process.communicate(timeout=60)
     assert process.returncode != 0
-    assert "lost contact with another process" in said
+    # The other rank notices by itself, or the launcher is quicker and ends it; the launcher names the signal.
+    assert "lost contact with another process" in said or "terminated; what was written is complete" in said
+    assert "SIGKILL" in said
     assert "--resume" in said
     done = subprocess.run(
         command(pairs, output, "--resume", "--set", "begin.steps=100000", "--set", "log_every=1"),
