@@ -38,10 +38,40 @@ def test_the_system_kernel_is_the_definition(size: tuple[int, int, int]) -> None
     data = torch.randn(batch, 11, height, width, generator=generator)
     data[:, 8:] = data[:, 8:].abs()
     flow, step = (torch.randn(batch, 2, height, width, generator=generator) for _ in range(2))
+    edges = torch.rand(batch, 2, height, width, generator=generator)
     settings = VariationalSettings()
-    expected = variational.portable_system(data, flow, step, settings)
-    found = variational.system_of(data, flow, step, settings)
+    expected = variational.portable_system(data, edges, flow, step, settings)
+    found = variational.system_of(data, edges, flow, step, settings)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-3)
+
+
+@needs_kernels
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("largest", [0.5, 30.0])
+def test_the_linearisation_kernel_is_the_definition(size: tuple[int, int, int], largest: float) -> None:
+    generator = torch.Generator().manual_seed(2)
+    batch, height, width = size
+    first, second = (torch.rand(batch, 1, height, width, generator=generator) * 255 for _ in range(2))
+    flow = torch.randn(batch, 2, height, width, generator=generator) * largest
+    settings = VariationalSettings()
+    expected = variational.portable_linearised(first, second, flow, settings)
+    found = variational.linearised(first, second, flow, settings)
+    torch.testing.assert_close(found[:, :8], expected[:, :8], rtol=1e-3, atol=0.02)  # of 255
+    # A small gradient makes a weight as uncertain as the gradient's square.
+    likely = expected[:, 8:] < 0.1
+    torch.testing.assert_close(found[:, 8:][likely], expected[:, 8:][likely], rtol=0.02, atol=1e-6)
+
+
+@needs_kernels
+def test_the_linearisation_kernel_takes_flow_that_leads_nowhere() -> None:
+    first, second = torch.rand(2, 1, 1, 20, 30).unbind()
+    flow = torch.zeros(1, 2, 20, 30)
+    flow[0, 0, 3, 4], flow[0, 1, 5, 6], flow[0, 0, 7, 8], flow[0, 1, 9, 10] = torch.nan, torch.inf, -torch.inf, 3e9
+    data = variational.linearised(first, second, flow, VariationalSettings())
+    assert data.isfinite().all()
+    for y, x in ((3, 4), (5, 6), (7, 8), (9, 10)):
+        assert (data[0, 8:, y, x] == 0).all()
+        assert data[0, 5, y, x] == -first[0, 0, y, x]
 
 
 def test_relaxation_solves_the_system() -> None:
@@ -91,7 +121,7 @@ def test_it_leaves_a_right_flow_alone() -> None:
     first, second = moved((3.0, 2.0))
     truth = torch.tensor([3.0, 2.0]).view(1, 2, 1, 1).expand(1, 2, 60, 80)
     flow = variational_refinement(first, second, truth)
-    assert (flow - truth).norm(dim=1)[:, 6:-6, 6:-6].max() < 0.02
+    assert (flow - truth).norm(dim=1)[:, 6:-6, 6:-6].max() < 0.05
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (2, 3), (33, 31)])
@@ -100,3 +130,34 @@ def test_any_size_and_no_texture_stay_finite(size: tuple[int, int]) -> None:
     flow = torch.randn(2, 2, *size) * 50
     assert variational_refinement(images, images, flow).isfinite().all()
     assert variational_refinement(images[:0], images[:0], flow[:0]).shape == (0, 2, *size)
+
+
+def test_a_part_that_is_hidden_follows_its_surroundings() -> None:
+    """A patch of the second picture is covered by another texture that the data terms would follow."""
+    first, second = (image.clone() for image in moved((1.5, -1.0)))
+    noise = torch.rand(1, 1, 18, 18, generator=torch.Generator().manual_seed(0))
+    second[..., 20:38, 30:48] = noise
+    truth = torch.tensor([1.5, -1.0]).view(1, 2, 1, 1).expand(1, 2, 60, 80)
+
+    def error(settings: VariationalSettings) -> float:
+        found = variational_refinement(first, second, truth, settings)
+        return float((found - truth).norm(dim=1)[:, 20:38, 30:48].mean())
+
+    found, without = error(VariationalSettings()), error(VariationalSettings(mismatch=1e9))
+    assert found < 0.7 * without
+
+
+def test_a_motion_boundary_goes_to_the_edge_of_the_picture() -> None:
+    """A dark half stands still and a bright one moves down; the flow goes from one to the other over 16 pixels."""
+    left = torch.arange(80) < 40
+    still, sinking = moved((0.0, 0.0)), moved((0.0, 1.5))
+    first, second = (torch.where(left, a * 0.2 + 0.1, b * 0.2 + 0.7) for a, b in zip(still, sinking, strict=True))
+    down = torch.tensor([0.0, 1.5]).view(1, 2, 1, 1).expand(1, 2, 60, 80)
+    truth = torch.where(left, 0.0, down)
+    ramp = ((torch.arange(80) - 40) / 16 + 0.5).clamp(0, 1)
+
+    def error(settings: VariationalSettings) -> float:
+        found = variational_refinement(first, second, down * ramp, settings)
+        return float((found - truth).norm(dim=1)[:, 6:-6].mean())
+
+    assert error(VariationalSettings()) < 0.8 * error(VariationalSettings(edge=1e9))

@@ -1,11 +1,13 @@
 """Variational refinement: polishes a flow by minimising brightness, gradient and smoothness terms (Brox et al. 2004).
 
-    E(w) = sum  delta psi(|I2(p+w) - I1(p)|^2) + gamma psi(|grad I2(p+w) - grad I1(p)|^2) + alpha psi(|grad w|^2)
+    E(w) = sum  r [delta psi(|I2(p+w) - I1(p)|^2) + gamma psi(|grad I2(p+w) - grad I1(p)|^2)] + e alpha psi(|grad w|^2)
 
 with psi(s^2) = sqrt(s^2 + epsilon^2); residuals of the first two are divided by the size of the gradients they are
-linearised with, so that strong edges do not outweigh the rest (Zimmer et al. 2011). Linearised about the flow so far,
-the robust weights are held for a few fixed-point steps, and each linear system is relaxed by red-black SOR; first on
-reduced images, whose change of the flow is added to it. Not differentiable: a step after the network.
+linearised with, so that strong edges do not outweigh the rest (Zimmer et al. 2011). r, the reliability, falls where the
+images disagree about the flow so far, as where a point is hidden in the second image. e falls across edges of the first
+image, where motions tend to meet. Linearised about the flow so far, the robust weights are held for a fixed-point
+step, and its linear system is relaxed by red-black SOR; first on reduced images, whose change of the flow is added to
+it. Not differentiable: a step after the network.
 """
 
 import ctypes
@@ -18,9 +20,11 @@ from torch import Tensor
 from flowzoo.blocks.relaxation import kernels_for, relax
 from flowzoo.operators import warp
 
-EPSILON = 1e-3
+EPSILON = 1e-2
 NORMALISER = 0.1  # grey levels per pixel: gradients below it do not count as edges
 SMALLEST = 16  # pixels; images are not reduced below this side
+AROUND = 5  # pixels: side of the window over which images are compared for the reliability
+LEAST = 0.1  # of the reliability and of the smoothness across an edge, of 1
 
 
 @dataclass(frozen=True)
@@ -29,22 +33,24 @@ class VariationalSettings:
 
     Attributes:
         alpha, delta, gamma: smoothness, brightness, gradient.
+        edge: difference of neighbouring colours, in grey levels, that takes most of the smoothness between them.
+        mismatch: mean difference of the images, in grey levels, that takes most of the data terms' weight.
         blur: standard deviation of the Gaussian that the images are smoothed with, pixels.
-        reductions: times that the images are halved for the coarsest change.
-        warps: times that the second image is sampled anew at the flow so far, at each size.
+        warps: times that the second image is sampled anew at the flow so far, at full size, half size, ...
         fixed_points: times that the robust weights are computed, a warp.
         sweeps: SOR sweeps for each of these; `relaxation` is SOR's factor, 1 to 2.
         largest: a warp changes the flow by at most this, pixels; the linearisation holds no further.
     """
 
-    alpha: float = 10.0
+    alpha: float = 30.0
     delta: float = 1.0
     gamma: float = 10.0
+    edge: float = 7.0
+    mismatch: float = 10.0
     blur: float = 0.6
-    reductions: int = 1
-    warps: int = 2
-    fixed_points: int = 3
-    sweeps: int = 8
+    warps: tuple[int, ...] = (6, 4)
+    fixed_points: int = 1
+    sweeps: int = 10
     relaxation: float = 1.9
     largest: float = 1.0
 
@@ -68,64 +74,100 @@ def variational_refinement(
     height, width = flow.shape[-2:]
     if flow.shape[0] == 0 or min(height, width) < 2:
         return flow
-    greys = _blurred(torch.cat([first, second]).float().mean(dim=1, keepdim=True) * 255, settings.blur)
-    for reduction in range(settings.reductions, -1, -1):
+    colours = first.float() * 255
+    greys = _blurred(torch.cat([colours, second.float() * 255]).mean(dim=1, keepdim=True), settings.blur)
+    for reduction, warps in reversed(list(enumerate(settings.warps))):
         size = -(-height // 2**reduction), -(-width // 2**reduction)
         if reduction and min(size) < SMALLEST:
             continue
         scale = flow.new_tensor([size[1] / width, size[0] / height]).view(1, 2, 1, 1)
         before = F.interpolate(flow, size, mode="area") * scale if reduction else flow
         one, two = (F.interpolate(greys, size, mode="area") if reduction else greys).chunk(2)
+        edges = edge_weights(F.interpolate(colours, size, mode="area") if reduction else colours, settings)
         after = before
-        for _ in range(settings.warps):
-            after = after + _change(one, two, after, settings)
+        for _ in range(warps):
+            after = after + _change(one, two, edges, after, settings)
         change = (after - before) / scale
         flow = flow + (F.interpolate(change, (height, width), mode="bilinear") if reduction else change)
     return flow
 
 
-def _change(first: Tensor, second: Tensor, flow: Tensor, settings: VariationalSettings) -> Tensor:
+def reliability(change: Tensor, mismatch: float = VariationalSettings.mismatch) -> Tensor:
+    """How far a flow is to be believed, (B,1,H,W) in LEAST..1.
+
+    `change` (B,1,H,W): grey of the second image at the end of the flow less that of the first, of 255.
+    """
+    around = F.avg_pool2d(change.abs(), AROUND, stride=1, padding=AROUND // 2, count_include_pad=False)
+    return LEAST + (1 - LEAST) * torch.exp(-around / mismatch)
+
+
+def edge_weights(colours: Tensor, settings: VariationalSettings) -> Tensor:
+    """Factors of the smoothness between each pixel of (B,3,H,W) and its right and its lower neighbour, (B,2,H,W)."""
+    across = F.pad((colours[..., 1:] - colours[..., :-1]).abs().amax(dim=1, keepdim=True), (0, 1))
+    down = F.pad((colours[..., 1:, :] - colours[..., :-1, :]).abs().amax(dim=1, keepdim=True), (0, 0, 0, 1))
+    return LEAST + (1 - LEAST) * torch.exp(-torch.cat([across, down], dim=1) / settings.edge)
+
+
+def _change(first: Tensor, second: Tensor, edges: Tensor, flow: Tensor, settings: VariationalSettings) -> Tensor:
     """The change of `flow` that one linearisation asks for."""
-    data = linearised(first, second, flow)
+    data = linearised(first, second, flow, settings)
     step = torch.zeros_like(flow)
     for _ in range(settings.fixed_points):
-        step = relax(system_of(data, flow, step, settings), step, settings.sweeps, settings.relaxation)
+        step = relax(system_of(data, edges, flow, step, settings), step, settings.sweeps, settings.relaxation)
     return step.clamp_(-settings.largest, settings.largest)
 
 
-def linearised(first: Tensor, second: Tensor, flow: Tensor) -> Tensor:
-    """What the data terms need about `flow`, (B,11,H,W): derivatives x, y, xx, xy, yy of the mean image, the change of
-    grey and of its gradient (t, xt, yt), and the reciprocal normalisers of the three residuals, 0 where the flow leaves
-    the image.
+def linearised(first: Tensor, second: Tensor, flow: Tensor, settings: VariationalSettings) -> Tensor:
+    """What the data terms need about `flow`, (B,11,H,W).
+
+    Derivatives x, y, xx, xy, yy of the mean image, the change of grey and of its gradient (t, xt, yt), and the weights
+    of these three residuals: the reciprocals of their squared normalisers times the reliability, 0 where the flow
+    leaves the image.
     """
+    library = kernels_for(flow)
+    if library is not None:
+        batch, _, height, width = flow.shape
+        data = flow.new_empty(batch, 11, height, width)
+        function = library.flowzoo_variational_data
+        function.argtypes = [ctypes.c_void_p] * 4 + [ctypes.c_int64] * 3 + [ctypes.c_float] * 3 + [ctypes.c_int64]
+        inputs = first.contiguous(), second.contiguous(), flow.contiguous()
+        pointers = [tensor.data_ptr() for tensor in (*inputs, data)]
+        numbers = NORMALISER, settings.mismatch, LEAST
+        if function(*pointers, batch, height, width, *numbers, torch.get_num_threads()) == 0:
+            return data
+    return portable_linearised(first, second, flow, settings)
+
+
+def portable_linearised(first: Tensor, second: Tensor, flow: Tensor, settings: VariationalSettings) -> Tensor:
+    """The definition of `linearised`."""
     warped = warp(second, flow)
-    inside = _inside(flow)
     x, y = _gradient((first + warped) / 2)
     (xx, xy), (_, yy) = _gradient(x), _gradient(y)
     t = warped - first
     xt, yt = _gradient(t)
+    trust = _inside(flow) * reliability(t, settings.mismatch)
     pairs = ((x, y), (xx, xy), (xy, yy))
-    normalisers = [inside / (a * a + b * b + NORMALISER**2) for a, b in pairs]
-    return torch.cat([x, y, xx, xy, yy, t, xt, yt, *normalisers], dim=1)
+    weights = [trust / (a * a + b * b + NORMALISER**2) for a, b in pairs]
+    return torch.cat([x, y, xx, xy, yy, t, xt, yt, *weights], dim=1)
 
 
-def system_of(data: Tensor, flow: Tensor, step: Tensor, settings: VariationalSettings) -> Tensor:
+def system_of(data: Tensor, edges: Tensor, flow: Tensor, step: Tensor, settings: VariationalSettings) -> Tensor:
     """The linear system (B,7,H,W) of a fixed-point step, as `relax` takes it."""
     library = kernels_for(data)
     if library is not None:
         batch, _, height, width = data.shape
         system = data.new_empty(batch, 7, height, width)
-        inputs = data.contiguous(), flow.contiguous(), step.contiguous()
+        inputs = data.contiguous(), edges.contiguous(), flow.contiguous(), step.contiguous()
         function = library.flowzoo_variational_system
-        function.argtypes = [ctypes.c_void_p] * 4 + [ctypes.c_int64] * 3 + [ctypes.c_float] * 4 + [ctypes.c_int64]
+        function.argtypes = [ctypes.c_void_p] * 5 + [ctypes.c_int64] * 3 + [ctypes.c_float] * 4 + [ctypes.c_int64]
         pointers = [tensor.data_ptr() for tensor in (*inputs, system)]
         weights = settings.alpha, settings.delta, settings.gamma, EPSILON
         if function(*pointers, batch, height, width, *weights, torch.get_num_threads()) == 0:
             return system
-    return portable_system(data, flow, step, settings)
+    return portable_system(data, edges, flow, step, settings)
 
 
-def portable_system(data: Tensor, flow: Tensor, step: Tensor, settings: VariationalSettings) -> Tensor:
+def portable_system(data: Tensor, edges: Tensor, flow: Tensor, step: Tensor, settings: VariationalSettings) -> Tensor:
     """The definition of `system_of`."""
     x, y, xx, xy, yy, t, xt, yt, n0, n1, n2 = data.split(1, dim=1)
     du, dv = step[:, :1], step[:, 1:]
@@ -133,7 +175,7 @@ def portable_system(data: Tensor, flow: Tensor, step: Tensor, settings: Variatio
     k0 = settings.delta * n0 / (brightness**2 * n0 + EPSILON**2).sqrt()
     k = settings.gamma / (across**2 * n1 + down**2 * n2 + EPSILON**2).sqrt()
     k1, k2 = k * n1, k * n2
-    right, below = _smoothness(flow + step, settings.alpha)
+    right, below = (a * b for a, b in zip(_smoothness(flow + step, settings.alpha), edges.split(1, dim=1), strict=True))
     pull = _divergence(flow, right, below)
     return torch.cat(
         [

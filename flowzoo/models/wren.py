@@ -67,10 +67,12 @@ class Wren(FlowNetwork):
         pyramid = [entry * scale for entry in pyramid]
         flow = _resized(flow, (height, width)) * scale
         if self.settings.refinement == "variational" and not self.training:
+            from flowzoo.blocks.boundary_median import boundary_median
             from flowzoo.blocks.variational import variational_refinement
 
             images = torch.cat([first, second]).float()
-            flow = variational_refinement(images[: len(flow)], images.roll(-batch, 0)[: len(flow)], flow)
+            pair = images[: len(flow)], images.roll(-batch, 0)[: len(flow)]
+            flow = boundary_median(*pair, variational_refinement(*pair, flow))
         return split_directions(flow, pyramid, batch)
 
     def _rounded(self, side: int) -> int:

@@ -23,6 +23,7 @@ from flowzoo.assets import asset_path
 from flowzoo.errors import InputError
 
 _SOURCES = (
+    "boundary_median.cpp",
     "convex_upsampling.cpp",
     "convolution_weights.cpp",
     "correlation.cpp",
@@ -31,6 +32,7 @@ _SOURCES = (
     "sampled_window.h",
     "threads.h",
     "transpose.h",
+    "variational.cpp",
     "vector.h",
     "winograd.cpp",
 )
