@@ -11,6 +11,8 @@
 // Inputs are packed into small aligned buffers, which also puts the zeros around the map; then a tile of kLanes pixels
 // by a few rows is held in registers.
 
+#include <algorithm>
+
 #include "threads.h"
 #include "vector.h"
 
@@ -33,6 +35,9 @@ struct Strip {
 
 constexpr int64_t kLeastSegment = 12;  // rows of a strip: whole tiles, enough to repay the rows packed around it
 
+// Enough strips for threads of unlike speed.
+int64_t least_strips(int64_t threads) { return threads > 1 ? 2 * threads : 1; }
+
 // Splits task numbers into strips, `wide` pixels each.
 struct Tasks {
     int64_t lanes, tiles, segment, segments, count;
@@ -40,9 +45,9 @@ struct Tasks {
         const int64_t rows = (p.height + p.dilation - 1) / p.dilation;
         const int64_t columns = (p.width + p.dilation - 1) / p.dilation;
         tiles = (columns + lanes - 1) / lanes;
-        // As long as possible, but two strips for each thread.
+        // As long as possible.
         const int64_t columns_of_tiles = p.batch * p.dilation * p.dilation * tiles;
-        const int64_t wanted = threads > 1 ? (2 * threads + columns_of_tiles - 1) / columns_of_tiles : 1;
+        const int64_t wanted = (least_strips(threads) + columns_of_tiles - 1) / columns_of_tiles;
         const int64_t pieces = ((rows + wanted - 1) / wanted + kLeastSegment - 1) / kLeastSegment;
         segment = pieces * kLeastSegment;
         segments = (rows + segment - 1) / segment;
@@ -177,14 +182,12 @@ int64_t tile_rows(const Problem& p) { return kManyRegisters && p.side() > 7 ? 3 
 
 int64_t packed_rows(const Problem& p) { return tile_rows(p) + 2 * p.radius; }
 
+// How many tiles wide the strips are: wide ones pack less twice, but what is packed has to stay in the cache.
 int64_t pieces_for(const Problem& p, int64_t threads) {
     const int64_t columns = (p.width + p.dilation - 1) / p.dilation, tiles = (columns + kLanes - 1) / kLanes;
-    const int64_t bytes = 4 * packed_rows(p) * p.channels;
-    const int64_t wanted = threads > 1 ? 2 * threads : 1;  // strips, as in Tasks
+    const int64_t bytes = 4 * packed_rows(p) * p.channels, wanted = least_strips(threads);
     const int64_t share = (p.batch * p.dilation * p.dilation * tiles + wanted - 1) / wanted;
-    int64_t pieces = tiles < share ? tiles : share;
-    if (pieces > kMostPieces) pieces = kMostPieces;
-    if (pieces < 1) pieces = 1;
+    int64_t pieces = std::max<int64_t>(1, std::min({tiles, share, kMostPieces}));
     while (pieces > 1 && bytes * (pieces * kLanes + 2 * p.radius) > kPacked) --pieces;
     return pieces;
 }

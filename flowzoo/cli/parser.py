@@ -29,12 +29,12 @@ DESCRIPTION = """Optical flow networks whose parts are interchangeable.
 verbs:
 """ + "\n".join(f"  {verb:10s}{text}" for verb, text in VERBS.items())
 
-_TERMINATED = 128 + signal.SIGTERM
-
 EPILOG = """examples:
   flowzoo infer a.png b.png -o flow.flo --picture flow.png
   flowzoo evaluate sintel-final --root Sintel --model liteflownet2 --weights liteflownet2-sintel
   flowzoo VERB --help"""
+
+_TERMINATED = 128 + signal.SIGTERM
 
 
 class Parser(argparse.ArgumentParser):
