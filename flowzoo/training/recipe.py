@@ -25,8 +25,9 @@ class Stage:
     Attributes:
         name: of the stage, in logs and for `--set STAGE.key=value`.
         steps: optimiser steps.
-        network: settings of the network, as "key=value"; a later stage may add levels: parameters that the stage
-            before does not have are taken from the level above where shapes agree, else drawn afresh.
+        network: settings of the network, as "key=value"; a later stage may add levels or channels: parameters that the
+            stage before does not have are taken from the level above where shapes agree, else drawn afresh; new
+            channels start without effect.
         data: sources and their shares of a batch, as "NAME" or "NAME:share"; see `flowzoo.data.mixture`.
         crop: height and width of the training crops, pixels.
         batch: pairs per step, over all ranks and accumulation steps.
