@@ -1,37 +1,34 @@
 // Weighted median of a flow where motions meet; flowzoo/blocks/boundary_median.py defines it.
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
+#include <limits>
 #include <vector>
 
+#include "exponential.h"
 #include "threads.h"
+#include "vector.h"
 
 namespace {
 
-constexpr int64_t kRows = 16;                             // of a task
-constexpr int kReach = 2;                                 // neighbours to each side
+constexpr int64_t kRows = 16;  // of a task
+constexpr int kReach = 2;      // neighbours to each side
 constexpr int kSide = 2 * kReach + 1, kCount = kSide * kSide;
 
-struct Sample {
-    float value, weight;
-};
+typedef int32_t Whole __attribute__((vector_size(4 * kLanes)));
 
-// The least value up to which the weights, by rising value, sum up to half of all.
-float weighted_median(Sample* samples) {
-    float total = 0.0f;
+// For each lane the least value up to which the weights, by rising value, sum up to half of all. Nothing is sorted: every
+// value is tried, for many pixels at once.
+Vec weighted_median(const Vec* value, const Vec* weight) {
+    Vec total = {};
+    for (int i = 0; i < kCount; ++i) total += weight[i];
+    Vec best = splat(std::numeric_limits<float>::infinity());
     for (int i = 0; i < kCount; ++i) {
-        const Sample one = samples[i];
-        total += one.weight;
-        int place = i;
-        for (; place > 0 && samples[place - 1].value > one.value; --place) samples[place] = samples[place - 1];
-        samples[place] = one;
+        Vec sum = {};
+        for (int j = 0; j < kCount; ++j) sum += value[j] <= value[i] ? weight[j] : Vec{};
+        const Vec candidate = sum >= total / 2 ? value[i] : best;
+        best = candidate < best ? candidate : best;
     }
-    float sum = 0.0f;
-    for (int i = 0; i < kCount; ++i) {
-        sum += samples[i].weight;
-        if (sum >= total / 2) return samples[i].value;
-    }
-    return samples[kCount - 1].value;
+    return best;
 }
 
 // Raises `most` and lowers `least` by row `in`, read `offset` columns further; edges are replicated.
@@ -54,12 +51,14 @@ extern "C" __attribute__((visibility("default"))) int flowzoo_boundary_median(
     const float* colours, const float* flow, const float* trust, float* out, int64_t batch, int64_t height,
     int64_t width, int64_t spacing, float disagreement, float likeness, int64_t threads) {
     const int64_t size = height * width, bands = (height + kRows - 1) / kRows;
+    const float steepness = -1.0f / (2 * likeness * likeness);
     return run_tasks(0, batch * bands, threads, [&](auto next) {
         std::vector<float> least(2 * width), most(2 * width);
+        std::vector<int64_t> chosen;
         for (int64_t task = next(); task >= 0; task = next()) {
             const int64_t sample = task / bands, first = task % bands * kRows;
             const float *flows = flow + 2 * sample * size, *colour = colours + 3 * sample * size;
-            const float* reliable = trust + sample * size;
+            const float* trusted = trust + sample * size;
             for (int64_t y = first; y < std::min(first + kRows, height); ++y) {
                 int64_t rows[kSide];
                 for (int i = 0; i < kSide; ++i)
@@ -73,25 +72,39 @@ extern "C" __attribute__((visibility("default"))) int flowzoo_boundary_median(
                         range_row(flows + c * size + rows[i / kSide], (i % kSide - kReach) * spacing, width,
                                   least.data() + c * width, most.data() + c * width);
                 }
+                chosen.clear();
                 for (int64_t x = 0; x < width; ++x) {
                     const float across = most[x] - least[x], down = most[width + x] - least[width + x];
-                    if (!(across > disagreement || down > disagreement)) continue;
-                    Sample u[kCount], v[kCount];
-                    const int64_t centre = y * width + x;
-                    for (int i = 0; i < kCount; ++i) {
-                        const int64_t column = x + (i % kSide - kReach) * spacing;
-                        const int64_t at = rows[i / kSide] + std::clamp<int64_t>(column, 0, width - 1);
-                        float distance = 0.0f;
-                        for (int c = 0; c < 3; ++c) {
-                            const float difference = colour[c * size + at] - colour[c * size + centre];
-                            distance += difference * difference;
+                    if (across > disagreement || down > disagreement) chosen.push_back(x);
+                }
+                for (size_t begin = 0; begin < chosen.size(); begin += kLanes) {
+                    const int64_t lanes = std::min<int64_t>(kLanes, chosen.size() - begin);
+                    float distance[kCount][kLanes] = {}, reliable[kCount][kLanes] = {}, values[2][kCount][kLanes] = {};
+                    for (int64_t lane = 0; lane < lanes; ++lane) {
+                        const int64_t x = chosen[begin + lane], centre = y * width + x;
+                        int64_t columns[kSide];
+                        for (int i = 0; i < kSide; ++i)
+                            columns[i] = std::clamp<int64_t>(x + (i - kReach) * spacing, 0, width - 1);
+                        for (int i = 0; i < kCount; ++i) {
+                            const int64_t at = rows[i / kSide] + columns[i % kSide];
+                            for (int c = 0; c < 3; ++c) {
+                                const float difference = colour[c * size + at] - colour[c * size + centre];
+                                distance[i][lane] += difference * difference;
+                            }
+                            reliable[i][lane] = trusted[at];
+                            for (int c = 0; c < 2; ++c) values[c][i][lane] = flows[c * size + at];
                         }
-                        const float weight = reliable[at] * std::exp(-distance / (2 * likeness * likeness));
-                        u[i] = {flows[at], weight};
-                        v[i] = {flows[size + at], weight};
                     }
-                    out[2 * sample * size + centre] = weighted_median(u);
-                    out[(2 * sample + 1) * size + centre] = weighted_median(v);
+                    Vec weight[kCount], value[kCount];
+                    for (int i = 0; i < kCount; ++i)
+                        weight[i] = load(reliable[i]) * exponential<Vec, Whole>(load(distance[i]) * steepness);
+                    for (int c = 0; c < 2; ++c) {
+                        for (int i = 0; i < kCount; ++i) value[i] = load(values[c][i]);
+                        float medians[kLanes];
+                        store(medians, weighted_median(value, weight));
+                        float* row = out + (2 * sample + c) * size + y * width;
+                        for (int64_t lane = 0; lane < lanes; ++lane) row[chosen[begin + lane]] = medians[lane];
+                    }
                 }
             }
         }

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "exponential.h"
 #include "threads.h"
 
 namespace {
@@ -45,23 +46,6 @@ struct Shape {
     int64_t bands() const { return (height + kRows - 1) / kRows; }
 };
 
-// exp(x) for x <= 0 to about 2 units in the last place; NaN gives NaN.
-inline Block exponential(Block x) {
-    x = x < -87.0f ? Block{} - 87.0f : x;
-    const Block shifted = x * 1.44269504f + 12582912.0f;  // 1.5 * 2^23: the sum rounds to a whole number
-    const Block whole = shifted - 12582912.0f;
-    const Block r = (x - whole * 0.693145752f) - whole * 1.42860677e-6f;
-    Block p = Block{} + 1.0f / 720;
-    p = p * r + 1.0f / 120;
-    p = p * r + 1.0f / 24;
-    p = p * r + 1.0f / 6;
-    p = p * r + 0.5f;
-    p = p * r + 1.0f;
-    p = p * r + 1.0f;
-    const Whole power = (reinterpret_cast<Whole>(shifted) << 23) + 0x3f800000;  // low bits: the whole number
-    return p * reinterpret_cast<Block>(power);
-}
-
 // Softmax over the taps for the fine pixels from..from+count of one coarse pixel; the lanes beyond hold rubbish.
 template <class Number>
 inline void softmax(const Number* logits, int64_t parts, int64_t from, int64_t count, Block* weights) {
@@ -78,7 +62,7 @@ inline void softmax(const Number* logits, int64_t parts, int64_t from, int64_t c
     }
     Block sum = {};
     for (int k = 0; k < kTaps; ++k) {
-        weights[k] = exponential(weights[k] - most);
+        weights[k] = exponential<Block, Whole>(weights[k] - most);
         sum += weights[k];
     }
     const Block share = 1.0f / sum;

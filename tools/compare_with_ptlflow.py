@@ -21,7 +21,9 @@ PTLFLOW = "ptlflow==0.4.2"
 NEEDS = ["einops", "h5py", "loguru", "opencv-python-headless<4.14", "pandas", "pypng==0.20220715.0", "requests"]
 NEEDS += ["scipy", "tabulate", "lightning", "pyyaml", "jsonargparse", "rich", "safetensors", "httpx", "pillow"]
 NEEDS += ["tensorboard", "plotly"]
-PAIRS = "pwcnet:pwcnet,liteflownet2:pwcnet,liteflownet:pwcnet,liteflownet2/bfloat16:pwcnet,wren/bfloat16:pwcnet"
+PAIRS = (
+    "pwcnet:pwcnet,liteflownet2:pwcnet,liteflownet2/bfloat16:pwcnet,liteflownet:pwcnet,wren:pwcnet,wren/bfloat16:pwcnet"
+)
 
 WORKER = r'''
 import importlib.abc, importlib.machinery, json, sys, time, types

@@ -27,6 +27,7 @@ _SOURCES = (
     "convex_upsampling.cpp",
     "convolution_weights.cpp",
     "correlation.cpp",
+    "exponential.h",
     "relaxation.cpp",
     "sampled_volume.cpp",
     "sampled_window.h",

@@ -26,8 +26,8 @@ class WrenSettings:
         both_directions: infer the reverse flow, too, in the same pass (always so with `flow_cues`).
         cascade: run again on the pair at twice the size, starting from the flow of the first run: four times the
             time, finer small motion.
-        refinement: "variational" polishes the flow by minimising a brightness, gradient and smoothness energy
-            (only outside training; not differentiable).
+        refinement: "variational" polishes the flow by minimising a brightness, gradient and smoothness energy, and
+            takes a weighted median where motions meet (only outside training; not differentiable).
     """
 
     channels: tuple[int, int, int, int, int, int] = (24, 40, 64, 80, 96, 96)
@@ -60,7 +60,7 @@ CARDS = (
             "align": "warp",
             "measure": "correlation, radius 4",
             "decode": "one residual decoder shared by all levels, 1/64 to 1/4, with a hidden state",
-            "regularise": "convex upsampling, variational refinement",
+            "regularise": "convex upsampling, variational refinement, weighted median at motion boundaries",
         },
     ),
 )
