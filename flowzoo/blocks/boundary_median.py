@@ -1,9 +1,10 @@
 """Weighted median of a flow where motions meet: sharper boundaries.
 
-After Sun, Roth, Black: "Secrets of Optical Flow Estimation and Their Principles", CVPR 2010, whose weights these are but
-for their distance term (it changes nothing here) and for the exact occlusion weight. Each component of the flow becomes the weighted median of 25 neighbours, one in three pixels to each side. A neighbour
+Each component of the flow becomes the weighted median of 25 neighbours, one in three pixels to each side. A neighbour
 weighs more the more its colour is like that of the pixel and the more reliable its own flow is. Pixels whose
-neighbours agree keep their flow. Not differentiable: a step after the network.
+neighbours agree keep their flow. After Sun, Roth, Black: "Secrets of Optical Flow Estimation and Their Principles",
+CVPR 2010, with another measure of reliability and without their weight by distance, which changes nothing here. Not
+differentiable: a step after the network.
 """
 
 import ctypes
