@@ -1,6 +1,6 @@
 """Variational refinement: polishes a flow by minimising brightness, gradient and smoothness terms (Brox et al. 2004).
 
-    E(w) = sum  r [delta psi(|I2(p+w) - I1(p)|^2) + gamma psi(|grad I2(p+w) - grad I1(p)|^2)] + e alpha psi(|grad w|^2)
+    E(w) = sum  delta psi(r |I2(p+w) - I1(p)|^2) + gamma psi(r |grad I2(p+w) - grad I1(p)|^2) + e alpha psi(|grad w|^2)
 
 with psi(s^2) = sqrt(s^2 + epsilon^2); residuals of the first two are divided by the size of the gradients they are
 linearised with, so that strong edges do not outweigh the rest (Zimmer et al. 2011). r, the reliability, falls where the
