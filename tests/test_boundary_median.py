@@ -72,6 +72,15 @@ def test_a_boundary_moves_to_the_edge_of_the_colours() -> None:
     assert wrong < 0.25 * (flow != truth).any(dim=1)[:, 8:-8].float().mean()
 
 
+def test_images_may_lie_in_memory_in_any_order() -> None:
+    """Large ones, whose memory goes back to the system as soon as it is free."""
+    generator = torch.Generator().manual_seed(0)
+    first, second = torch.rand(2, 1, 3, 1500, 2000, generator=generator).unbind()
+    flow = torch.randn(1, 2, 1500, 2000, generator=generator) * 3
+    found = boundary_median(*(image.contiguous(memory_format=torch.channels_last) for image in (first, second)), flow)
+    assert found.equal(boundary_median(first, second, flow))
+
+
 def test_neighbours_that_agree_are_left_alone() -> None:
     flow = torch.rand(2, 2, 30, 40) * 1.9 + 7
     first, second = torch.rand(2, 2, 3, 30, 40).unbind()

@@ -45,7 +45,8 @@ def boundary_median(first: Tensor, second: Tensor, flow: Tensor) -> Tensor:
         result = torch.empty_like(flow)
         function = library.flowzoo_boundary_median
         function.argtypes = [ctypes.c_void_p] * 4 + [ctypes.c_int64] * 4 + [ctypes.c_float] * 2 + [ctypes.c_int64]
-        pointers = [tensor.data_ptr() for tensor in (first.contiguous(), flow, trust.contiguous(), result)]
+        inputs = first.contiguous(), flow, trust.contiguous()
+        pointers = [tensor.data_ptr() for tensor in (*inputs, result)]
         numbers = SPACING, DISAGREEMENT, LIKENESS
         if function(*pointers, batch, height, width, *numbers, torch.get_num_threads()) == 0:
             return result
