@@ -80,9 +80,9 @@ void smoothness_row(const float* u, const float* v, int64_t y, int64_t height, i
 // image.
 extern "C" __attribute__((visibility("default"))) int flowzoo_variational_data(
     const float* first_image, const float* second_image, const float* flow, float* data, int64_t batch, int64_t height,
-    int64_t width, float normaliser, float mismatch, float floor, int64_t threads) {
+    int64_t width, float normaliser, float mismatch, float least_trust, int64_t threads) {
     const int64_t size = height * width, bands = (height + kRows - 1) / kRows;
-    const float least = normaliser * normaliser;
+    const float least_square = normaliser * normaliser;
     return run_tasks(0, batch * bands, threads, [&](auto next) {
         const int64_t most = (kRows + 2 * kReach) * width;
         std::vector<float> mean(most), change(most), inside(most), gx(most), gy(most), sums(width), trust(width);
@@ -132,14 +132,14 @@ extern "C" __attribute__((visibility("default"))) int flowzoo_variational_data(
                 mean_row(sums.data(), bottom - top + 1, width, trust.data());
                 const float* valid = row(inside, y);
                 for (int64_t x = 0; x < width; ++x)
-                    trust[x] = valid[x] * (floor + (1 - floor) * std::exp(-trust[x] / mismatch));
+                    trust[x] = valid[x] * (least_trust + (1 - least_trust) * std::exp(-trust[x] / mismatch));
                 const float *fx = plane[0], *fy = plane[1], *fxx = plane[2], *fxy = plane[3], *fyy = plane[4];
                 float *n0 = plane[8], *n1 = plane[9], *n2 = plane[10];
 #pragma GCC ivdep
                 for (int64_t x = 0; x < width; ++x) {
-                    n0[x] = trust[x] / (fx[x] * fx[x] + fy[x] * fy[x] + least);
-                    n1[x] = trust[x] / (fxx[x] * fxx[x] + fxy[x] * fxy[x] + least);
-                    n2[x] = trust[x] / (fxy[x] * fxy[x] + fyy[x] * fyy[x] + least);
+                    n0[x] = trust[x] / (fx[x] * fx[x] + fy[x] * fy[x] + least_square);
+                    n1[x] = trust[x] / (fxx[x] * fxx[x] + fxy[x] * fxy[x] + least_square);
+                    n2[x] = trust[x] / (fxy[x] * fxy[x] + fyy[x] * fyy[x] + least_square);
                 }
             }
         }

@@ -7,12 +7,10 @@ CVPR 2010, with another measure of reliability and without their weight by dista
 differentiable: a step after the network.
 """
 
-import ctypes
-
 import torch
 from torch import Tensor
 
-from flowzoo.blocks.relaxation import kernels_for
+from flowzoo.blocks.relaxation import run_kernel
 from flowzoo.blocks.variational import reliability
 from flowzoo.operators import warp
 
@@ -39,17 +37,11 @@ def boundary_median(first: Tensor, second: Tensor, flow: Tensor) -> Tensor:
     first, second = (image.float() * 255 for image in (first, second))
     grey = first.mean(dim=1, keepdim=True)
     trust = reliability(warp(second.mean(dim=1, keepdim=True), flow) - grey)
-    library = kernels_for(flow)
-    if library is not None:
-        batch, _, height, width = flow.shape
-        result = torch.empty_like(flow)
-        function = library.flowzoo_boundary_median
-        function.argtypes = [ctypes.c_void_p] * 4 + [ctypes.c_int64] * 4 + [ctypes.c_float] * 2 + [ctypes.c_int64]
-        inputs = first.contiguous(), flow, trust.contiguous()
-        pointers = [tensor.data_ptr() for tensor in (*inputs, result)]
-        numbers = SPACING, DISAGREEMENT, LIKENESS
-        if function(*pointers, batch, height, width, *numbers, torch.get_num_threads()) == 0:
-            return result
+    batch, _, height, width = flow.shape
+    result = torch.empty_like(flow)
+    integers = batch, height, width, SPACING
+    if run_kernel("flowzoo_boundary_median", (first, flow, trust), result, integers, (DISAGREEMENT, LIKENESS)):
+        return result
     return portable_median(first, flow, trust)
 
 

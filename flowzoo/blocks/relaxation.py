@@ -1,6 +1,7 @@
 """Red-black SOR for the linear systems of variational flow: two unknowns a pixel, coupled to the four neighbours."""
 
 import ctypes
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -20,24 +21,31 @@ def relax(system: Tensor, step: Tensor, sweeps: int, factor: float) -> Tensor:
         sweeps: number of them.
         factor: of over-relaxation, 1 to 2.
     """
-    library = kernels_for(step)
-    if library is not None:
-        planes = [plane.contiguous() for plane in system.transpose(0, 1)]
-        step, after = step.contiguous(), torch.empty_like(step, memory_format=torch.contiguous_format)
-        function = library.flowzoo_relax
-        function.argtypes = [ctypes.c_void_p] * 9 + [ctypes.c_int64] * 4 + [ctypes.c_float, ctypes.c_int64]
-        pointers = [plane.data_ptr() for plane in planes]
-        batch, _, height, width = step.shape
-        threads = torch.get_num_threads()
-        if function(*pointers, step.data_ptr(), after.data_ptr(), batch, height, width, sweeps, factor, threads) == 0:
-            return after
+    after = torch.empty_like(step, memory_format=torch.contiguous_format)
+    batch, _, height, width = step.shape
+    inputs = [*system.unbind(dim=1), step]
+    if run_kernel("flowzoo_relax", inputs, after, (batch, height, width, sweeps), (factor,)):
+        return after
     return portable_relax(system, step, sweeps, factor)
 
 
-def kernels_for(maps: Tensor) -> ctypes.CDLL | None:
-    """The native kernels, where they can take `maps`."""
-    usable = maps.device.type == "cpu" and maps.dtype == torch.float32 and maps.numel() > 0
-    return native.library() if usable else None
+def run_kernel(
+    name: str, inputs: Sequence[Tensor], result: Tensor, integers: Sequence[int], reals: Sequence[float]
+) -> bool:
+    """Fill `result` (contiguous) by the native kernel `name`; False where the kernels cannot take it.
+
+    The kernel's arguments are `inputs`, made contiguous, `result`, `integers`, `reals` and the number of threads.
+    """
+    usable = result.device.type == "cpu" and result.dtype == torch.float32 and result.numel() > 0
+    library = native.library() if usable else None
+    if library is None:
+        return False
+    tensors = [*(tensor.contiguous() for tensor in inputs), result]  # named: they must live until the kernel is done
+    numbers = [ctypes.c_int64] * len(integers) + [ctypes.c_float] * len(reals)
+    function = getattr(library, name)
+    function.argtypes = [ctypes.c_void_p] * len(tensors) + numbers + [ctypes.c_int64]
+    pointers = [tensor.data_ptr() for tensor in tensors]
+    return bool(function(*pointers, *integers, *reals, torch.get_num_threads()) == 0)
 
 
 def portable_relax(system: Tensor, step: Tensor, sweeps: int, factor: float) -> Tensor:

@@ -10,14 +10,13 @@ step, and its linear system is relaxed by red-black SOR; first on reduced images
 it. Not differentiable: a step after the network.
 """
 
-import ctypes
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from flowzoo.blocks.relaxation import kernels_for, relax
+from flowzoo.blocks.relaxation import relax, run_kernel
 from flowzoo.operators import warp
 
 EPSILON = 1e-2
@@ -124,17 +123,11 @@ def linearised(first: Tensor, second: Tensor, flow: Tensor, settings: Variationa
     of these three residuals: the reciprocals of their squared normalisers times the reliability, 0 where the flow
     leaves the image.
     """
-    library = kernels_for(flow)
-    if library is not None:
-        batch, _, height, width = flow.shape
-        data = flow.new_empty(batch, 11, height, width)
-        function = library.flowzoo_variational_data
-        function.argtypes = [ctypes.c_void_p] * 4 + [ctypes.c_int64] * 3 + [ctypes.c_float] * 3 + [ctypes.c_int64]
-        inputs = first.contiguous(), second.contiguous(), flow.contiguous()
-        pointers = [tensor.data_ptr() for tensor in (*inputs, data)]
-        numbers = NORMALISER, settings.mismatch, LEAST
-        if function(*pointers, batch, height, width, *numbers, torch.get_num_threads()) == 0:
-            return data
+    batch, _, height, width = flow.shape
+    data = flow.new_empty(batch, 11, height, width)
+    reals = NORMALISER, settings.mismatch, LEAST
+    if run_kernel("flowzoo_variational_data", (first, second, flow), data, (batch, height, width), reals):
+        return data
     return portable_linearised(first, second, flow, settings)
 
 
@@ -153,17 +146,12 @@ def portable_linearised(first: Tensor, second: Tensor, flow: Tensor, settings: V
 
 def system_of(data: Tensor, edges: Tensor, flow: Tensor, step: Tensor, settings: VariationalSettings) -> Tensor:
     """The linear system (B,7,H,W) of a fixed-point step, as `relax` takes it."""
-    library = kernels_for(data)
-    if library is not None:
-        batch, _, height, width = data.shape
-        system = data.new_empty(batch, 7, height, width)
-        inputs = data.contiguous(), edges.contiguous(), flow.contiguous(), step.contiguous()
-        function = library.flowzoo_variational_system
-        function.argtypes = [ctypes.c_void_p] * 5 + [ctypes.c_int64] * 3 + [ctypes.c_float] * 4 + [ctypes.c_int64]
-        pointers = [tensor.data_ptr() for tensor in (*inputs, system)]
-        weights = settings.alpha, settings.delta, settings.gamma, EPSILON
-        if function(*pointers, batch, height, width, *weights, torch.get_num_threads()) == 0:
-            return system
+    batch, _, height, width = data.shape
+    system = data.new_empty(batch, 7, height, width)
+    reals = settings.alpha, settings.delta, settings.gamma, EPSILON
+    inputs = data, edges, flow, step
+    if run_kernel("flowzoo_variational_system", inputs, system, (batch, height, width), reals):
+        return system
     return portable_system(data, edges, flow, step, settings)
 
 
