@@ -20,11 +20,19 @@ __version__ = "0.1.0"
 __all__ = ["create", "estimate", "import_checkpoint", "list_models", "read_flow", "write_flow"]
 
 
-def list_models(pattern: str = "*") -> list[str]:
-    """Names of the zoo's networks that match a shell pattern, sorted."""
+def list_models(pattern: str = "*", task: str | None = None) -> list[str]:
+    """Names of the zoo's networks that match a shell pattern, sorted.
+
+    Args:
+        pattern: with * and ?.
+        task: "flow", "super-resolution", "prediction" or "interpolation"; None = all of them.
+
+    Raises:
+        InputError: there is no such task.
+    """
     from flowzoo import registry
 
-    return registry.list_models(pattern)
+    return registry.list_models(pattern, task)
 
 
 def create(name: str, weights: "str | PathLike[str] | None" = None, **settings: Any) -> "FlowNetwork":
@@ -38,9 +46,9 @@ def create(name: str, weights: "str | PathLike[str] | None" = None, **settings: 
     Raises:
         InputError: unknown name, tag or setting, a value out of range, or weights that do not fit.
     """
-    from flowzoo import registry
+    from flowzoo.creation import create as run
 
-    return registry.create(name, weights, **settings)
+    return run(name, weights, **settings)
 
 
 def estimate(network_or_name: "FlowNetwork | str", first: "np.ndarray", second: "np.ndarray") -> "np.ndarray":
@@ -48,7 +56,7 @@ def estimate(network_or_name: "FlowNetwork | str", first: "np.ndarray", second: 
 
     A name stands for that network with its default weights; give a network for any other choice.
     """
-    from flowzoo.estimator import estimate as run
+    from flowzoo.inference.estimator import estimate as run
 
     return run(network_or_name, first, second)
 

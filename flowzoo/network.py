@@ -1,4 +1,4 @@
-"""What every network of the zoo is: a module that maps two images to a `FlowPrediction`."""
+"""What every network of the zoo is: a module that maps two images to flow, or frames to frames."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,14 +29,28 @@ class FlowPrediction:
     details: dict[str, Any] = field(default_factory=dict)
 
 
-class FlowNetwork(nn.Module):
-    """Base of all networks. `settings` is the frozen dataclass it was built from; `model_name` its name in the zoo.
+class ZooNetwork(nn.Module):
+    """What networks of all tasks have in common.
 
-    A network defines `predict`; `forward` checks the input once for all of them.
+    Attributes:
+        model_name: name in the zoo.
+        settings: the frozen dataclass that it was built from.
     """
 
     model_name: str = ""
     settings: Any = None
+    channels_last: bool = True
+    """Whether inference on a CPU is faster in channels-last memory layout; measured."""
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the parameters."""
+        return next(self.parameters()).device
+
+
+class FlowNetwork(ZooNetwork):
+    """Base of all flow networks. A network defines `predict`; `forward` checks the input once for all of them."""
+
     same_size: bool = True
     """Whether both images must have one size (geometric matching networks take two)."""
     multiple: int = 64
@@ -47,8 +61,6 @@ class FlowNetwork(nn.Module):
     """Peak activation memory of inference for a pair, by pixels of one image, float32; measured."""
     bytes_per_pixel_in_strips: int | None = None
     """The same when its parts run in strips (`flowzoo.blocks.strips`); None = they cannot."""
-    channels_last: bool = True
-    """Whether inference on a CPU is faster in channels-last memory layout; measured."""
 
     def forward(self, first: Tensor, second: Tensor) -> FlowPrediction:
         """Flow from `first` to `second`.
@@ -76,7 +88,45 @@ class FlowNetwork(nn.Module):
         """What `forward` does for checked input of batch 1 or more."""
         raise TypeError(f"{type(self).__name__} does not define predict")
 
-    @property
-    def device(self) -> torch.device:
-        """Device of the parameters."""
-        return next(self.parameters()).device
+
+@dataclass
+class VideoPrediction:
+    """What a network that makes frames from frames returns, always.
+
+    Attributes:
+        frames: (B,T',3,H',W') float RGB; inference clamps to [0,1], training does not.
+        details: what a family's own loss or a diagnostic needs, by name ("offsets", "flows", "mean", ...).
+    """
+
+    frames: Tensor
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+class VideoNetwork(ZooNetwork):
+    """Base of all networks that make frames from frames: super-resolution, prediction, interpolation.
+
+    A network defines `predict`; `forward` checks the input once for all of them.
+    """
+
+    frames_in: int | None = None
+    """How many frames it takes at a time; None = any number from 1 up."""
+    scale: int = 1
+    """Size of its frames over that of the input's."""
+
+    def forward(self, frames: Tensor) -> VideoPrediction:
+        """New frames from (B,T,3,H,W) float RGB in [0,1].
+
+        Raises:
+            InputError: a shape or type is not like that, or T is not what the network takes.
+        """
+        if frames.dim() != 5 or frames.shape[2] != 3 or 0 in frames.shape[1:]:
+            raise InputError(f"frames must be (B,T,3,H,W) with T, H, W >= 1, got {tuple(frames.shape)}")
+        if not frames.is_floating_point():
+            raise InputError(f"frames must be float RGB in [0,1], got {frames.dtype}: divide uint8 frames by 255")
+        if self.frames_in is not None and frames.shape[1] != self.frames_in:
+            raise InputError(f"{self.model_name} takes {self.frames_in} frames at a time, got {frames.shape[1]}")
+        return self.predict(frames)
+
+    def predict(self, frames: Tensor) -> VideoPrediction:
+        """What `forward` does for checked input."""
+        raise TypeError(f"{type(self).__name__} does not define predict")

@@ -5,13 +5,12 @@ import functools
 import importlib
 import pkgutil
 from fnmatch import fnmatchcase
-from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from flowzoo import settings as settings_module
 from flowzoo import zoo
 from flowzoo.errors import InputError
-from flowzoo.zoo.card import Card
+from flowzoo.zoo.card import Card, Task
 
 if TYPE_CHECKING:
     from flowzoo.network import FlowNetwork
@@ -28,9 +27,15 @@ def cards() -> dict[str, Card]:
     return dict(sorted(found.items()))
 
 
-def list_models(pattern: str = "*") -> list[str]:
-    """Names that match a shell pattern, sorted."""
-    return [name for name in cards() if fnmatchcase(name, pattern)]
+def list_models(pattern: str = "*", task: str | None = None) -> list[str]:
+    """Names that match a shell pattern, sorted; with `task` those of that task only.
+
+    Raises:
+        InputError: there is no such task.
+    """
+    if task is not None and task not in get_args(Task):
+        raise InputError(f"no task {task!r}: {settings_module.suggestion(task, get_args(Task))}")
+    return [name for name, card in cards().items() if fnmatchcase(name, pattern) and task in (None, card.task)]
 
 
 def card(name: str) -> Card:
@@ -64,30 +69,6 @@ def build(name: str, **settings: Any) -> "FlowNetwork":
     network: FlowNetwork = resolve(entry.build)(values)
     network.model_name, network.settings = name, values
     return network
-
-
-def create(name: str, weights: "str | PathLike[str] | None" = None, **settings: Any) -> "FlowNetwork":
-    """See `flowzoo.create`."""
-    card(name)
-    if weights is None:
-        return build(name, **settings).eval()
-    from flowzoo.checkpoints import load_weights
-
-    return load_weights(name, weights, **settings).eval()
-
-
-def default_weights(name: str) -> str:
-    """The weights that stand for `name` where none are given.
-
-    Raises:
-        InputError: unknown name, or a network that has no weights of its own.
-    """
-    weights = card(name).default_weights
-    if not weights:
-        raise InputError(
-            f"{name} has no weights of its own: give a tag or a file (`flowzoo weights list` shows what is published)"
-        )
-    return weights
 
 
 def changed_settings(network: "FlowNetwork") -> dict[str, Any]:

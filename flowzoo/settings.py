@@ -101,3 +101,18 @@ def convert(value: Any, kind: Any, what: str) -> Any:
             return value
         raise InputError(f"{what} cannot be {value!r}: give a text")
     return value
+
+
+def parse_settings(pairs: list[str]) -> dict[str, str]:
+    """["a=1", "b=x"] -> {"a": "1", "b": "x"}.
+
+    Raises:
+        InputError: a word without "=".
+    """
+    settings = {}
+    for pair in pairs:
+        key, separator, value = pair.partition("=")
+        if not separator or not key:
+            raise InputError(f"--set takes KEY=VALUE, got {pair!r}")
+        settings[key.strip()] = value.strip()
+    return settings

@@ -23,11 +23,11 @@ import torch
 from torch import Tensor
 
 from flowzoo import registry
-from flowzoo.data.synthetic import SceneSettings, SyntheticPairs
 from flowzoo.files.atomic import replacing
 from flowzoo.losses.penalties import charbonnier
 from flowzoo.losses.pooled_multiscale import PooledMultiscaleLoss
 from flowzoo.network import FlowNetwork, FlowPrediction
+from flowzoo.synthetic import SceneSettings, SyntheticPairs
 
 NETWORK: dict[str, Any] = {
     "channels": (12, 20, 32, 40, 48, 48),

@@ -19,11 +19,11 @@ import numpy as np
 import torch
 
 import flowzoo
-from flowzoo.cli.common import parse_settings
-from flowzoo.data.catalogue import open_dataset
+from flowzoo.datasets.catalogue import open_dataset
 from flowzoo.errors import InputError
-from flowzoo.estimator import Estimator
+from flowzoo.inference.estimator import Estimator
 from flowzoo.metrics.errors import end_point_error, length, outliers
+from flowzoo.settings import parse_settings
 
 DATASETS = {
     "sintel-clean": "MPI-Sintel",

@@ -25,7 +25,7 @@ PAIRS = (
     "pwcnet:pwcnet,liteflownet2:pwcnet,liteflownet2/bfloat16:pwcnet,liteflownet:pwcnet,wren:pwcnet,wren/bfloat16:pwcnet"
 )
 
-WORKER = r'''
+WORKER = r"""
 import importlib.abc, importlib.machinery, json, sys, time, types
 
 class Names(type):
@@ -64,7 +64,7 @@ if side == "ptlflow":
             return network({"images": images})
 else:
     import flowzoo
-    from flowzoo.estimator import Estimator
+    from flowzoo.inference.estimator import Estimator
     estimator = Estimator(flowzoo.create(name), getattr(torch, precision))
     def call():
         return estimator.predict(images[:, 0], images[:, 1])
@@ -85,7 +85,7 @@ for line in sys.stdin:
         began = time.perf_counter()
         call()
         print(json.dumps(time.perf_counter() - began), flush=True)
-'''
+"""
 
 
 def environment(folder: Path) -> Path:

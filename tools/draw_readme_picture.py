@@ -1,6 +1,6 @@
 """Draws the README's picture: the example pair and the flow that `flowzoo infer` finds, side by side.
 
-    python tools/draw_readme_picture.py
+python tools/draw_readme_picture.py
 """
 
 from pathlib import Path

@@ -44,7 +44,7 @@ def agreement(device_name: str = "cuda") -> list[dict[str, Any]]:
     """Largest difference of each fast operator from its portable version, relative to the largest value."""
     import torch
 
-    from flowzoo.operators import benchmark
+    from flowzoo.timing import operators as benchmark
 
     rows = []
     for case in benchmark.cases(torch.device(device_name), ["pwc level 6", "pwc level 4", "liteflownet2 level 3"]):
@@ -90,7 +90,7 @@ def operators() -> list[dict[str, Any]]:
     """The table of `flowzoo bench operators`, with the number of kernels each call launches."""
     import torch
 
-    from flowzoo.operators import benchmark
+    from flowzoo.timing import operators as benchmark
 
     device = torch.device("cuda", torch.cuda.current_device())
     rows = []

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from flowzoo import registry
-from flowzoo.data.augment import Augmentation, AugmentationSettings, TrainingSample
+from flowzoo.augmentation import Augmentation, AugmentationSettings, TrainingSample
 from flowzoo.files.flow import read_flow
 from flowzoo.files.images import read_image
 from flowzoo.losses.density import density_loss

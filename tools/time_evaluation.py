@@ -13,11 +13,11 @@ from pathlib import Path
 import torch
 
 import flowzoo
-from flowzoo.data.catalogue import open_dataset
-from flowzoo.estimator import Estimator
+from flowzoo.datasets.catalogue import open_dataset
 from flowzoo.evaluation.loop import EvaluationLoop
 from flowzoo.evaluation.predictors import NetworkPredictor
 from flowzoo.evaluation.protocols import protocol_for
+from flowzoo.inference.estimator import Estimator
 
 
 def main() -> None:

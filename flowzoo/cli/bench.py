@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> None:
     for name in ("batch_size", "repeat"):
         if getattr(arguments, name) < 1:
             raise InputError(f"--{name.replace('_', '-')} must be at least 1")
-    from flowzoo.network_timing import NetworkTask, time_networks
+    from flowzoo.timing.networks import NetworkTask, time_networks
 
     width, height = parse_size(arguments.size)
     shared = {

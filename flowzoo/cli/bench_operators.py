@@ -4,7 +4,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from flowzoo.operators.benchmark import Row
+    from flowzoo.timing.operators import Row
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,9 +27,9 @@ def run(arguments: argparse.Namespace) -> None:
     """
     import torch
 
-    from flowzoo.cli.common import pick_device
+    from flowzoo.devices import pick_device
     from flowzoo.errors import InputError
-    from flowzoo.operators import benchmark
+    from flowzoo.timing import operators as benchmark
 
     wanted = [part.strip() for part in (arguments.shapes or "pwc").split(",")]
     shapes = [name for name in benchmark.SHAPES if any(part in name for part in wanted)]

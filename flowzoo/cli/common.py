@@ -3,11 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from flowzoo.errors import InputError
-
 if TYPE_CHECKING:
-    import torch
-
     from flowzoo.network import FlowNetwork
 
 DEFAULT_MODEL = "wren"
@@ -44,69 +40,21 @@ def add_device_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def parse_settings(pairs: list[str]) -> dict[str, str]:
-    """["a=1", "b=x"] -> {"a": "1", "b": "x"}.
-
-    Raises:
-        InputError: a word without "=".
-    """
-    settings = {}
-    for pair in pairs:
-        key, separator, value = pair.partition("=")
-        if not separator or not key:
-            raise InputError(f"--set takes KEY=VALUE, got {pair!r}")
-        settings[key.strip()] = value.strip()
-    return settings
-
-
-def pick_device(text: str) -> "torch.device":
-    """The device that "auto", "cpu", "cuda" or "cuda:N" stands for.
-
-    Raises:
-        InputError: the device is not there.
-    """
-    import torch
-
-    if text == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    kind, _, index = text.partition(":")
-    if kind == "cpu" and not index:
-        return torch.device("cpu")
-    if kind != "cuda" or (index and not index.isdigit()):
-        raise InputError(f"--device cannot be {text!r}: give auto, cpu, cuda or cuda:N")
-    if not torch.cuda.is_available():
-        raise InputError(f"--device {text}: this machine has no CUDA device, or torch was built without CUDA; use cpu")
-    if index and int(index) >= torch.cuda.device_count():
-        raise InputError(f"--device {text}: there are only {torch.cuda.device_count()} CUDA devices, counted from 0")
-    return torch.device(text)
-
-
-def pick_precision(text: str, device: "torch.device") -> "torch.dtype":
-    """The type that convolutions run in.
-
-    Raises:
-        InputError: float16 on a CPU.
-    """
-    import torch
-
-    if text == "float16" and device.type == "cpu":
-        raise InputError("--precision float16 needs a CUDA device: on a CPU use bfloat16 or float32")
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[text]
-
-
 def make_network(arguments: argparse.Namespace) -> "tuple[FlowNetwork, str]":
     """The network that the model options describe, on its device, in eval mode, and its weights' tag or file.
 
     Raises:
         InputError: no weights are known for it, or any of the options is wrong.
     """
-    from flowzoo import registry
+    from flowzoo.creation import create
+    from flowzoo.devices import pick_device, pick_precision
+    from flowzoo.settings import parse_settings
 
     device = pick_device(arguments.device)
     pick_precision(arguments.precision, device)
     settings: dict[str, Any] = parse_settings(arguments.set)
     name, weights = choose(arguments.model, arguments.weights)
-    return registry.create(name, weights, **settings).to(device), weights
+    return create(name, weights, **settings).to(device), weights
 
 
 def choose(model: str | None, weights: str | None) -> tuple[str, str]:
@@ -115,9 +63,9 @@ def choose(model: str | None, weights: str | None) -> tuple[str, str]:
     Raises:
         InputError: unknown names, or a model without default weights and none given.
     """
-    from flowzoo import registry
     from flowzoo.checkpoints import model_of_weights
+    from flowzoo.creation import default_weights
 
     if model is None:
         model = DEFAULT_MODEL if weights is None else model_of_weights(weights)
-    return model, weights or registry.default_weights(model)
+    return model, weights or default_weights(model)

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowzoo.cli.common import add_model_arguments
-from flowzoo.data.catalogue import DATASETS, open_dataset
+from flowzoo.datasets.catalogue import DATASETS, open_dataset
 from flowzoo.errors import InputError
 
 if TYPE_CHECKING:
-    from flowzoo.pseudo_truth import Task
+    from flowzoo.inference.pseudo_truth import Task
 
 HELP = "Label a data set with a trained network, keeping the vectors that pass checks: pseudo ground truth."
 
@@ -68,10 +68,11 @@ def run(arguments: argparse.Namespace) -> None:
     tasks = find_tasks(arguments)
     from tqdm import tqdm
 
-    from flowzoo.cli.common import make_network, pick_precision
-    from flowzoo.estimator import DEFAULT_MEMORY, Estimator
+    from flowzoo.cli.common import make_network
+    from flowzoo.devices import pick_precision
+    from flowzoo.inference.estimator import DEFAULT_MEMORY, Estimator
+    from flowzoo.inference.pseudo_truth import LIST, PseudoTruth
     from flowzoo.losses.distillation import Trust
-    from flowzoo.pseudo_truth import LIST, PseudoTruth
 
     network, weights = make_network(arguments)
     precision = pick_precision(arguments.precision, network.device)
@@ -105,10 +106,10 @@ def check(arguments: argparse.Namespace) -> None:
 
 def find_tasks(arguments: argparse.Namespace) -> "list[Task]":
     """The pairs to label."""
-    from flowzoo.pseudo_truth import tasks_of, without_suffix
+    from flowzoo.inference.pseudo_truth import tasks_of, without_suffix
 
     if arguments.pairs is not None:
-        from flowzoo.sources import FilePairs, open_source
+        from flowzoo.inference.sources import FilePairs, open_source
 
         source = open_source("", None, arguments.pairs, same_size=True)
         assert isinstance(source, FilePairs)  # what a list always gives

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowzoo.cli.common import add_model_arguments
-from flowzoo.data.catalogue import DATASETS, dataset_class
+from flowzoo.datasets.catalogue import DATASETS, dataset_class
 from flowzoo.errors import InputError
 
 if TYPE_CHECKING:
-    from flowzoo.estimator import Estimator
     from flowzoo.evaluation.ranks import Ranks
+    from flowzoo.inference.estimator import Estimator
 
 HELP = "Run a model over a data set by its official protocol; or score a folder of flow files."
 
@@ -95,8 +95,9 @@ def run(arguments: argparse.Namespace) -> None:
 
 def make_estimator(arguments: argparse.Namespace, ranks: "Ranks") -> "tuple[Estimator, str]":
     """The network of the model options on this process's device; the first process downloads weights alone."""
-    from flowzoo.cli.common import make_network, pick_device, pick_precision
-    from flowzoo.estimator import DEFAULT_MEMORY, Estimator
+    from flowzoo.cli.common import make_network
+    from flowzoo.devices import pick_device, pick_precision
+    from flowzoo.inference.estimator import DEFAULT_MEMORY, Estimator
 
     device = pick_device(arguments.device)
     if ranks.world > 1 and arguments.device in ("auto", "cuda") and device.type == "cuda":

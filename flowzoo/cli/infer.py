@@ -7,8 +7,8 @@ from flowzoo.cli.common import add_model_arguments
 from flowzoo.errors import InputError
 
 if TYPE_CHECKING:
-    from flowzoo.estimator import Estimator
-    from flowzoo.sources import PairSource
+    from flowzoo.inference.estimator import Estimator
+    from flowzoo.inference.sources import PairSource
 
 HELP = "Flow from FIRST to SECOND; FIRST alone may be a video or a folder of frames (consecutive pairs)."
 
@@ -73,12 +73,13 @@ def run(arguments: argparse.Namespace) -> None:
         InputError: see the messages.
     """
     check(arguments)
-    from flowzoo.cli.common import make_network, pick_precision
-    from flowzoo.estimator import DEFAULT_MEMORY, Estimator
-    from flowzoo.inference import InferenceRun
+    from flowzoo.cli.common import make_network
+    from flowzoo.devices import pick_precision
+    from flowzoo.inference.estimator import DEFAULT_MEMORY, Estimator
+    from flowzoo.inference.outputs import choose_outputs
+    from flowzoo.inference.run import InferenceRun
+    from flowzoo.inference.sources import open_source
     from flowzoo.operators.native import build_for_next_time
-    from flowzoo.outputs import choose_outputs
-    from flowzoo.sources import open_source
 
     single = arguments.second is not None
     if single:

@@ -17,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of this verb."""
     parser.epilog = EXAMPLES
     parser.add_argument("name", nargs="?", default="*", metavar="NAME", help="a network, or a pattern with * and ?")
+    parser.add_argument("--task", metavar="TASK", help="flow, super-resolution, prediction or interpolation")
     parser.add_argument("--settings", action="store_true", help="list the settings that can be changed")
 
 
@@ -28,7 +29,7 @@ def run(arguments: argparse.Namespace) -> None:
     """
     from flowzoo import registry
 
-    names = registry.list_models(arguments.name)
+    names = registry.list_models(arguments.name, arguments.task)
     if not any(letter in arguments.name for letter in "*?["):
         print_card(registry.card(arguments.name))
     elif arguments.settings:

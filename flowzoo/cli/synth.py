@@ -62,10 +62,10 @@ def run(arguments: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from flowzoo import settings
-    from flowzoo.cli.common import parse_settings, pick_device
-    from flowzoo.data.synthetic import SceneSettings
-    from flowzoo.data.synthetic.textures import PROCEDURAL
-    from flowzoo.data.synthetic.writing import RenderJob, render_to_disk
+    from flowzoo.devices import pick_device
+    from flowzoo.synthetic import SceneSettings
+    from flowzoo.synthetic.textures import PROCEDURAL
+    from flowzoo.synthetic.writing import RenderJob, render_to_disk
 
     start = {"varied": SceneSettings, "static": SceneSettings.static, "dynamic": SceneSettings.dynamic}
     device = pick_device(arguments.device)
@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace) -> None:
         count=arguments.count,
         size=size,
         seed=arguments.seed,
-        settings=settings.replace(start[arguments.kind](), "the scene", **parse_settings(arguments.set)),
+        settings=settings.replace(start[arguments.kind](), "the scene", **settings.parse_settings(arguments.set)),
         packed=arguments.packed,
         backward=arguments.backward,
         device=str(device),

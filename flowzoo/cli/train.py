@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> None:
     Raises:
         InputError: a wrong option, preset, data set, checkpoint, or a disk that is full.
     """
-    from flowzoo.cli.common import parse_settings
+    from flowzoo.settings import parse_settings
     from flowzoo.training.recipe import describe, list_presets, load_recipe
 
     if arguments.list:
@@ -75,8 +75,8 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _train(arguments: argparse.Namespace, recipe: "Recipe") -> None:
     from flowzoo.checkpoints import load_weights, model_of_weights, save_weights
-    from flowzoo.cli.common import pick_device
-    from flowzoo.training.distributed import start
+    from flowzoo.devices import pick_device
+    from flowzoo.distributed import start
     from flowzoo.training.loop import Surroundings, train
 
     if arguments.root and arguments.data:

@@ -123,7 +123,7 @@ def _get(arguments: argparse.Namespace) -> None:
 
 def _import(arguments: argparse.Namespace) -> None:
     from flowzoo import registry
-    from flowzoo.cli.common import parse_settings
+    from flowzoo.settings import parse_settings
 
     registry.card(arguments.model)
     settings = parse_settings(arguments.set)

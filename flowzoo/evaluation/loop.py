@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flowzoo.data.dataset import FlowDataset, Pair, Truth
+from flowzoo.datasets.dataset import FlowDataset, Pair, Truth
 from flowzoo.evaluation.predictors import FilePredictor, Found, Predictor, check_prediction
 from flowzoo.metrics.protocol import Protocol
 from flowzoo.metrics.statistics import Entry

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from flowzoo.data.dataset import FlowDataset, Truth
+from flowzoo.datasets.dataset import FlowDataset, Truth
 from flowzoo.files.images import write_image
 from flowzoo.metrics.kitti import interpolate_background
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from flowzoo.data.dataset import FlowDataset, Pair
+from flowzoo.datasets.dataset import FlowDataset, Pair
 from flowzoo.errors import InputError
 from flowzoo.evaluation.frame_cache import FrameCache
 from flowzoo.files.flow import read_flow
 
 if TYPE_CHECKING:
-    from flowzoo.estimator import Estimator
+    from flowzoo.inference.estimator import Estimator
 
 Found = tuple[np.ndarray, np.ndarray]
 """A prediction: HxWx2 float32 flow and HxW bool validity."""

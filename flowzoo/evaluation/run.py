@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flowzoo.data.catalogue import open_dataset
-from flowzoo.data.dataset import FlowDataset
+from flowzoo.datasets.catalogue import open_dataset
+from flowzoo.datasets.dataset import FlowDataset
 from flowzoo.errors import InputError
 from flowzoo.evaluation.loop import EvaluationLoop, Scored
 from flowzoo.evaluation.pictures import write_error_pictures
@@ -18,7 +18,7 @@ from flowzoo.evaluation.report import Report, summarise
 from flowzoo.evaluation.submission import LAYOUTS, Submission
 
 if TYPE_CHECKING:
-    from flowzoo.estimator import Estimator
+    from flowzoo.inference.estimator import Estimator
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Evaluation:
     """What to evaluate.
 
     Attributes:
-        dataset: a name of `flowzoo.data.catalogue.DATASETS`.
+        dataset: a name of `flowzoo.datasets.catalogue.DATASETS`.
         root: folder of the data set, or its parent.
         subset: one of the data set's; None = its first, or the server's split for a submission.
         partial: take the pairs that are there.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from flowzoo.data.dataset import FlowDataset, Pair
+from flowzoo.datasets.dataset import FlowDataset, Pair
 from flowzoo.errors import InputError
 from flowzoo.files.flow import read_flow, write_flow
 

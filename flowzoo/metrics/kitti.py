@@ -6,7 +6,7 @@ do, and in the mean error of 2012, which the kit adds up column by column in one
 
 import numpy as np
 
-from flowzoo.data.dataset import Truth
+from flowzoo.datasets.dataset import Truth
 from flowzoo.metrics.errors import end_point_error, tallies, tally
 from flowzoo.metrics.protocol import Protocol
 from flowzoo.metrics.statistics import Metric, Statistics

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from flowzoo.data.dataset import Truth
+from flowzoo.datasets.dataset import Truth
 from flowzoo.metrics.errors import SPEEDS, end_point_error, length, outliers, tallies, tally, within
 from flowzoo.metrics.statistics import Entry, Metric, Statistics
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from flowzoo.data.dataset import Truth
+from flowzoo.datasets.dataset import Truth
 from flowzoo.metrics.distance import closer_than
 from flowzoo.metrics.errors import end_point_error, length, tallies
 from flowzoo.metrics.protocol import Protocol, accuracy_metrics, common_tallies, speed_metrics

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from flowzoo.data.dataset import Truth
+from flowzoo.datasets.dataset import Truth
 from flowzoo.metrics.errors import SPEEDS, end_point_error, length, outliers, tallies
 from flowzoo.metrics.protocol import Protocol
 from flowzoo.metrics.statistics import Metric, Statistics

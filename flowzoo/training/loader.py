@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from flowzoo.data.augment import TrainingBatch, collate
-from flowzoo.data.mixture import Mixture
-from flowzoo.training.distributed import Ranks
+from flowzoo.augmentation import TrainingBatch, collate
+from flowzoo.distributed import Ranks
+from flowzoo.training.mixture import Mixture
 from flowzoo.training.recipe import Stage
 from flowzoo.training.rendering import DeviceRenderer, Drawings, rendered_sources
 

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from flowzoo import registry
-from flowzoo.data.mixture import Mixture
+from flowzoo.distributed import Ranks
 from flowzoo.errors import InputError
 from flowzoo.network import FlowNetwork
 from flowzoo.training import loader, objective, optimise, state
-from flowzoo.training.distributed import Ranks
 from flowzoo.training.inherit import inherit
 from flowzoo.training.journal import Clock, Journal, duration
+from flowzoo.training.mixture import Mixture
 from flowzoo.training.recipe import Recipe
 from flowzoo.training.validation import Validation
 

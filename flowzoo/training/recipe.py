@@ -28,13 +28,13 @@ class Stage:
         network: settings of the network, as "key=value"; a later stage may add levels or channels: parameters that the
             stage before does not have are taken from the level above where shapes agree, else drawn afresh; new
             channels start without effect.
-        data: sources and their shares of a batch, as "NAME" or "NAME:share"; see `flowzoo.data.mixture`.
+        data: sources and their shares of a batch, as "NAME" or "NAME:share"; see `flowzoo.training.mixture`.
         crop: height and width of the training crops, pixels.
         batch: pairs per step, over all ranks and accumulation steps.
         accumulate: parts in which a rank computes its share of a batch, to save memory.
         rendering: where pairs that are rendered while training are made: by the "loader" processes one by one, on the
             training "device" a batch at a time, or "auto": on the device where it is a GPU.
-        augmentation: name of the augmentation ("none" only crops); see `flowzoo.data.mixture`.
+        augmentation: name of the augmentation ("none" only crops); see `flowzoo.training.mixture`.
         optimizer, learning_rate, betas, weight_decay: as in torch; biases are not decayed.
         schedule: after a linear rise over the first `warmup` steps, "steps" multiplies the rate by `decay` at each of
             `milestones`; "cosine" and "linear" (the second half of a one-cycle) fall to `last_learning_rate`.

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch.utils.data import Dataset
 
-from flowzoo.data.augment import TrainingBatch, TrainingSample, collate
-from flowzoo.data.mixture import Mixture
-from flowzoo.data.synthetic import SyntheticPairs
-from flowzoo.data.synthetic.scene import Scene
+from flowzoo.augmentation import TrainingBatch, TrainingSample, collate
+from flowzoo.synthetic import SyntheticPairs
+from flowzoo.synthetic.scene import Scene
+from flowzoo.training.mixture import Mixture
 
 
 @dataclass

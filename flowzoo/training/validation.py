@@ -5,15 +5,15 @@ from pathlib import Path
 
 import numpy as np
 
-from flowzoo.data.training_sources import open_training_set
 from flowzoo.errors import InputError
-from flowzoo.estimator import Estimator
 from flowzoo.evaluation.loop import EvaluationLoop
 from flowzoo.evaluation.predictors import NetworkPredictor
 from flowzoo.evaluation.protocols import protocol_for
 from flowzoo.evaluation.report import summarise
 from flowzoo.files.images import write_image
+from flowzoo.inference.estimator import Estimator
 from flowzoo.network import FlowNetwork
+from flowzoo.training.sources import open_training_set
 from flowzoo.visualise import flow_picture
 
 PICTURES = 3

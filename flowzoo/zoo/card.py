@@ -1,7 +1,9 @@
 """What the zoo knows about a network before it builds it."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
+
+Task = Literal["flow", "super-resolution", "prediction", "interpolation"]
 
 
 @dataclass(frozen=True)
@@ -11,7 +13,8 @@ class Card:
     Attributes:
         name: as users write it.
         summary: one line.
-        build: "module:callable"; called with the settings, returns a `FlowNetwork`.
+        build: "module:callable"; called with the settings, returns a `FlowNetwork` or, for tasks on frames, a
+            `VideoNetwork`.
         settings: frozen dataclass instance with this name's values; its fields are the settings users may change.
         parameters: number of parameters, with those of frozen backbones.
         paper: authors, title, venue and year.
@@ -19,6 +22,7 @@ class Card:
         checkpoint: "module:callable" that turns published key names into ours, or "" where nothing was published;
             called as `callable(state_dict, settings) -> state_dict`.
         default_weights: tag used by `estimate(name, ...)` and the command line when none is given; "" = ask the user.
+        task: what the network computes: "flow" between two images, or frames from frames.
         notes: what a reader should know (inferred configurations, licences of published weights).
     """
 
@@ -31,4 +35,5 @@ class Card:
     parts: dict[str, str] = field(default_factory=dict)
     checkpoint: str = ""
     default_weights: str = ""
+    task: Task = "flow"
     notes: str = ""

@@ -27,9 +27,7 @@ def test_a_halo_that_is_too_small_shows():
         assert not torch.allclose(found, layer(image))
 
 
-@pytest.mark.parametrize(
-    "name", ["liteflownet", "liteflownet2-kitti", "liteflownetx", "pwcnet", "pwcnet-paper"]
-)
+@pytest.mark.parametrize("name", ["liteflownet", "liteflownet2-kitti", "liteflownetx", "pwcnet", "pwcnet-paper"])
 def test_a_network_in_strips_gives_the_same_flow(name):
     # In double precision, so that a rounding difference cannot grow into a visible one on random weights.
     network = flowzoo.create(name).double()

@@ -15,7 +15,7 @@ from PIL import Image
 import flowzoo
 from flowzoo.checkpoints import save_weights
 from flowzoo.cli import main
-from flowzoo.estimator import Estimator
+from flowzoo.inference.estimator import Estimator
 
 SIZE = (70, 90)
 

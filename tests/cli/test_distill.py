@@ -7,12 +7,12 @@ import torch
 import flowzoo
 from flowzoo.checkpoints import save_weights
 from flowzoo.cli.parser import run
-from flowzoo.data.catalogue import open_dataset
-from flowzoo.estimator import Estimator
+from flowzoo.datasets.catalogue import open_dataset
 from flowzoo.files.flow import read_flow
 from flowzoo.files.images import write_image
+from flowzoo.inference.estimator import Estimator
+from flowzoo.inference.pseudo_truth import PseudoTruth, tasks_of
 from flowzoo.losses.distillation import Trust
-from flowzoo.pseudo_truth import PseudoTruth, tasks_of
 
 EVERYTHING = ["--consistency", "1", "1e9", "--max-difference", "1", "--min-confidence", "0"]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from evaluation_samples import grey, kitti_flow, make_kitti
 
-from flowzoo.data.dataset import Truth
+from flowzoo.datasets.dataset import Truth
 from flowzoo.evaluation.run import Evaluation
 from flowzoo.files.flow import read_flow
 from flowzoo.metrics.kitti import Kitti2012, Kitti2015, interpolate_background

@@ -12,15 +12,15 @@ import torch
 from evaluation_samples import make_chairs, make_kitti
 from torch import Tensor, nn
 
-from flowzoo.data.catalogue import open_dataset
+from flowzoo.datasets.catalogue import open_dataset
 from flowzoo.errors import InputError
-from flowzoo.estimator import Estimator
 from flowzoo.evaluation.loop import EvaluationLoop
 from flowzoo.evaluation.predictors import FilePredictor, NetworkPredictor
 from flowzoo.evaluation.protocols import protocol_for
 from flowzoo.evaluation.report import summarise
 from flowzoo.evaluation.run import Evaluation
 from flowzoo.files.images import read_image, write_image
+from flowzoo.inference.estimator import Estimator
 from flowzoo.network import FlowNetwork, FlowPrediction
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import distance_transform_edt
 
-from flowzoo.data.catalogue import open_dataset
+from flowzoo.datasets.catalogue import open_dataset
 from flowzoo.evaluation.run import Evaluation
 from flowzoo.files.flow import write_flow
 from flowzoo.metrics.distance import closer_than
@@ -97,7 +97,7 @@ def test_partial_and_masks_are_reported(shared: Path, tmp_path: Path) -> None:
 
 def test_official_number_of_pairs(shared: Path) -> None:
     """1041 training and 552 test pairs follow from the frames of the scenes."""
-    from flowzoo.data.sintel import TEST_FRAMES, TRAINING_FRAMES
+    from flowzoo.datasets.sintel import TEST_FRAMES, TRAINING_FRAMES
 
     assert (len(TRAINING_FRAMES), sum(TRAINING_FRAMES.values()) - len(TRAINING_FRAMES)) == (23, 1041)
     assert (len(TEST_FRAMES), sum(TEST_FRAMES.values()) - len(TEST_FRAMES)) == (12, 552)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from evaluation_samples import grey, picture
 
-from flowzoo.data.catalogue import open_dataset
+from flowzoo.datasets.catalogue import open_dataset
 from flowzoo.errors import InputError
 from flowzoo.evaluation.run import Evaluation
 from flowzoo.files.flow import write_flow
@@ -107,6 +107,6 @@ def test_flow_must_be_twice_the_image(tmp_path: Path) -> None:
 
 def test_official_test_frames() -> None:
     """3960 pairs follow from the frames of the test scenes."""
-    from flowzoo.data.spring import TEST_FRAMES
+    from flowzoo.datasets.spring import TEST_FRAMES
 
     assert sum(4 * (frames - 1) for frames in TEST_FRAMES.values()) == 3960

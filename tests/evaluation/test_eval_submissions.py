@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from evaluation_samples import picture
 
-from flowzoo.data.sintel import TEST_FRAMES
+from flowzoo.datasets.sintel import TEST_FRAMES
 from flowzoo.errors import InputError
 from flowzoo.evaluation.run import Evaluation
 from flowzoo.files.flow import read_flow, write_flow

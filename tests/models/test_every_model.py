@@ -10,7 +10,7 @@ from flowzoo import registry
 from flowzoo.errors import InputError
 from flowzoo.network import FlowPrediction
 
-NAMES = flowzoo.list_models()
+NAMES = flowzoo.list_models(task="flow")
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import torch
 
-from flowzoo.data.augment import AugmentationSettings
-from flowzoo.data.synthetic import SceneSettings
-from flowzoo.data.synthetic.layers import build, stack
-from flowzoo.data.synthetic.render import composite
-from flowzoo.data.synthetic.scene import draw_scene
-from flowzoo.data.synthetic.textures import Textures
+from flowzoo.augmentation import AugmentationSettings
+from flowzoo.synthetic import SceneSettings
+from flowzoo.synthetic.drawing import draw_scene
+from flowzoo.synthetic.layers import build, stack
+from flowzoo.synthetic.render import composite
+from flowzoo.synthetic.textures import Textures
 
 PAGE = (Path(__file__).parents[2] / "docs" / "synthetic.md").read_text()
 CPU = torch.device("cpu")

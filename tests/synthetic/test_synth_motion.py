@@ -5,11 +5,12 @@ import pytest
 import torch
 from scipy.interpolate import RBFInterpolator
 
-from flowzoo.data.synthetic import SceneSettings
-from flowzoo.data.synthetic.layers import motion_of
-from flowzoo.data.synthetic.matching import four_point
-from flowzoo.data.synthetic.motion import Drive, ThinPlate, Waves, pixel_grid
-from flowzoo.data.synthetic.scene import draw_scene, homography
+from flowzoo.synthetic import SceneSettings
+from flowzoo.synthetic.drawing import draw_scene
+from flowzoo.synthetic.geometric import four_point
+from flowzoo.synthetic.layers import motion_of
+from flowzoo.synthetic.motion import Drive, ThinPlate, Waves, pixel_grid
+from flowzoo.synthetic.varied import homography
 
 CPU = torch.device("cpu")
 

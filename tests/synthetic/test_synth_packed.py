@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from flowzoo.cli import main
-from flowzoo.data.synthetic import PackedPairs, SceneSettings, SyntheticPairs, Textures
-from flowzoo.data.synthetic import packed as packed_module
 from flowzoo.errors import InputError
 from flowzoo.files.flow import read_flow
 from flowzoo.files.images import read_image
+from flowzoo.synthetic import PackedPairs, SceneSettings, SyntheticPairs, Textures
+from flowzoo.synthetic import packed as packed_module
 
 COMMON = ["synth", "--procedural", "3", "--set", "objects=0,2"]
 WORDS = [*COMMON, "--packed", "--size", "24x32", "--seed", "3"]

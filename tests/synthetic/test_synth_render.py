@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from flowzoo.data.synthetic import SceneSettings, SyntheticPairs, Textures
-from flowzoo.data.synthetic.effects import blurred
-from flowzoo.data.synthetic.layers import build, stack
-from flowzoo.data.synthetic.render import RenderedPairs, composite
-from flowzoo.data.synthetic.scene import LayerPlan, MotionPlan
 from flowzoo.errors import InputError
+from flowzoo.synthetic import SceneSettings, SyntheticPairs, Textures
+from flowzoo.synthetic.effects import blurred
+from flowzoo.synthetic.layers import build, stack
+from flowzoo.synthetic.render import RenderedPairs, composite
+from flowzoo.synthetic.scene import LayerPlan, MotionPlan
 
 CPU = torch.device("cpu")
 CLEAN = SceneSettings(

@@ -5,11 +5,11 @@ import pytest
 import torch
 from PIL import Image
 
-from flowzoo.data.synthetic import Cutouts, SceneSettings, SyntheticPairs, Textures
-from flowzoo.data.synthetic.procedural import SIDE, procedural_texture
-from flowzoo.data.synthetic.shapes import KINDS, signed_distance
-from flowzoo.data.synthetic.textures import LONGEST
 from flowzoo.errors import InputError
+from flowzoo.synthetic import Cutouts, SceneSettings, SyntheticPairs, Textures
+from flowzoo.synthetic.procedural import SIDE, procedural_texture
+from flowzoo.synthetic.shapes import KINDS, signed_distance
+from flowzoo.synthetic.textures import LONGEST
 
 
 def write(path, picture):

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from flowzoo import registry
-from flowzoo.data.catalogue import dataset_class
-from flowzoo.data.mixture import AUGMENTATIONS
+from flowzoo.datasets.catalogue import dataset_class
 from flowzoo.models.hd3 import HD3
 from flowzoo.settings import replace
+from flowzoo.training.mixture import AUGMENTATIONS
 from flowzoo.training.objective import make_loss
 from flowzoo.training.recipe import list_presets, load_recipe
 

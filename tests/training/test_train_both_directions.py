@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from flowzoo import registry
+from flowzoo.augmentation import Augmentation, AugmentationSettings, TrainingSample, collate
 from flowzoo.blocks.directions import reverse_of
-from flowzoo.data.augment import Augmentation, AugmentationSettings, TrainingSample, collate
-from flowzoo.data.training_sources import open_source
 from flowzoo.errors import InputError
 from flowzoo.files.flow import write_flow
 from flowzoo.files.images import write_image
 from flowzoo.training.objective import make_loss
 from flowzoo.training.recipe import Stage
+from flowzoo.training.sources import open_source
 
 
 def moved_pair() -> TrainingSample:

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from flowzoo.data.augment import Augmentation, AugmentationSettings, TrainingSample, collate
-from flowzoo.data.training_sources import open_source
+from flowzoo.augmentation import Augmentation, AugmentationSettings, TrainingSample, collate
 from flowzoo.errors import InputError
 from flowzoo.files.flow import write_flow
 from flowzoo.files.images import write_image
@@ -18,6 +17,7 @@ from flowzoo.losses.penalties import charbonnier
 from flowzoo.network import FlowPrediction
 from flowzoo.training.objective import make_loss
 from flowzoo.training.recipe import Stage, load_recipe
+from flowzoo.training.sources import open_source
 from flowzoo.training.state import same_recipe
 
 

@@ -13,11 +13,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from flowzoo.data.synthetic import SyntheticPairs, Textures
-from flowzoo.data.synthetic.packed import Manifest, write_manifest, write_shard
+from flowzoo.distributed import Ranks
 from flowzoo.errors import InputError
+from flowzoo.synthetic import SyntheticPairs, Textures
+from flowzoo.synthetic.packed import Manifest, write_manifest, write_shard
 from flowzoo.training import state
-from flowzoo.training.distributed import Ranks
 from flowzoo.training.loop import Surroundings, train
 from flowzoo.training.recipe import load_recipe
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from flowzoo.data.training_sources import open_source
 from flowzoo.errors import InputError
+from flowzoo.training.sources import open_source
 
 
 @pytest.mark.parametrize("kind", ["static", "dynamic"])

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from flowzoo.data.mixture import Mixture
-from flowzoo.data.synthetic import SceneSettings
-from flowzoo.data.synthetic.writing import RenderJob, pair_files, render_to_disk
+from flowzoo.distributed import Ranks
+from flowzoo.synthetic import SceneSettings
+from flowzoo.synthetic.writing import RenderJob, pair_files, render_to_disk
 from flowzoo.training import state
-from flowzoo.training.distributed import Ranks
 from flowzoo.training.loop import Surroundings, train
+from flowzoo.training.mixture import Mixture
 from flowzoo.training.recipe import list_presets, load_recipe
 
 TINY = {

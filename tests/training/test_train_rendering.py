@@ -8,13 +8,13 @@ import pytest
 import torch
 from PIL import Image
 
-from flowzoo.data.mixture import Mixture
-from flowzoo.data.synthetic import SyntheticPairs
+from flowzoo.distributed import Ranks
 from flowzoo.errors import InputError
+from flowzoo.synthetic import SyntheticPairs
 from flowzoo.training import state
-from flowzoo.training.distributed import Ranks
 from flowzoo.training.loader import batches, renders_on_device
 from flowzoo.training.loop import Surroundings, train
+from flowzoo.training.mixture import Mixture
 from flowzoo.training.recipe import Recipe, Stage, load_recipe
 from flowzoo.training.rendering import DeviceRenderer, Drawing, Drawings
 
@@ -72,7 +72,7 @@ def test_who_draws_the_scenes_does_not_matter(photographs: Path) -> None:
 
 def test_processes_hand_over_drawings_and_ready_samples(photographs: Path) -> None:
     """Scenes and packed pairs in one batch: only the scenes are still to be rendered, and the order stays."""
-    from flowzoo.data.synthetic.packed import Manifest, write_manifest, write_shard
+    from flowzoo.synthetic.packed import Manifest, write_manifest, write_shard
 
     packed = photographs / "synthetic"
     packed.mkdir(exist_ok=True)

@@ -1,0 +1,157 @@
+"""`Augmentation`: one call changes space, colour and noise of a pair, reproducibly."""
+
+import dataclasses
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from flowzoo.augmentation.colour import chromatic, draw_chromatic, draw_colour, recolour
+from flowzoo.augmentation.sample import TrainingSample
+from flowzoo.augmentation.settings import AugmentationSettings
+from flowzoo.augmentation.spatial import draw_spatial, transform
+from flowzoo.errors import InputError
+
+POOL_MARGIN = 192  # the noise of a frame is cut from a pool at one of 192 x 192 places
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Changes pairs at random, the same way for the same (seed, epoch, index), on the device where they are.
+
+    Args:
+        settings: the ranges.
+        crop: height and width of the result, pixels.
+        seed: of all draws.
+    """
+
+    settings: AugmentationSettings
+    crop: tuple[int, int]
+    seed: int = 0
+
+    @torch.no_grad()
+    def __call__(self, sample: TrainingSample, epoch: int, index: int, strength: float = 1.0) -> TrainingSample:
+        """The changed pair: float32 frames in 0..1, flow in pixels of the crop.
+
+        `strength` scales the relative motion between the frames (FlowNet2 raises it during training).
+
+        Raises:
+            InputError: the crop does not fit the frames, or frames, flow and mask differ in size.
+        """
+        check(sample)
+        rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence((self.seed, epoch, index))))
+        settings = self.settings
+        plan = draw_spatial(rng, settings, (sample.flow.shape[-2], sample.flow.shape[-1]), self.crop, strength)
+        colours = draw_colour(rng, settings)
+        frames = [
+            recolour(_bytes(frame), colour)
+            for frame, colour in zip((sample.first, sample.second), colours, strict=True)
+        ]
+        changed = transform(dataclasses.replace(sample, first=frames[0], second=frames[1]), plan)
+        pair = torch.stack((changed.first, changed.second))
+        if settings.chromatic and rng.random() < settings.colour:
+            pair = chromatic(pair, draw_chromatic(rng))
+        sigma = rng.uniform(*settings.noise)
+        pair = noisy(pair, sigma, rng)
+        if rng.random() < settings.eraser:
+            erase(pair[1], settings.eraser_size, rng)
+        return dataclasses.replace(changed, first=pair[0], second=pair[1])
+
+
+def check(sample: TrainingSample) -> None:
+    """All parts of a sample must have one size.
+
+    Raises:
+        InputError: they differ.
+    """
+    parts = [sample.first, sample.second, sample.flow, sample.valid]
+    parts += [part for part in (sample.labels, sample.reverse) if part is not None]
+    sizes = {tuple(part.shape[-2:]) for part in parts}
+    if len(sizes) != 1:
+        shown = ", ".join(f"{width}x{height}" for height, width in sorted(sizes))
+        raise InputError(f"frames, flow and mask of a pair differ in size: {shown}")
+
+
+def _bytes(frame: Tensor) -> Tensor:
+    if frame.dtype == torch.uint8:
+        return frame
+    return frame.mul(255).add_(0.5).clamp_(0, 255).to(torch.uint8)
+
+
+@lru_cache(maxsize=4)
+def _pool(height: int, width: int, device: torch.device) -> Tensor:
+    source = torch.Generator().manual_seed(31)
+    return torch.randn((3, height + POOL_MARGIN, width + POOL_MARGIN), generator=source).to(device)
+
+
+def noisy(pair: Tensor, sigma: float, rng: np.random.Generator) -> Tensor:
+    """(2, 3, h, w) plus Gaussian noise of standard deviation `sigma`, clamped to 0..1; in place."""
+    corners = rng.integers(POOL_MARGIN, size=(2, 2)).tolist()
+    if sigma == 0:
+        return pair
+    height, width = pair.shape[-2:]
+    pool = _pool(height, width, pair.device)
+    for frame, (top, left) in zip(pair, corners, strict=True):
+        frame.add_(pool[:, top : top + height, left : left + width], alpha=sigma)
+    return pair.clamp_(0, 1)
+
+
+def erase(frame: Tensor, size: tuple[float, float], rng: np.random.Generator) -> None:
+    """Fill one or two rectangles of (3, h, w) with its mean colour, in place; the flow stays what it was."""
+    height, width = frame.shape[-2:]
+    mean = frame.mean(dim=(1, 2), keepdim=True)
+    for _ in range(int(rng.integers(1, 3))):
+        top, left = int(rng.integers(height)), int(rng.integers(width))
+        rows, columns = (max(1, round(rng.uniform(*size))) for _ in range(2))
+        frame[:, top : top + rows, left : left + columns] = mean
+
+
+@dataclass
+class TrainingBatch:
+    """Stacked samples.
+
+    first, second are (B, 3, H, W) float32 in 0..1, flow (B, 2, H, W), valid (B, H, W) bool; labels and reverse are
+    (B, 3, H, W), or None where no sample has any.
+    """
+
+    first: Tensor
+    second: Tensor
+    flow: Tensor
+    valid: Tensor
+    labels: Tensor | None = None
+    reverse: Tensor | None = None
+
+    def to(self, device: torch.device | str) -> "TrainingBatch":
+        """All tensors on `device`."""
+        first, second, flow, valid = (
+            part.to(device, non_blocking=True) for part in (self.first, self.second, self.flow, self.valid)
+        )
+        labels, reverse = (
+            None if part is None else part.to(device, non_blocking=True) for part in (self.labels, self.reverse)
+        )
+        return TrainingBatch(first, second, flow, valid, labels, reverse)
+
+    def __len__(self) -> int:
+        return len(self.flow)
+
+
+def collate(samples: list[TrainingSample]) -> TrainingBatch:
+    """Stack augmented samples of one size (for a DataLoader's `collate_fn`)."""
+    return TrainingBatch(
+        torch.stack([sample.first for sample in samples]),
+        torch.stack([sample.second for sample in samples]),
+        torch.stack([sample.flow for sample in samples]),
+        torch.stack([sample.valid for sample in samples]),
+        _stacked([sample.labels for sample in samples]),
+        _stacked([sample.reverse for sample in samples]),
+    )
+
+
+def _stacked(maps: list[Tensor | None]) -> Tensor | None:
+    """Flow with its mask, (B, 3, H, W); nothing is known of a sample that has none."""
+    some = next((entry for entry in maps if entry is not None), None)
+    if some is None:
+        return None
+    return torch.stack([torch.zeros_like(some) if entry is None else entry for entry in maps])

@@ -1,0 +1,236 @@
+"""Zoom, squeeze, rotation, flips and crop of a pair, with the flow that belongs to the result.
+
+Both frames are sampled through affine maps from pixels of the crop to pixels of the source: `first` for the first
+frame, `second` for the second. A point p of the crop shows the source point first(p); it moves to first(p) + flow,
+which the new second frame shows at second^-1 of that. The new flow is second^-1(first(p) + flow(first(p))) - p.
+"""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from flowzoo.augmentation.sample import TrainingSample
+from flowzoo.augmentation.settings import AugmentationSettings
+from flowzoo.errors import InputError
+
+JUMP = 0.5  # pixels; flow that differs more between neighbours is not interpolated: the nearest pixel decides
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class SpatialPlan:
+    """Affine maps (3, 3) from pixels of the crop (height, width) to pixels of either source frame."""
+
+    first: Array
+    second: Array
+    crop: tuple[int, int]
+
+    @property
+    def plain(self) -> bool:
+        """Whether both maps only pick, and perhaps mirror, pixels."""
+        whole = np.array_equal(self.first, np.round(self.first)) and np.array_equal(self.first, self.second)
+        return bool(whole and self.first[0, 1] == 0 == self.first[1, 0] and abs(np.diag(self.first)).max() == 1)
+
+
+def draw_spatial(
+    rng: np.random.Generator,
+    settings: AugmentationSettings,
+    size: tuple[int, int],
+    crop: tuple[int, int],
+    strength: float = 1.0,
+) -> SpatialPlan:
+    """A plan for frames of `size` (height, width); the crop of the first frame always lies inside the frame.
+
+    `strength` scales the relative motion of the second frame.
+
+    Raises:
+        InputError: the crop is larger than the frame and `zoom` does not allow to enlarge it that much.
+    """
+    height, width = size
+    rows, columns = crop
+    turned = rng.random() < settings.spatial
+    zoom, squeeze, angle = 1.0, 1.0, 0.0
+    if turned:
+        zoom = math.exp(rng.uniform(math.log(settings.zoom[0]), math.log(settings.zoom[1])))
+        squeeze = math.exp(rng.uniform(-1, 1) * math.log(settings.squeeze))
+        angle = math.radians(rng.uniform(-1, 1) * settings.rotation)
+    flip_x = -1.0 if rng.random() < settings.horizontal_flip else 1.0
+    flip_y = -1.0 if rng.random() < settings.vertical_flip else 1.0
+    cos, sin = math.cos(angle), math.sin(angle)
+    linear = np.array(((cos, -sin), (sin, cos))) / zoom @ np.diag((flip_x / squeeze, flip_y * squeeze))
+    # Half of the bounding box of the crop in the source must fit half of the source.
+    reach = np.abs(linear) @ np.array((columns - 1, rows - 1)) / 2
+    room = np.array((width - 1, height - 1)) / 2
+    excess = float((reach / np.maximum(room, 1e-9)).max())
+    if excess > 1:
+        if max(settings.zoom) <= 1 and not (columns <= width and rows <= height):
+            raise InputError(
+                f"a crop of {columns}x{rows} does not fit frames of {width}x{height}: choose a smaller crop"
+            )
+        linear, reach = linear / excess, reach / excess
+    play = np.maximum(room - reach, 0)
+    if settings.translation is not None:
+        play = np.minimum(play, np.abs(linear) @ np.array((columns, rows)) * settings.translation)
+    centre = room + rng.uniform(-1, 1, 2) * play
+    middle = np.array((columns - 1, rows - 1)) / 2
+    first = _affine(linear, centre - linear @ middle)
+    if np.allclose(np.abs(linear), np.eye(2), atol=0, rtol=0):
+        first[:2, 2] = np.round(first[:2, 2])
+    return SpatialPlan(first, first @ _relative(rng, settings, crop, strength), crop)
+
+
+def _affine(linear: Array, shift: Array) -> Array:
+    matrix = np.eye(3)
+    matrix[:2, :2], matrix[:2, 2] = linear, shift
+    return matrix
+
+
+def _relative(
+    rng: np.random.Generator, settings: AugmentationSettings, crop: tuple[int, int], strength: float
+) -> Array:
+    amounts = np.array(
+        (
+            settings.relative_translation * crop[1],
+            settings.relative_translation * crop[0],
+            settings.relative_zoom,
+            math.radians(settings.relative_rotation),
+        )
+    )
+    draws = rng.uniform(-1, 1, 4) if settings.relative_draw == "uniform" else rng.standard_normal(4)
+    if not amounts.any() or strength == 0:
+        return np.eye(3)
+    shift_x, shift_y, zoom, angle = amounts * draws * strength
+    scale = math.exp(-zoom)
+    linear = scale * np.array(((math.cos(angle), -math.sin(angle)), (math.sin(angle), math.cos(angle))))
+    middle = np.array((crop[1] - 1, crop[0] - 1)) / 2
+    return _affine(linear, middle - linear @ middle + (shift_x, shift_y))
+
+
+def transform(sample: TrainingSample, plan: SpatialPlan) -> TrainingSample:
+    """The pair seen through `plan`, float32 frames (3, *crop) and flow in pixels of the crop.
+
+    The flow of a pixel without ground truth is 0 and not valid; so is that of a pixel outside the source.
+    """
+    if plan.plain:
+        first, second = _picked(sample.first, plan.first, plan.crop), _picked(sample.second, plan.first, plan.crop)
+    else:
+        first = _sampled(sample.first.float(), plan.first, plan.crop)
+        second = _sampled(sample.second.float(), plan.second, plan.crop)
+    flow, valid = _transformed_flow(sample, plan)
+    labels = _transformed_map(sample, sample.labels, plan)
+    reverse = _transformed_map(sample, sample.reverse, SpatialPlan(plan.second, plan.first, plan.crop))
+    return TrainingSample(first, second, flow, valid, sample.sparse, labels, reverse)
+
+
+def _transformed_map(sample: TrainingSample, flow_and_mask: Tensor | None, plan: SpatialPlan) -> Tensor | None:
+    """A dense flow with its mask (3, H, W), of the frame that `plan` calls the first one."""
+    if flow_and_mask is None:
+        return None
+    other = dataclasses.replace(sample, flow=flow_and_mask[:2], valid=flow_and_mask[2] > 0, sparse=False)
+    flow, valid = _transformed_flow(other, plan)
+    return torch.cat((flow, valid[None]))
+
+
+def _transformed_flow(sample: TrainingSample, plan: SpatialPlan) -> tuple[Tensor, Tensor]:
+    if plan.plain:
+        signs = sample.flow.new_tensor((plan.first[0, 0], plan.first[1, 1]))[:, None, None]
+        flow, valid = _picked(sample.flow, plan.first, plan.crop), _picked(sample.valid[None], plan.first, plan.crop)[0]
+        return torch.where(valid, flow * signs, 0.0), valid
+    return _splatted(sample, plan) if sample.sparse else _dense(sample, plan)
+
+
+def _picked(values: Tensor, matrix: Array, crop: tuple[int, int]) -> Tensor:
+    """The crop of (C, H, W) by slicing and mirroring."""
+    rows, columns = crop
+    left, top = int(matrix[0, 2]), int(matrix[1, 2])
+    mirrored = [axis for axis, row in ((2, 0), (1, 1)) if matrix[row, row] < 0]
+    left -= columns - 1 if 2 in mirrored else 0
+    top -= rows - 1 if 1 in mirrored else 0
+    part = values[:, top : top + rows, left : left + columns]
+    return part.flip(mirrored) if mirrored else part
+
+
+def _points(matrix: Array, crop: tuple[int, int], device: torch.device) -> Tensor:
+    """Source coordinates (2, rows, columns) float64 of the pixels of the crop, x then y."""
+    x = torch.arange(crop[1], dtype=torch.float64, device=device)
+    y = torch.arange(crop[0], dtype=torch.float64, device=device)[:, None]
+    return torch.stack(tuple(x * row[0] + y * row[1] + row[2] for row in matrix[:2].tolist()))
+
+
+def _grid(points: Tensor, height: int, width: int) -> Tensor:
+    """Coordinates (2, h, w) in pixels to the (1, h, w, 2) that grid_sample takes (align_corners=False)."""
+    scale = points.new_tensor((2 / width, 2 / height))[:, None, None]
+    return ((points + 0.5) * scale - 1).float().permute(1, 2, 0)[None]
+
+
+def _sampled(values: Tensor, matrix: Array, crop: tuple[int, int]) -> Tensor:
+    """(C, H, W) float at the crop, bilinear, borders replicated."""
+    grid = _grid(_points(matrix, crop, values.device), *values.shape[-2:])
+    return functional.grid_sample(values[None], grid, padding_mode="border", align_corners=False)[0]
+
+
+def _dense(sample: TrainingSample, plan: SpatialPlan) -> tuple[Tensor, Tensor]:
+    """Interpolates flow inside surfaces; at motion edges and beside invalid pixels the nearest pixel decides."""
+    (height, width), device = sample.flow.shape[-2:], sample.flow.device
+    points = _points(plan.first, plan.crop, device)
+    grid = _grid(points, height, width)
+    valid = sample.valid.float()[None]
+    known = torch.cat((torch.where(sample.valid, sample.flow, 0.0), valid))[None]
+    smooth = functional.grid_sample(known, grid, padding_mode="border", align_corners=False)[0]
+    nearest = functional.grid_sample(known, grid, mode="nearest", padding_mode="border", align_corners=False)[0]
+    edge = (
+        functional.grid_sample(
+            _edges(known[:, :2]),
+            _grid(points - 0.5, height, width),
+            mode="nearest",
+            padding_mode="border",
+            align_corners=False,
+        )[0, 0]
+        > 0
+    )
+    edge |= smooth[2] < 0.9999
+    flow = torch.where(edge, nearest[:2], smooth[:2])
+    limit = points.new_tensor((width, height))[:, None, None] - 0.5
+    inside = ((points >= -0.5) & (points <= limit)).all(dim=0)
+    keep = (nearest[2] > 0.5) & inside
+    back = np.linalg.inv(plan.second)
+    # second^-1(first(p) + flow) - p: an affine function of p, plus the flow turned; summed in float64.
+    offset = _points(back @ plan.first, plan.crop, device) - _points(np.eye(3), plan.crop, device)
+    turn = torch.from_numpy(back[:2, :2].copy()).to(device)
+    moved = offset + torch.einsum("ij,jhw->ihw", turn, flow.double())
+    return torch.where(keep, moved.float(), 0.0), keep
+
+
+def _edges(flow: Tensor) -> Tensor:
+    """(1, 1, H, W): 1 where the flow (1, 2, H, W) of a pixel and its right and lower neighbours differs by a JUMP."""
+    wide = functional.pad(flow, (0, 1, 0, 1), mode="replicate")
+    corners = wide[:, :, :-1, :-1], wide[:, :, :-1, 1:], wide[:, :, 1:, :-1], wide[:, :, 1:, 1:]
+    highest = torch.maximum(torch.maximum(corners[0], corners[1]), torch.maximum(corners[2], corners[3]))
+    lowest = torch.minimum(torch.minimum(corners[0], corners[1]), torch.minimum(corners[2], corners[3]))
+    return ((highest - lowest).amax(dim=1, keepdim=True) > JUMP).float()
+
+
+def _splatted(sample: TrainingSample, plan: SpatialPlan) -> tuple[Tensor, Tensor]:
+    """Sends each valid pixel to the pixel of the crop it falls on; of several, the closest to the pixel's centre."""
+    rows, columns = plan.crop
+    y, x = (index.cpu().numpy().astype(np.float64) for index in sample.valid.nonzero(as_tuple=True))
+    u, v = sample.flow[:, sample.valid].cpu().numpy().astype(np.float64)
+    inverse, back = np.linalg.inv(plan.first), np.linalg.inv(plan.second)
+    start = inverse[:2, :2] @ np.stack((x, y)) + inverse[:2, 2:]
+    end = back[:2, :2] @ np.stack((x + u, y + v)) + back[:2, 2:]
+    column, row = np.floor(start + 0.5).astype(np.int64)
+    distance = np.square(start[0] - column) + np.square(start[1] - row)
+    inside = np.flatnonzero((column >= 0) & (column < columns) & (row >= 0) & (row < rows))
+    order = inside[np.argsort(-distance[inside], kind="stable")]  # the closest is written last
+    flow = np.zeros((2, rows, columns), dtype=np.float32)
+    valid = np.zeros((rows, columns), dtype=bool)
+    flow[:, row[order], column[order]] = (end - start)[:, order]
+    valid[row[order], column[order]] = True
+    return torch.from_numpy(flow).to(sample.flow.device), torch.from_numpy(valid).to(sample.flow.device)

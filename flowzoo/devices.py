@@ -1,0 +1,43 @@
+"""Devices and precisions by the words that a user types. No torch at import time."""
+
+from typing import TYPE_CHECKING
+
+from flowzoo.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def pick_device(text: str) -> "torch.device":
+    """The device that "auto", "cpu", "cuda" or "cuda:N" stands for.
+
+    Raises:
+        InputError: the device is not there.
+    """
+    import torch
+
+    if text == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kind, _, index = text.partition(":")
+    if kind == "cpu" and not index:
+        return torch.device("cpu")
+    if kind != "cuda" or (index and not index.isdigit()):
+        raise InputError(f"--device cannot be {text!r}: give auto, cpu, cuda or cuda:N")
+    if not torch.cuda.is_available():
+        raise InputError(f"--device {text}: this machine has no CUDA device, or torch was built without CUDA; use cpu")
+    if index and int(index) >= torch.cuda.device_count():
+        raise InputError(f"--device {text}: there are only {torch.cuda.device_count()} CUDA devices, counted from 0")
+    return torch.device(text)
+
+
+def pick_precision(text: str, device: "torch.device") -> "torch.dtype":
+    """The type that convolutions run in.
+
+    Raises:
+        InputError: float16 on a CPU.
+    """
+    import torch
+
+    if text == "float16" and device.type == "cpu":
+        raise InputError("--precision float16 needs a CUDA device: on a CPU use bfloat16 or float32")
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[text]

@@ -1,0 +1,1 @@
+"""Flow algebra: what can be said of flow fields without a network."""

@@ -1,0 +1,195 @@
+"""Any network on any images: uint8 frames in, flow in pixels of these frames out.
+
+Decides precision, memory layout, and how frames that are too large are cut.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from flowzoo.blocks.resize import Size, resize, round_up, scale_flow
+from flowzoo.blocks.strips import strip_pixels
+from flowzoo.errors import InputError
+from flowzoo.flow.consistency import cycle_confidence, occlusion
+from flowzoo.inference.tiling import TilePlan, blend_tiles, plan_tiles
+from flowzoo.network import FlowNetwork, FlowPrediction
+
+DEFAULT_MEMORY = 4.0
+"""Gigabytes that one batch's activations may take before frames run in strips or tiles."""
+STRIP_PIXELS = 1 << 16
+"""Pixels of a strip, at the resolution of the maps it is cut from."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What an `Estimator` finds for one pair; all arrays have the first image's size.
+
+    Attributes:
+        flow: HxWx2 float32, x then y, pixels of the first image.
+        confidence: HxW float32 in 0..1, or None where the network has none.
+        occlusion: HxW bool, True = occluded, or None when it was not asked for.
+        backward: as `flow`, from second to first, or None when it was not asked for.
+    """
+
+    flow: np.ndarray
+    confidence: np.ndarray | None = None
+    occlusion: np.ndarray | None = None
+    backward: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a frame is computed: whole, in strips (the same result), or in blended tiles (each perhaps in strips)."""
+
+    strip_pixels: int | None = None
+    tiles: TilePlan | None = None
+
+
+@dataclass
+class Estimator:
+    """Runs a network on images.
+
+    Attributes:
+        network: in eval mode, on the device that is to be used.
+        precision: of the convolutions; float32, or bfloat16 / float16 by autocast.
+        memory: gigabytes that one batch may take; larger frames run in overlapping strips or tiles.
+        scale: factor by which images are resized first; flow comes back in pixels of the original.
+        backward: also estimate the flow from second to first.
+        occlusion: also estimate occlusion by the forward-backward check (needs the backward flow, computed anyway).
+        confidence: where the network has none of its own, find it by cyclic consistency (likewise).
+    """
+
+    network: FlowNetwork
+    precision: torch.dtype = torch.float32
+    memory: float = DEFAULT_MEMORY
+    scale: float = 1.0
+    backward: bool = False
+    occlusion: bool = False
+    confidence: bool = False
+
+    def __post_init__(self) -> None:
+        if not (0 < self.scale <= 16):
+            raise InputError(f"scale must be above 0 and at most 16, got {self.scale}")
+        if not self.memory > 0:
+            raise InputError(f"memory must be above 0 gigabytes, got {self.memory}")
+        if self.network.device.type == "cpu" and self.network.channels_last:
+            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def plan(self, height: int, width: int) -> Plan:
+        """How a frame of this size is computed within `memory`."""
+        return self._plan(self._working_size(height, width))
+
+    def _plan(self, size: Size, batch: int = 1) -> Plan:
+        network = self.network
+        frame = round_up(size, network.multiple)
+        pixels = frame[0] * frame[1] * batch
+        if pixels * network.bytes_per_pixel <= self.memory * 1e9:
+            return Plan()
+        stripped = network.bytes_per_pixel_in_strips
+        if stripped is not None and pixels * stripped <= self.memory * 1e9:
+            return Plan(strip_pixels=STRIP_PIXELS)
+        if not network.tileable:
+            return Plan(strip_pixels=STRIP_PIXELS)
+        tile_pixels = int(self.memory * 1e9 / (stripped or network.bytes_per_pixel) / batch)
+        tiles = plan_tiles(frame, network.multiple, tile_pixels)
+        return Plan(None if stripped is None else STRIP_PIXELS, tiles if tiles.count > 1 else None)
+
+    def __call__(self, first: np.ndarray, second: np.ndarray) -> Estimate:
+        """One pair: HxWx3 uint8 RGB twice."""
+        return self.batch([first], [second])[0]
+
+    def batch(self, firsts: list[np.ndarray], seconds: list[np.ndarray]) -> list[Estimate]:
+        """Several pairs of one size at once.
+
+        Raises:
+            InputError: an image is not HxWx3 uint8, or sizes differ.
+        """
+        first, second = self._tensor(firsts), self._tensor(seconds)
+        forward = self.predict(first, second)
+        confidence = forward.confidence
+        cyclic = self.confidence and confidence is None
+        reverse = self.predict(second, first) if self.backward or self.occlusion or cyclic else None
+        if cyclic and reverse:
+            confidence = cycle_confidence(forward.flow, reverse.flow)
+        hidden = occlusion(forward.flow, reverse.flow).cpu().numpy() if self.occlusion and reverse else None
+        return [
+            Estimate(
+                flow=_array(forward.flow[index]),
+                confidence=None if confidence is None else confidence[index, 0].float().cpu().numpy(),
+                occlusion=None if hidden is None else hidden[index],
+                backward=_array(reverse.flow[index]) if self.backward and reverse else None,
+            )
+            for index in range(len(firsts))
+        ]
+
+    def _tensor(self, images: list[np.ndarray]) -> Tensor:
+        for image in images:
+            if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
+                raise InputError(f"an image must be HxWx3 uint8 RGB, got {image.shape} {image.dtype}")
+            if image.shape != images[0].shape:
+                raise InputError(f"images of one batch have different sizes: {images[0].shape} and {image.shape}")
+        stacked = torch.from_numpy(np.ascontiguousarray(np.stack(images)))
+        return stacked.to(self.network.device).permute(0, 3, 1, 2).float().div_(255)
+
+    def _working_size(self, height: int, width: int) -> Size:
+        return max(1, round(height * self.scale)), max(1, round(width * self.scale))
+
+    @torch.inference_mode()
+    def predict(self, first: Tensor, second: Tensor) -> FlowPrediction:
+        """(B,3,H,W) float RGB in [0,1] twice, on the network's device -> flow and confidence at the first's size."""
+        height, width = first.shape[2:]
+        if self.scale != 1:
+            sizes = [self._working_size(*images.shape[2:]) for images in (first, second)]
+            first, second = (
+                F.interpolate(images, size, mode="bilinear", align_corners=False, antialias=self.scale < 1)
+                for images, size in zip((first, second), sizes, strict=True)
+            )
+        prediction = self._predict(first, second)
+        if self.scale == 1:
+            return prediction
+        inner = first.shape[2:]
+        flow = scale_flow(resize(prediction.flow, (height, width)), width / inner[1], height / inner[0])
+        confidence = prediction.confidence
+        return FlowPrediction(flow=flow, confidence=None if confidence is None else resize(confidence, (height, width)))
+
+    def _predict(self, first: Tensor, second: Tensor) -> FlowPrediction:
+        height, width = first.shape[2:]
+        plan = self._plan((height, width), first.shape[0])
+        with strip_pixels(plan.strip_pixels):
+            if plan.tiles is None:
+                prediction = self._network(first, second)
+                return FlowPrediction(flow=prediction.flow.float(), confidence=prediction.confidence)
+            # The network resizes to its stride anyway; doing it once keeps tiles on the whole frame's pixel grid.
+            first, second = resize(first, plan.tiles.frame), resize(second, plan.tiles.frame)
+
+            def tile(top: int, left: int, tall: int, wide: int) -> Tensor:
+                window = (..., slice(top, top + tall), slice(left, left + wide))
+                part = self._network(first[window], second[window])
+                maps = [part.flow.float()] + ([] if part.confidence is None else [part.confidence.float()])
+                return torch.cat(maps, dim=1)
+
+            maps = resize(blend_tiles(plan.tiles, tile), (height, width))
+        flow = scale_flow(maps[:, :2], width / plan.tiles.frame[1], height / plan.tiles.frame[0])
+        return FlowPrediction(flow=flow, confidence=maps[:, 2:] if maps.shape[1] > 2 else None)
+
+    def _network(self, first: Tensor, second: Tensor) -> FlowPrediction:
+        with torch.autocast(first.device.type, self.precision, enabled=self.precision != torch.float32):
+            prediction: FlowPrediction = self.network(first, second)
+        return prediction
+
+
+def _array(flow: Tensor) -> np.ndarray:
+    """(2,H,W) -> HxWx2 float32."""
+    return np.ascontiguousarray(flow.permute(1, 2, 0).float().cpu().numpy())
+
+
+def estimate(network_or_name: FlowNetwork | str, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """See `flowzoo.estimate`."""
+    if isinstance(network_or_name, str):
+        from flowzoo.creation import create, default_weights
+
+        network_or_name = create(network_or_name, default_weights(network_or_name))
+    return Estimator(network_or_name)(first, second).flow

@@ -1,0 +1,151 @@
+"""Which files `flowzoo infer` writes for a pair, and writing them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flowzoo.errors import InputError
+from flowzoo.files.flow import write_flow
+from flowzoo.files.images import write_image
+from flowzoo.inference.estimator import Estimate
+from flowzoo.visualise import flow_picture
+
+FLOW_SUFFIXES = (".flo", ".pfm", ".npy", ".flo5")
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
+VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
+SUFFIX_OF_FORMAT = {"flo": ".flo", "pfm": ".pfm", "npy": ".npy", "flo5": ".flo5", "kitti": ".png"}
+
+
+@dataclass(frozen=True)
+class OutputChoice:
+    """What to write and where.
+
+    Attributes:
+        folder: where the files of every pair go.
+        file: the one flow file or picture of a single pair (then `folder` is its folder), or None.
+        flow_format: a key of `SUFFIX_OF_FORMAT`, or None where `file` is a picture or a video.
+        picture: whether a colour picture is written; for a single pair `picture_file` may say where.
+        video: colour video of all pairs, or None.
+        backward, occlusion, warped, confidence: further files, named after the flow's.
+    """
+
+    folder: Path
+    file: Path | None = None
+    flow_format: str | None = "flo"
+    picture: bool = True
+    picture_file: Path | None = None
+    video: Path | None = None
+    backward: bool = False
+    occlusion: bool = False
+    warped: bool = False
+    confidence: bool = False
+    clip: bool = False
+    legend: bool = False
+
+    def paths(self, name: str) -> dict[str, Path]:
+        """Every file of the pair `name`, by what it holds."""
+        paths: dict[str, Path] = {}
+        stem = self.file.stem if self.file is not None else name
+        if self.flow_format is not None:
+            suffix = SUFFIX_OF_FORMAT[self.flow_format]
+            paths["flow"] = self.file or self.folder / f"{stem}{suffix}"
+            if self.backward:
+                paths["backward"] = self.folder / f"{stem}_backward{paths['flow'].suffix}"
+        elif self.backward:
+            paths["backward"] = self.folder / f"{stem}_backward.flo"
+        if self.picture:
+            # KITTI's flow is a .png itself, so the picture beside it needs a name of its own.
+            beside = f"{stem}_colour.png" if self.flow_format == "kitti" else f"{stem}.png"
+            paths["picture"] = (
+                self.picture_file or (self.file if self.flow_format is None else None) or (self.folder / beside)
+            )
+        for extra in ("occlusion", "warped", "confidence"):
+            if getattr(self, extra):
+                paths[extra] = self.folder / f"{stem}_{extra}.png"
+        return paths
+
+    def write(self, name: str, found: Estimate, second: np.ndarray, max_flow: float | None) -> list[Path]:
+        """Write the files of one pair, each complete or not at all; returns them.
+
+        Raises:
+            InputError: a file cannot be written, or the flow does not fit its format.
+        """
+        paths = self.paths(name)
+        for kind, path in paths.items():
+            if kind in ("flow", "backward"):
+                flow = found.flow if kind == "flow" else found.backward
+                suffix = None if path.suffix != ".png" else "kitti"
+                write_flow(path, _present(flow, kind), format=suffix, clip=self.clip)
+            elif kind == "picture":
+                write_image(path, flow_picture(found.flow, max_flow=max_flow, legend=self.legend))
+            elif kind == "warped":
+                write_image(path, warped_image(second, found.flow))
+            else:
+                values = _present(getattr(found, kind), kind)
+                write_image(path, np.rint(values.astype(np.float32) * 255).astype(np.uint8))
+        return list(paths.values())
+
+
+def _present(values: np.ndarray | None, kind: str) -> np.ndarray:
+    if values is None:
+        raise InputError(f"this network gives no {kind}: leave out --{kind}")
+    return values
+
+
+def warped_image(second: np.ndarray, flow: np.ndarray) -> np.ndarray:
+    """The second image (any size, HxWx3 uint8) read bilinearly at x + flow; black outside. Size of the flow."""
+    import torch
+    import torch.nn.functional as F
+
+    height, width = flow.shape[:2]
+    tall, wide = second.shape[:2]
+    x = torch.from_numpy(flow[..., 0]) + torch.arange(width)
+    y = torch.from_numpy(flow[..., 1]) + torch.arange(height).view(-1, 1)
+    grid = torch.stack([(2 * x + 1) / wide - 1, (2 * y + 1) / tall - 1], dim=-1).unsqueeze(0)
+    image = torch.from_numpy(second).permute(2, 0, 1).unsqueeze(0).float()
+    warped = F.grid_sample(image, grid, align_corners=False)[0]
+    return warped.round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
+
+
+def choose_outputs(
+    output: str | None, flow_format: str | None, *, single: bool, picture: str | None = None, **extras: Any
+) -> OutputChoice:
+    """From `-o`, `--format`, `--picture` and the other options to files.
+
+    Args:
+        output: a file (format by its suffix), a folder, or None for ./flow/.
+        flow_format: "kitti" or a flow format; None = by suffix, .flo in a folder.
+        single: whether there is just one pair.
+
+    Raises:
+        InputError: options that contradict each other, or a suffix that is no format.
+    """
+    pictured = Path(picture) if picture else None
+    if pictured is not None and not single:
+        raise InputError("--picture FILE is for one pair: a folder or video writes a picture a pair anyway")
+    if pictured is not None and pictured.suffix.lower() not in PICTURE_SUFFIXES:
+        raise InputError(f"--picture {pictured}: give a file that ends in {', '.join(PICTURE_SUFFIXES)}")
+    path = Path(output) if output is not None else Path("flow")
+    suffix = path.suffix.lower()
+    if output is None or path.is_dir() or output.endswith(("/", "\\")) or not suffix:
+        return OutputChoice(path, flow_format=flow_format or "flo", picture_file=pictured, **extras)
+    if suffix in VIDEO_SUFFIXES and not single:
+        return OutputChoice(path.parent, flow_format=None, picture=False, video=path, **extras)
+    if not single:
+        raise InputError(f"-o {path} is one file, but there are many pairs: give a folder, or a video file (.mp4)")
+    if flow_format is not None:
+        if suffix != SUFFIX_OF_FORMAT[flow_format]:
+            raise InputError(
+                f"-o {path} does not end in {SUFFIX_OF_FORMAT[flow_format]} as --format {flow_format} asks"
+            )
+        return OutputChoice(path.parent, path, flow_format, pictured is not None, pictured, **extras)
+    if suffix in FLOW_SUFFIXES:
+        return OutputChoice(path.parent, path, suffix[1:], pictured is not None, pictured, **extras)
+    if suffix in PICTURE_SUFFIXES:
+        if pictured is not None:
+            raise InputError(f"-o {path} is a colour picture already: leave out --picture (or add --format kitti)")
+        return OutputChoice(path.parent, path, None, True, **extras)
+    known = ", ".join((*FLOW_SUFFIXES, *PICTURE_SUFFIXES))
+    raise InputError(f"-o {path}: no format ends in {suffix!r}; give one of {known}, or a folder")

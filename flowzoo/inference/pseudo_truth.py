@@ -1,0 +1,119 @@
+"""Pseudo ground truth: a teacher's flow, where it can be trusted, as files to train a student on."""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from flowzoo.errors import InputError
+from flowzoo.files.atomic import replacing
+from flowzoo.files.flow import read_flow, write_flow
+from flowzoo.files.images import read_image
+from flowzoo.inference.estimator import Estimator
+from flowzoo.losses.distillation import Trust, trusted
+
+KITTI_LIMIT = 511.0
+"""Pixels; a longer vector does not fit KITTI's 16-bit format and is marked unknown."""
+LIST = "pairs.txt"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One pair to label.
+
+    Attributes:
+        first, second: image files.
+        name: of the written file, without suffix, relative to the output folder.
+    """
+
+    first: Path
+    second: Path
+    name: str
+
+
+@dataclass
+class PseudoTruth:
+    """Labels pairs and lists them.
+
+    Attributes:
+        estimator: the teacher; must also give the backward flow.
+        folder: for the files NAME.png or NAME.flo, and the list `pairs.txt` of first image, second image and flow.
+        trust: which vectors are kept; the others are marked unknown.
+        format: "kitti" (16-bit PNG with a valid mask, 1/64 px) or "flo" (unknown = 1e10).
+    """
+
+    estimator: Estimator
+    folder: Path
+    trust: Trust
+    format: Literal["kitti", "flo"] = "kitti"
+
+    def __post_init__(self) -> None:
+        if not self.estimator.backward:
+            raise InputError("labelling needs a teacher that also estimates backward flow: Estimator(backward=True)")
+
+    def path(self, task: Task) -> Path:
+        """Where a pair's flow goes."""
+        return self.folder / f"{task.name}{'.png' if self.format == 'kitti' else '.flo'}"
+
+    def __call__(
+        self, tasks: list[Task], *, overwrite: bool = False, progress: Callable[[list[Task]], Iterator[Task]] = iter
+    ) -> float:
+        """Label all pairs, except those whose file is there, and write the list.
+
+        Returns:
+            The share of pixels that is kept, over all pairs.
+
+        Raises:
+            InputError: an image cannot be read, or two images of a pair differ in size.
+        """
+        kept = []
+        for task in progress(tasks):
+            path = self.path(task)
+            if overwrite or not path.is_file():
+                flow, valid = self.label(read_image(task.first), read_image(task.second))
+                write_flow(path, flow, valid, format=self.format)
+            else:
+                valid = read_flow(path)[1]
+            kept.append(float(valid.mean()))
+        lines = (
+            f"{task.first.resolve()}\t{task.second.resolve()}\t{self.path(task).relative_to(self.folder).as_posix()}\n"
+            for task in tasks
+        )
+        with replacing(self.folder / LIST) as temporary:
+            temporary.write_text("".join(lines), encoding="utf-8")
+        return float(np.mean(kept))
+
+    def label(self, first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """HxWx3 uint8 RGB twice -> flow HxWx2 in pixels and where it is trusted, HxW bool."""
+        if first.shape != second.shape:
+            raise InputError(f"the images of a pair differ in size: {first.shape[:2]} and {second.shape[:2]}")
+        found = self.estimator(first, second)
+        flow, backward = (torch.from_numpy(maps).permute(2, 0, 1)[None] for maps in (found.flow, found.backward))
+        images = [torch.from_numpy(image).permute(2, 0, 1)[None] / 255 for image in (first, second)]
+        confidence = None if found.confidence is None else torch.from_numpy(found.confidence)[None, None]
+        valid = trusted(flow, backward, images[0], images[1], confidence, self.trust)[0].numpy()
+        if self.format == "kitti":
+            valid = valid & (np.abs(found.flow) <= KITTI_LIMIT).all(axis=2)
+        return found.flow, valid
+
+
+def tasks_of(files: list[tuple[Path, Path, str]]) -> list[Task]:
+    """Tasks of (first, second, wanted name), where a name that occurs again gets a number.
+
+    Two data sets may name their pairs alike, and a list may use an image twice.
+    """
+    seen: dict[str, int] = {}
+    tasks = []
+    for first, second, name in files:
+        count = seen[name] = seen.get(name, 0) + 1
+        tasks.append(Task(first, second, name if count == 1 else f"{name}-{count}"))
+    return tasks
+
+
+def without_suffix(prediction: str) -> str:
+    """ "scene/frame_0001.flo" -> "scene/frame_0001"."""
+    return os.path.splitext(prediction)[0]

@@ -1,0 +1,121 @@
+"""Runs an estimator over a source of pairs and writes what was asked for, in constant memory."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from tqdm import tqdm
+
+from flowzoo.inference.estimator import Estimate, Estimator
+from flowzoo.inference.outputs import OutputChoice
+from flowzoo.inference.sources import Pair, PairSource
+from flowzoo.visualise import flow_picture, flow_scale
+
+SCALE_SAMPLES = 5
+"""Pairs that the common colour scale of a sequence is taken from."""
+
+
+@dataclass
+class InferenceRun:
+    """One run of `flowzoo infer`.
+
+    Attributes:
+        estimator: network, precision and tiling.
+        source: the pairs.
+        outputs: what is written for each.
+        batch_size: pairs of one size that are computed together.
+        max_flow: flow length of full colour, in pixels; None = one scale for the whole run, found from some pairs.
+        skip_existing: leave out pairs whose files are all there.
+        say: prints one line for the user.
+    """
+
+    estimator: Estimator
+    source: PairSource
+    outputs: OutputChoice
+    batch_size: int = 1
+    max_flow: float | None = None
+    skip_existing: bool = False
+    say: Callable[[str], None] = print
+
+    def __call__(self) -> None:
+        """Do it."""
+        if self.outputs.video is not None and self.skip_existing and self.outputs.video.is_file():
+            self.say(f"{self.outputs.video} is there already: nothing to do")
+            return
+        if self.max_flow is None and (self.outputs.picture or self.outputs.video is not None):
+            self.max_flow = self._common_scale()
+        began, count = time.perf_counter(), 0
+        many = self.source.count != 1
+        with tqdm(total=self.source.count, unit="pair", disable=not (many and sys.stderr.isatty())) as progress:
+            for name, paths in self._video() if self.outputs.video is not None else self._files():
+                count += 1
+                progress.update()
+                if not many:
+                    self.say("wrote " + ", ".join(map(str, paths)))
+                else:
+                    progress.set_postfix_str(name)
+        seconds = time.perf_counter() - began
+        if many and not count:
+            self.say(f"nothing to do: the outputs of {self.source.title} are there already")
+        elif many:
+            target = self.outputs.video or self.outputs.folder
+            self.say(f"wrote {count} pairs to {target} in {seconds:.1f} s ({seconds / count:.2f} s a pair)")
+
+    def _files(self) -> Iterator[tuple[str, list[str]]]:
+        """Compute and write every pair's files."""
+        for pair, found in self._estimates(self._done if self.skip_existing else None):
+            written = self.outputs.write(pair.name, found, pair.second, self.max_flow)
+            yield pair.name, [str(path) for path in written]
+
+    def _video(self) -> Iterator[tuple[str, list[str]]]:
+        """Compute every pair and write one colour video."""
+        from flowzoo.files.video import VideoWriter
+
+        assert self.outputs.video is not None, "only called for a video"
+        with VideoWriter(self.outputs.video, self.source.rate or 25.0) as writer:
+            for pair, found in self._estimates(None):
+                writer.write(flow_picture(found.flow, max_flow=self.max_flow, legend=self.outputs.legend))
+                yield pair.name, [str(self.outputs.video)]
+
+    def _done(self, index: int, name: str) -> bool:
+        return all(path.is_file() for path in self.outputs.paths(name).values())
+
+    def _estimates(self, skip: Callable[[int, str], bool] | None) -> Iterator[tuple[Pair, Estimate]]:
+        """Pairs with their flow, computed in batches of equal size."""
+        waiting: list[Pair] = []
+        for pair in self.source.pairs(skip):
+            if waiting and (pair.first.shape, pair.second.shape) != (waiting[0].first.shape, waiting[0].second.shape):
+                yield from self._compute(waiting)
+                waiting = []
+            waiting.append(pair)
+            if len(waiting) == self.batch_size:
+                yield from self._compute(waiting)
+                waiting = []
+        if waiting:
+            yield from self._compute(waiting)
+
+    def _compute(self, pairs: list[Pair]) -> Iterator[tuple[Pair, Estimate]]:
+        found = self.estimator.batch([pair.first for pair in pairs], [pair.second for pair in pairs])
+        return zip(pairs, found, strict=True)
+
+    def _common_scale(self) -> float | None:
+        """Flow length that 99 % of the pixels of some evenly spaced pairs stay below; None for a single pair.
+
+        One scale for all pictures: colours that follow each frame's own maximum flicker.
+        """
+        count = self.source.count
+        if count == 1:
+            return None
+        samples = set(range(SCALE_SAMPLES))
+        if count is not None and count > SCALE_SAMPLES:
+            samples = {round(step * (count - 1) / (SCALE_SAMPLES - 1)) for step in range(SCALE_SAMPLES)}
+        last = max(samples)
+        lengths = []
+        for index, (_, found) in enumerate(self._estimates(lambda index, _: index not in samples)):
+            lengths.append(flow_scale(found.flow))
+            if index + 1 == len(samples) or index == last:
+                break
+        scale = max(lengths, default=1.0)
+        self.say(f"full colour is {scale:.1f} pixels, from {len(lengths)} pairs (--max-flow sets it)")
+        return scale

@@ -1,0 +1,184 @@
+"""Rendered pairs on disk, in a form that training reads without decoding anything.
+
+A folder holds `manifest.json` and, for every SHARD pairs, three .npy files: frames (N, 2, 3, H, W) uint8, flow
+(N, 2, H, W) float16 in pixels, and masks (N, H, W) uint8 (bits: 1 occluded, 2 no valid flow; 4 and 8 the same for the
+second frame). With backward flow there is a fourth. float16 keeps flow to 2^-11 of its size: below 0.01 px for motions
+up to 20 px.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from flowzoo.augmentation.sample import TrainingSample
+from flowzoo.errors import InputError
+from flowzoo.files.atomic import replacing
+from flowzoo.synthetic.render import RenderedPairs
+from flowzoo.synthetic.textures import Folder
+
+SHARD = 50
+MANIFEST = "manifest.json"
+VERSION = 1
+OCCLUDED, INVALID, BACKWARD_OCCLUDED, BACKWARD_INVALID = 1, 2, 4, 8
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a packed folder holds. `recipe` is everything that decides the pairs."""
+
+    count: int
+    size: tuple[int, int]
+    seed: int
+    backward: bool
+    recipe: dict[str, Any]
+
+    @property
+    def shards(self) -> int:
+        return -(-self.count // SHARD)
+
+    def indices(self, shard: int) -> range:
+        """The pairs of a shard."""
+        return range(shard * SHARD, min((shard + 1) * SHARD, self.count))
+
+
+def shard_files(folder: Path, shard: int, *, backward: bool) -> dict[str, Path]:
+    """Kind -> file of a shard; it is complete when all exist."""
+    kinds = ("frames", "flow", "masks", "backward") if backward else ("frames", "flow", "masks")
+    return {kind: folder / f"{shard:05d}_{kind}.npy" for kind in kinds}
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write `manifest.json`, or check that the one there describes the same pairs (more of them are fine).
+
+    Raises:
+        InputError: the folder holds pairs of another recipe, or cannot be written.
+    """
+    path = folder / MANIFEST
+    if path.exists():
+        there = read_manifest(folder)
+        for name in ("size", "seed", "backward", "recipe"):
+            if getattr(there, name) != getattr(manifest, name):
+                raise InputError(f"{folder} holds pairs rendered with another {name}: give another folder")
+        if there.count > manifest.count or (there.count % SHARD and there.count != manifest.count):
+            raise InputError(
+                f"{folder} holds {there.count} pairs: give that --count, or more if it is a multiple of {SHARD}"
+            )
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps({"version": VERSION, **asdict(manifest)}, indent=1, sort_keys=True) + "\n")
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a packed folder.
+
+    Raises:
+        InputError: there is none, or it is broken.
+    """
+    path = folder / MANIFEST
+    try:
+        entries = json.loads(path.read_text())
+        if entries.pop("version") != VERSION:
+            raise InputError(f"{path} was written by another version of flowzoo: render the pairs again")
+        height, width = entries.pop("size")
+        return Manifest(size=(int(height), int(width)), **entries)
+    except OSError as error:
+        raise InputError(
+            f"no packed pairs in {folder}: {MANIFEST} is missing; render some with `flowzoo synth --packed`"
+        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} is broken: render the pairs again into an empty folder") from error
+
+
+def write_shard(folder: Path, shard: int, parts: Sequence[RenderedPairs], *, backward: bool) -> None:
+    """Write the pairs of one shard (frames as uint8); each file is complete or not there."""
+    arrays: dict[str, NDArray[Any]] = {
+        "frames": np.concatenate([torch.stack((part.first, part.second), dim=1).cpu().numpy() for part in parts]),
+        "flow": np.concatenate([part.flow.half().cpu().numpy() for part in parts]),
+        "masks": np.concatenate([_bits(part) for part in parts]),
+    }
+    if backward:
+        arrays["backward"] = np.concatenate([part.backward_flow.half().cpu().numpy() for part in parts])
+    for kind, path in shard_files(folder, shard, backward=backward).items():
+        with replacing(path) as temporary, temporary.open("wb") as stream:
+            np.save(stream, arrays[kind])
+
+
+def _bits(pairs: RenderedPairs) -> NDArray[np.uint8]:
+    bits = (
+        pairs.occluded * OCCLUDED
+        + ~pairs.valid * INVALID
+        + pairs.backward_occluded * BACKWARD_OCCLUDED
+        + ~pairs.backward_valid * BACKWARD_INVALID
+    )
+    return bits.to(torch.uint8).cpu().numpy()
+
+
+class PackedPairs(Dataset[TrainingSample]):
+    """The pairs of a packed folder, read through memory maps; safe in any number of loader workers.
+
+    `pairs[i]` is a `TrainingSample` with uint8 frames. With `flip_time` it may also be asked for pair `count + i`,
+    which is pair i played backwards (needs backward flow in the folder).
+
+    Raises:
+        InputError: no manifest, a missing or broken shard (render again: finished shards are kept).
+    """
+
+    def __init__(self, folder: Folder, *, flip_time: bool = False) -> None:
+        self.folder = Path(folder)
+        self.manifest = read_manifest(self.folder)
+        self.flip_time = flip_time
+        if flip_time and not self.manifest.backward:
+            raise InputError(f"{self.folder} holds no backward flow: render with --backward to play pairs backwards")
+        self._maps: dict[int, dict[str, NDArray[Any]]] = {}
+        height, width = self.manifest.size
+        for shard in range(self.manifest.shards):
+            count = len(self.manifest.indices(shard))
+            for kind, path in shard_files(self.folder, shard, backward=self.manifest.backward).items():
+                pixels = count * height * width
+                wanted = {"frames": 6, "flow": 4, "masks": 1, "backward": 4}[kind] * pixels
+                if not path.is_file() or path.stat().st_size < wanted:
+                    raise InputError(
+                        f"{path} is missing or cut short: run the same `flowzoo synth` again to complete it"
+                    )
+
+    def __len__(self) -> int:
+        return self.manifest.count * (2 if self.flip_time else 1)
+
+    def __getitem__(self, index: int) -> TrainingSample:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        backwards, index = divmod(index, self.manifest.count)
+        maps, row = self._shard(index // SHARD), index % SHARD
+        frames = torch.from_numpy(np.array(maps["frames"][row]))
+        flow = torch.from_numpy(maps["backward" if backwards else "flow"][row].astype(np.float32))
+        invalid = BACKWARD_INVALID if backwards else INVALID
+        valid = torch.from_numpy((maps["masks"][row] & invalid) == 0)
+        first, second = (frames[1], frames[0]) if backwards else (frames[0], frames[1])
+        return TrainingSample(first, second, flow, valid)
+
+    def occluded(self, index: int) -> NDArray[np.bool_]:
+        """(H, W): what of the first frame of pair `index` is hidden in the second."""
+        maps, row = self._shard(index // SHARD), index % SHARD
+        return np.asarray((maps["masks"][row] & OCCLUDED) != 0)
+
+    def _shard(self, shard: int) -> dict[str, NDArray[Any]]:
+        if shard not in self._maps:
+            files = shard_files(self.folder, shard, backward=self.manifest.backward)
+            try:
+                self._maps[shard] = {kind: np.load(path, mmap_mode="r") for kind, path in files.items()}
+            except (OSError, ValueError) as error:
+                raise InputError(
+                    f"shard {shard} of {self.folder} is broken: delete its files and render again"
+                ) from error
+        return self._maps[shard]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_maps": {}}

@@ -1,0 +1,1 @@
+"""Clocks: a callable, networks side by side, operators against their portable versions."""

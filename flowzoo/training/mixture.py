@@ -1,0 +1,84 @@
+"""The pairs of a training stage: several sources in stated shares, in an order that a number fixes.
+
+Sample `n` of a run is always the same, whoever asks for it: its source, its pair and its augmentation follow from
+(seed, n). So a run can be continued at any sample, and any number of ranks and workers see the same samples.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from flowzoo import settings
+from flowzoo.augmentation import Augmentation, AugmentationSettings, TrainingSample
+from flowzoo.augmentation.hd3 import hd3_chairs, hd3_kitti, hd3_sintel, hd3_things
+from flowzoo.errors import InputError
+from flowzoo.training.recipe import Stage
+from flowzoo.training.sources import Source, open_source
+
+AUGMENTATIONS = {
+    "none": AugmentationSettings,
+    "synthetic": AugmentationSettings.synthetic,
+    "flownet2": AugmentationSettings.flownet2,
+    "chairs": AugmentationSettings.chairs,
+    "sintel": AugmentationSettings.sintel,
+    "kitti": AugmentationSettings.kitti,
+    "hd3-chairs": hd3_chairs,
+    "hd3-things": hd3_things,
+    "hd3-kitti": hd3_kitti,
+    "hd3-sintel": hd3_sintel,
+}
+
+
+class Mixture(torch.utils.data.Dataset[TrainingSample]):
+    """Samples by number, without end.
+
+    Each source is walked through in a random order that changes with every round, so that no pair is seen twice before
+    all were seen once. With shares a:b, a of every a+b consecutive samples come from the first source.
+
+    Raises:
+        InputError: an unknown source or augmentation, a source without pairs, or a share that is no whole number.
+    """
+
+    def __init__(self, stage: Stage, root: Path | None, seed: int) -> None:
+        self.seed = seed
+        if stage.augmentation not in AUGMENTATIONS:
+            known = settings.suggestion(stage.augmentation, AUGMENTATIONS)
+            raise InputError(f"stage {stage.name!r} has no augmentation {stage.augmentation!r}: {known}")
+        self.augmentation = Augmentation(AUGMENTATIONS[stage.augmentation](), stage.crop, seed)
+        self.sources: list[Source] = []
+        self.turns: list[tuple[int, int]] = []  # (source, which of its pairs in a cycle)
+        self.shares: list[int] = []
+        for number, entry in enumerate(stage.data):
+            name, _, share = entry.partition(":")
+            parts = settings.convert(share or "1", int, f"the share of {name!r} in stage {stage.name!r}")
+            if parts < 1:
+                raise InputError(f"the share of {name!r} in stage {stage.name!r} must be at least 1, not {parts}")
+            source = open_source(name, root, stage.labels, stage.both_directions)
+            if len(source) == 0:
+                raise InputError(f"the data source {name!r} in {root} has no pairs")
+            self.sources.append(source)
+            self.shares.append(parts)
+            self.turns += [(number, turn) for turn in range(parts)]
+        self._orders: dict[int, tuple[int, NDArray[np.int64]]] = {}
+
+    def __getitem__(self, number: int) -> TrainingSample:
+        """Sample `number` (from 0)."""
+        source, index = self.place(number)
+        return self.augmentation(self.sources[source][index], source, number)
+
+    def place(self, number: int) -> tuple[int, int]:
+        """Where sample `number` comes from: its source's place in `sources`, and the pair of that."""
+        cycle, place = divmod(number, len(self.turns))
+        source, turn = self.turns[place]
+        return source, self._pair(source, cycle * self.shares[source] + turn)
+
+    def _pair(self, source: int, count: int) -> int:
+        """The pair that the source gives as its `count`-th."""
+        length = len(self.sources[source])
+        tour, position = divmod(count, length)
+        if self._orders.get(source, (-1,))[0] != tour:
+            order = np.random.default_rng((self.seed, source, tour)).permutation(length)
+            self._orders[source] = (tour, order)
+        return int(self._orders[source][1][position])

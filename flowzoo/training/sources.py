@@ -1,0 +1,179 @@
+"""Where the pairs of a training stage come from, by name: "NAME" or "NAME/SUBSET"."""
+
+import logging
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from flowzoo import settings
+from flowzoo.augmentation import TrainingSample
+from flowzoo.datasets.catalogue import DATASETS, dataset_class, open_dataset
+from flowzoo.datasets.dataset import FlowDataset, Pair
+from flowzoo.errors import InputError
+from flowzoo.files.flow import read_flow
+
+HELD_OUT = 10  # of a list of pairs without subsets of its own, every tenth pair is for validation
+RENDERED = ("scenes", "static", "dynamic")
+SPARSE = ("kitti-2012", "kitti-2015", "hd1k")
+log = logging.getLogger(__name__)
+
+
+class Source(Protocol):
+    """Training pairs by number."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> TrainingSample: ...
+
+
+class DatasetSource:
+    """The pairs of an evaluation data set that have ground truth, as training samples.
+
+    With `both_directions`, one sample for every two pairs that are each other's reverse, with both ground truths.
+    """
+
+    def __init__(self, dataset: FlowDataset, labels: "Labels | None" = None, both_directions: bool = False) -> None:
+        self.dataset, self.sparse, self.labels = dataset, dataset.name in SPARSE, labels
+        self.reverses: dict[int, int] = {}
+        self.indices = [index for index, pair in enumerate(dataset.pairs) if pair.flow is not None]
+        if both_directions:
+            self.reverses = reverses_of(dataset.pairs, self.indices)
+            self.indices = sorted(self.reverses)
+            if not self.indices:
+                raise InputError(f"{dataset.name} ({dataset.subset}) has no pairs with ground truth in both directions")
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> TrainingSample:
+        sample = self.dataset[self.indices[index]]
+        if sample.flow is None or sample.valid is None or sample.first.shape != sample.second.shape:
+            raise InputError(f"{sample.name} of {self.dataset.name} cannot be trained on: its images differ in size")
+        first, second, flow = (
+            torch.from_numpy(array).permute(2, 0, 1).contiguous()
+            for array in (sample.first, sample.second, sample.flow)
+        )
+        labels = None if self.labels is None else self.labels.of(self.dataset.pairs[self.indices[index]])
+        valid = torch.from_numpy(sample.valid)
+        return TrainingSample(first, second, flow.float(), valid, self.sparse, labels, self._reverse(index))
+
+    def _reverse(self, index: int) -> torch.Tensor | None:
+        if self.indices[index] not in self.reverses:
+            return None
+        truth = self.dataset.read_truth(self.dataset.pairs[self.reverses[self.indices[index]]])
+        assert truth is not None  # only pairs with ground truth are in the list
+        return _as_map(*self.dataset.training_flow(truth))
+
+
+def reverses_of(pairs: list[Pair], indices: list[int]) -> dict[int, int]:
+    """Of every two pairs that are each other's reverse, the earlier one's index -> the later one's."""
+    places = {(pairs[index].first, pairs[index].second): index for index in indices}
+    found = {}
+    for (first, second), index in places.items():
+        other = places.get((second, first))
+        if other is not None and index < other:
+            found[index] = other
+    return found
+
+
+def _as_map(flow: np.ndarray, valid: np.ndarray) -> torch.Tensor:
+    """HxWx2 and HxW -> (3,H,W) float32: flow, and 1 where it is known."""
+    return torch.from_numpy(np.concatenate([flow, valid[..., None]], axis=2)).permute(2, 0, 1).float().contiguous()
+
+
+class Labels:
+    """A teacher's flow by image pair: what `flowzoo distill` wrote into `folder`, or into folders right below it.
+
+    Raises:
+        InputError: there is no list of labels.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        lists = [path for path in (folder / "pairs.txt", *sorted(folder.glob("*/pairs.txt"))) if path.is_file()]
+        if not lists:
+            raise InputError(f"no labels in {folder}: make them with flowzoo distill, or set labels to their folder")
+        pairs = [pair for path in lists for pair in open_dataset("pairs", path, images=False).pairs]
+        self.files = {(pair.first.resolve(), pair.second.resolve()): pair.flow for pair in pairs}
+
+    def of(self, pair: Pair) -> torch.Tensor | None:
+        """(3,H,W) float32: flow, and 1 where it counts; None for a pair without labels."""
+        path = self.files.get((pair.first.resolve(), pair.second.resolve()))
+        if path is None:
+            return None
+        return _as_map(*read_flow(path))
+
+
+def open_source(name: str, root: Path | None, labels: str = "", both_directions: bool = False) -> Source:
+    """The source `name` under `root`.
+
+    "scenes", "static" and "dynamic" are rendered on the fly from the folder photographs in `root`, or from `root`
+    itself; scenes and dynamic with the cut-outs in its folder cutouts where there is one. "synthetic" is a folder that
+    `flowzoo synth --packed` wrote: `root` itself, or a folder of that name in it; the other names are those of
+    `flowzoo evaluate`. Of a data set that is not complete, the pairs that are there are taken.
+    `labels` is a folder of `flowzoo distill`, relative to `root`; pairs that it does not list have no labels.
+    `both_directions` joins pairs that are each other's reverse.
+
+    Raises:
+        InputError: nothing of that name, or nothing in it.
+    """
+    if root is None:
+        raise InputError("give the folder of the training data with --root")
+    if name in RENDERED:
+        return rendered(name, root)
+    if name == "synthetic":
+        from flowzoo.synthetic import PackedPairs
+
+        return PackedPairs(root if (root / "manifest.json").is_file() else root / name)
+    return DatasetSource(open_training_set(name, root), Labels(root / labels) if labels else None, both_directions)
+
+
+def rendered(kind: str, root: Path) -> Source:
+    """Rendered pairs, without end: of optical flow ("scenes"), or of geometric matching at the published 520x520.
+
+    Raises:
+        InputError: no photographs in `root`.
+    """
+    from flowzoo.synthetic import SceneSettings, SyntheticPairs
+
+    photographs, cutouts = root / "photographs", root / "cutouts"
+    return SyntheticPairs(
+        photographs if photographs.is_dir() else root,
+        cutouts if kind != "static" and cutouts.is_dir() else None,
+        size=(288, 384) if kind == "scenes" else (520, 520),
+        settings={"scenes": SceneSettings, "static": SceneSettings.static, "dynamic": SceneSettings.dynamic}[kind](),
+    )
+
+
+def open_training_set(name: str, root: Path) -> FlowDataset:
+    """The data set "NAME" or "NAME/SUBSET", in `root` or up to two folders below it.
+
+    Subsets "train" and "val" of `pairs` are nine and one of every ten lines.
+
+    Raises:
+        InputError: an unknown name or subset, or nothing there.
+    """
+    base, _, subset = name.partition("/")
+    if base not in DATASETS:
+        known = [*DATASETS, "synthetic", *RENDERED]
+        raise InputError(f"no data source named {base!r}: {settings.suggestion(base, known)}")
+    split = base == "pairs" and subset in ("train", "val")
+    dataset = open_dataset(base, _folder_of(base, root), None if split else subset or None, partial=True)
+    if split:
+        held_out = [index % HELD_OUT == HELD_OUT - 1 for index in range(len(dataset.pairs))]
+        dataset.pairs = [p for p, out in zip(dataset.pairs, held_out, strict=True) if out == (subset == "val")]
+    elif len(dataset) < dataset.expected:
+        log.info("%s: taking the %d of %d pairs that are there", name, len(dataset), dataset.expected)
+    return dataset
+
+
+def _folder_of(name: str, root: Path) -> Path:
+    """The nearest folder that looks like the data set; `root` itself where none does (its reader then says why)."""
+    markers = dataset_class(name).markers
+    levels = ([root], root.glob("*"), root.glob("*/*"))
+    for level in levels:
+        for folder in sorted(path for path in level if path.is_dir()):
+            if any(next(folder.glob(marker), None) for marker in markers):
+                return folder
+    return root

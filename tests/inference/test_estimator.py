@@ -1,0 +1,107 @@
+"""Running networks on images: sizes, tiles, precision, types."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+import flowzoo
+from flowzoo.errors import InputError
+from flowzoo.inference.estimator import Estimator
+from flowzoo.inference.tiling import blend_tiles, plan_tiles
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(2)
+    return flowzoo.create("liteflownetx")
+
+
+def images(height, width, count=2):
+    rng = np.random.default_rng(5)
+    return [rng.integers(0, 256, (height, width, 3), dtype=np.uint8) for _ in range(count)]
+
+
+def test_estimate_takes_uint8_and_gives_pixels(network):
+    first, second = images(50, 71)
+    flow = flowzoo.estimate(network, first, second)
+    assert flow.shape == (50, 71, 2)
+    assert flow.dtype == np.float32
+    tensors = [torch.from_numpy(image).permute(2, 0, 1)[None] / 255 for image in (first, second)]
+    with torch.inference_mode():
+        expected = network(*tensors).flow[0].permute(1, 2, 0).numpy()
+    np.testing.assert_allclose(flow, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "wrong", [np.zeros((9, 9), np.uint8), np.zeros((9, 9, 3), np.float32), np.zeros((0, 9, 3), np.uint8)]
+)
+def test_other_arrays_are_refused(wrong, network):
+    with pytest.raises(InputError, match="HxWx3 uint8"):
+        Estimator(network)(wrong, wrong)
+
+
+@pytest.mark.parametrize("frame", [(64, 64), (64, 640), (1088, 1920), (2176, 3840), (4352, 128)])
+@pytest.mark.parametrize("pixels", [1, 70_000, 600_000])
+def test_tiles_cover_the_frame_and_overlap_by_a_quarter(frame, pixels):
+    plan = plan_tiles(frame, 64, pixels)
+    covered = np.zeros(frame, int)
+    for top, left in plan.corners():
+        assert top % 64 == left % 64 == 0
+        covered[top : top + plan.tile[0], left : left + plan.tile[1]] += 1
+        assert top + plan.tile[0] <= frame[0]
+        assert left + plan.tile[1] <= frame[1]
+    assert covered.min() >= 1
+    assert plan.tile[0] * plan.tile[1] <= pixels or max(plan.tile) <= 256
+    for starts, length in ((plan.tops, plan.tile[0]), (plan.lefts, plan.tile[1])):
+        assert all(b - a <= 0.75 * length + 64 for a, b in itertools.pairwise(starts))
+
+
+def test_blending_equal_tiles_gives_the_map_back():
+    whole = torch.randn(1, 2, 256, 384)
+    plan = plan_tiles((256, 384), 64, 40_000)
+    assert plan.count > 1
+    blended = blend_tiles(plan, lambda top, left, h, w: whole[..., top : top + h, left : left + w])
+    torch.testing.assert_close(blended, whole)
+
+
+def test_less_memory_means_strips_and_then_tiles(network):
+    generous = Estimator(network, memory=4).plan(1080, 1920)
+    assert generous.tiles is None
+    assert generous.strip_pixels is None
+    strips = Estimator(network, memory=1.5).plan(1080, 1920)
+    assert strips.tiles is None
+    assert strips.strip_pixels is not None
+    tiles = Estimator(network, memory=0.2).plan(1080, 1920)
+    assert tiles.tiles is not None
+    assert tiles.tiles.count > 1
+
+
+def test_strips_change_nothing_and_tiles_give_flow_of_the_frame(network):
+    first, second = images(300, 420)
+    whole = Estimator(network)(first, second).flow
+    pixels = 320 * 448
+    strips = Estimator(network, memory=pixels * network.bytes_per_pixel_in_strips / 1e9)
+    assert strips.plan(300, 420).strip_pixels is not None
+    np.testing.assert_allclose(strips(first, second).flow, whole, atol=1e-3)
+    tiled = Estimator(network, memory=0.03)
+    assert tiled.plan(300, 420).tiles is not None
+    assert tiled(first, second).flow.shape == whole.shape
+
+
+def test_batches_backward_and_occlusion(network):
+    first, second = images(64, 96)
+    estimator = Estimator(network, backward=True, occlusion=True)
+    results = estimator.batch([first, second], [second, first])
+    np.testing.assert_allclose(results[0].backward, results[1].flow, atol=1e-4)
+    assert results[0].occlusion.dtype == bool
+    assert results[0].occlusion.shape == (64, 96)
+
+
+def test_bfloat16_stays_close_and_flow_stays_float32(network):
+    first, second = images(64, 96)
+    exact, rough = Estimator(network)(first, second).flow, Estimator(network, torch.bfloat16)(first, second).flow
+    assert rough.dtype == np.float32
+    assert not np.array_equal(exact, rough)
+    assert np.abs(exact - rough).mean() < 0.1 * np.abs(exact).max()

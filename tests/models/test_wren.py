@@ -1,0 +1,138 @@
+"""Wren: convex upsampling against a loop, any size, its settings, and the weights that ship."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import flowzoo
+from flowzoo import registry
+from flowzoo.errors import InputError
+from flowzoo.operators import convex_upsampling
+
+
+def by_loop(flow: np.ndarray, logits: np.ndarray, factor: int) -> np.ndarray:
+    """The definition, pixel by pixel."""
+    _, height, width = flow.shape
+    out = np.zeros((2, height * factor, width * factor))
+    for y in range(height * factor):
+        for x in range(width * factor):
+            cy, cx, part = y // factor, x // factor, y % factor * factor + x % factor
+            weights = np.exp([logits[k * factor**2 + part, cy, cx] for k in range(9)])
+            weights /= weights.sum()
+            for k in range(9):
+                ny, nx = min(max(cy + k // 3 - 1, 0), height - 1), min(max(cx + k % 3 - 1, 0), width - 1)
+                out[:, y, x] += weights[k] * flow[:, ny, nx] * factor
+    return out
+
+
+@pytest.mark.parametrize(("factor", "size"), [(1, (2, 3)), (2, (3, 4)), (4, (1, 2)), (2, (1, 1))])
+def test_convex_upsampling_is_its_definition(factor: int, size: tuple[int, int]) -> None:
+    generator = torch.Generator().manual_seed(factor)
+    flow = torch.randn(2, 2, *size, generator=generator)
+    logits = torch.randn(2, 9 * factor**2, *size, generator=generator)
+    found = convex_upsampling(flow, logits, factor).numpy()
+    for sample in range(2):
+        np.testing.assert_allclose(
+            found[sample], by_loop(flow[sample].numpy(), logits[sample].numpy(), factor), atol=1e-5
+        )
+
+
+def test_convex_upsampling_has_the_right_gradients() -> None:
+    flow = torch.randn(1, 2, 2, 3, dtype=torch.float64, requires_grad=True)
+    logits = torch.randn(1, 36, 2, 3, dtype=torch.float64, requires_grad=True)
+
+    def upsample(flow: Tensor, logits: Tensor) -> Tensor:
+        return convex_upsampling(flow, logits, 2)
+
+    assert torch.autograd.gradcheck(upsample, (flow, logits))
+
+
+def test_upsampling_keeps_a_constant_flow() -> None:
+    flow = torch.tensor([1.5, -2.0]).view(1, 2, 1, 1).expand(1, 2, 3, 4)
+    fine = convex_upsampling(flow, torch.randn(1, 144, 3, 4), 4)
+    torch.testing.assert_close(fine, (flow[:, :, :1, :1] * 4).expand(1, 2, 12, 16))
+
+
+@pytest.mark.parametrize("settings", [{}, {"cascade": True}, {"upsampling": "bilinear", "refinement": "none"}])
+@pytest.mark.parametrize("size", [(1, 1), (1, 97), (63, 65), (64, 64)])
+def test_any_size_is_finite(settings: dict, size: tuple[int, int]) -> None:
+    network = flowzoo.create("wren", **settings)
+    with torch.inference_mode():
+        prediction = network(torch.rand(2, 3, *size), torch.rand(2, 3, *size))
+    assert prediction.flow.shape == (2, 2, *size)
+    assert prediction.flow.isfinite().all()
+    assert network(torch.rand(0, 3, *size), torch.rand(0, 3, *size)).flow.shape == (0, 2, *size)
+
+
+def test_parameters_are_those_of_the_card() -> None:
+    network = flowzoo.create("wren")
+    assert sum(parameter.numel() for parameter in network.parameters()) == registry.card("wren").parameters
+
+
+def test_the_pyramid_is_in_pixels_of_the_image() -> None:
+    """In training the loss compares each level with the true flow; all levels of a perfect flow must agree."""
+    network = flowzoo.create("wren", upsampling="bilinear", refinement="none")
+    with torch.no_grad():
+        network.decoder.flow_head.weight.zero_()
+        network.decoder.flow_head.bias.copy_(torch.tensor([1.0, 0.0]))
+    prediction = network(torch.rand(1, 3, 128, 192), torch.rand(1, 3, 128, 192))
+    # Every run of the decoder adds one pixel of its level: 64, then 64 + 64, 64 + 64 + 32, ... pixels of the image.
+    steps = np.repeat([64, 32, 16, 8, 4], network.settings.iterations)
+    expected = np.cumsum(steps)
+    assert [level[:, 0].mean().item() for level in prediction.pyramid] == pytest.approx(expected.tolist())
+    assert prediction.flow[:, 0].mean().item() == pytest.approx(steps.sum())
+
+
+def textured(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """A random picture with structure at several sizes, HxWx3 uint8."""
+    generator = torch.Generator().manual_seed(seed)
+    total = torch.zeros(1, 3, height, width)
+    for cell in (4, 8, 16, 32):
+        coarse = torch.rand(1, 3, height // cell + 2, width // cell + 2, generator=generator)
+        total += torch.nn.functional.interpolate(coarse, (height, width), mode="bicubic") * cell**0.3
+    total = (total - total.amin()) / (total.amax() - total.amin())
+    return (total[0].permute(1, 2, 0) * 255).byte().numpy()
+
+
+@pytest.mark.parametrize("shift", [(0, 3), (-5, 0), (12, -9)])
+def test_the_weights_that_ship_follow_a_moved_picture(shift: tuple[int, int]) -> None:
+    """Rows, columns; a window of one picture, moved."""
+    picture = textured(256, 320)
+    top, left = 32, 32
+    first = picture[top : top + 160, left : left + 224]
+    second = picture[top - shift[0] : top - shift[0] + 160, left - shift[1] : left - shift[1] + 224]
+    flow = flowzoo.estimate("wren", first, second)
+    error = np.linalg.norm(flow - np.array([shift[1], shift[0]]), axis=-1)
+    assert np.median(error) < 0.2
+
+
+@pytest.mark.parametrize("stop", [True, False])
+def test_a_finer_loss_reaches_a_coarser_flow_only_where_gradients_do_not_stop(stop: bool) -> None:
+    torch.manual_seed(0)
+    network = flowzoo.create("wren", stop_flow_gradient=stop, upsampling="bilinear").train()
+    found: list[Tensor] = []
+    network.decoder.register_forward_hook(lambda _, inputs, outputs: found.append(outputs[0]))
+    finest = network(torch.rand(1, 3, 64, 128), torch.rand(1, 3, 64, 128)).pyramid[-1].square().sum()
+    assert len(found) == sum(network.settings.iterations)
+    for flow in found[:-1]:
+        (gradient,) = torch.autograd.grad(finest, flow, retain_graph=True, allow_unused=True)
+        assert (gradient is not None and bool(gradient.any())) != stop
+
+
+def test_iterations_add_flows_of_a_level() -> None:
+    network = flowzoo.create("wren", iterations=(1, 2, 1, 3, 1), refinement="none")
+    with torch.inference_mode():
+        sizes = [flow.shape[-1] for flow in network(torch.rand(1, 3, 64, 128), torch.rand(1, 3, 64, 128)).pyramid]
+    assert sizes == [2, 4, 4, 8, 16, 16, 16, 32]
+    with pytest.raises(InputError, match="iterations"):
+        flowzoo.create("wren", iterations=(1, 1, 0, 1, 1))
+
+
+def test_both_directions_are_those_of_the_exchanged_pair() -> None:
+    network = flowzoo.create("wren", both_directions=True, refinement="none").eval()
+    first, second = torch.rand(2, 2, 3, 64, 96)
+    with torch.inference_mode():
+        there, back = network(first, second), network(second, first)
+    torch.testing.assert_close(there.details["backward"], back.flow, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(there.flow, back.details["backward"], atol=1e-4, rtol=1e-4)
