@@ -200,7 +200,8 @@ def occlusion_picture(
     if not 0 <= opacity <= 1:
         raise InputError(f"opacity is {opacity}: give a number from 0 to 1")
     weight = (occluded.astype(np.float32) * np.float32(opacity))[..., None]
-    return np.rint(image + weight * (np.array(colour, np.float32) - image)).astype(np.uint8)
+    shaded: np.ndarray = np.rint(image + weight * (np.array(colour, np.float32) - image)).astype(np.uint8)
+    return shaded
 
 
 def colour_wheel(diameter: int) -> tuple[np.ndarray, np.ndarray]:
@@ -257,7 +258,8 @@ def _valid_pixels(flow: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
         return known
     if np.shape(valid) != known.shape:
         raise InputError(f"valid has shape {np.shape(valid)}, flow has {flow.shape}")
-    return known & np.asarray(valid).astype(bool)
+    both: np.ndarray = known & np.asarray(valid).astype(bool)
+    return both
 
 
 def _spread(picture: np.ndarray, known: np.ndarray) -> np.ndarray:

@@ -63,7 +63,8 @@ class Matching(nn.Module):
         costs = F.leaky_relu(costs, SLOPE)
         if self.enlarge is not None:
             costs = self.enlarge(costs)
-        return self.residual(self.layers(join([costs, *extra]) if extra else training_layout(costs)))
+        residual: Tensor = self.residual(self.layers(join([costs, *extra]) if extra else training_layout(costs)))
+        return residual
 
 
 class SubpixelRefinement(nn.Module):
@@ -108,7 +109,7 @@ class SharedProjection(nn.Module):
         self.register_buffer("subpixel_weight_offset", torch.zeros_like(self.layer.weight))
         self.register_buffer("subpixel_bias_offset", torch.zeros(outputs))
         self.shared = True
-        self.register_load_state_dict_post_hook(_note_whether_shared)
+        self.register_load_state_dict_post_hook(_note_whether_shared)  # type: ignore[no-untyped-call]
 
     def forward(self, features: Tensor) -> Tensor:
         """What M sees: (B,inputs,H,W) -> (B,outputs,H,W)."""

@@ -34,7 +34,8 @@ class ConvolutionStack(nn.Sequential):
     def forward(self, maps: Tensor) -> Tensor:
         """(B,C,H,W) through all layers."""
         if not torch.is_grad_enabled():
-            return super().forward(maps)
+            output: Tensor = super().forward(maps)  # type: ignore[no-untyped-call]
+            return output
         layers = iter(self)
         for layer in layers:
             behind = next(layers, None) if isinstance(layer, Convolution) else None

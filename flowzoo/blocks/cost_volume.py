@@ -65,5 +65,8 @@ class CostVolume(nn.Module):
         second = self.align(second, flow)
         if self.kind == "gocor":
             # The sparse volume is a dense one of the subsampled maps.
-            return self.matcher(first[..., :: self.step, :: self.step], second[..., :: self.step, :: self.step])
+            scores: Tensor = self.matcher(
+                first[..., :: self.step, :: self.step], second[..., :: self.step, :: self.step]
+            )
+            return scores
         return correlation(first, second, self.radius, self.step, self.step)

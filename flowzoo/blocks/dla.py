@@ -65,10 +65,12 @@ class Tree(nn.Module):
             shared = (*shared, pooled)
         if self.root is None:
             first = self.first(maps)
-            return self.second(first, (*shared, first))
+            output: Tensor = self.second(first, (*shared, first))
+            return output
         first = self.first(maps, pooled if self.project is None else self.project(pooled))
         second = self.second(first, first)
-        return self.root(torch.cat([second, first, *shared], dim=1))
+        output = self.root(torch.cat([second, first, *shared], dim=1))
+        return output
 
 
 class DLA34(nn.Module):

@@ -28,7 +28,8 @@ class PreactivatedBlock(nn.Module):
         """(B,inputs,H,W) -> (B,outputs,H,W)."""
         seen = maps if self.norm is None else F.relu(self.norm(maps), inplace=True)
         skip = maps if self.shortcut is None else self.shortcut(seen)
-        return self.second(self.first(seen)).add_(skip)
+        unit: Tensor = self.second(self.first(seen)).add_(skip)
+        return unit
 
 
 class Mapping(nn.Module):
@@ -46,8 +47,10 @@ class Mapping(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         """(B,inputs,H,W) -> (B,outputs,H,W)."""
         first = self.first(maps)
-        second = self.second(first)
-        return second if self.root is None else self.root(torch.cat([first, second], dim=1))
+        second: Tensor = self.second(first)
+        if self.root is not None:
+            second = self.root(torch.cat([first, second], dim=1))
+        return second
 
 
 class DensityDecoder(nn.Module):

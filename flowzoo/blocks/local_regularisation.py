@@ -46,7 +46,7 @@ class FlowFilter(nn.Module):
         self.register_buffer("scale", torch.ones(2, taps))
         self.register_buffer("bias", torch.zeros(2))
         self.plain = True
-        self.register_load_state_dict_post_hook(_note_whether_plain)
+        self.register_load_state_dict_post_hook(_note_whether_plain)  # type: ignore[no-untyped-call]
 
     def forward(self, distances: Tensor, flow: Tensor) -> Tensor:
         """Distances (B,window^2,H,W) and flow (B,2,H,W) -> (B,2,H,W) in the same units; windows are zero padded."""

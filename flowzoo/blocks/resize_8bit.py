@@ -40,4 +40,5 @@ def _enlarge(values: Tensor, axis: int, length: int) -> Tensor:
         shape[axis] = length
         place = index.clamp(0, before - 1).to(torch.int64).to(values.device)
         total = total + values.index_select(axis, place) * weight.to(values.device).view(shape)
-    return (total >> _BITS).clamp(0, 255)
+    result: Tensor = (total >> _BITS).clamp(0, 255)
+    return result

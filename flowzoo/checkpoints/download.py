@@ -86,7 +86,8 @@ def sha256_of(path: Path) -> str:
 def _recorded(path: Path) -> str | None:
     """SHA-256 that the download of `path` had, or None if it was not finished."""
     try:
-        return json.loads((path.parent / _RECORD).read_text())["sha256"]
+        digest: str | None = json.loads((path.parent / _RECORD).read_text())["sha256"]
+        return digest
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

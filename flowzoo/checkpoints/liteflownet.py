@@ -70,7 +70,8 @@ def _fill_in(result: dict[str, Tensor], settings: "LiteFlowNetSettings") -> None
 
 def _bilinear(channels: int) -> Tensor:
     """The fixed weights of a doubling, which some files leave out."""
-    return BilinearDoubling(channels).state_dict()["weight"]
+    weight: Tensor = BilinearDoubling(channels).state_dict()["weight"]
+    return weight
 
 
 def _costs(settings: "LiteFlowNetSettings") -> int:

@@ -135,7 +135,8 @@ def model_of_weights(weights: Weights) -> str:
         return found.model
     checkpoint = read_checkpoint(found)
     if checkpoint.format == "flowzoo":
-        return checkpoint.facts["model"]
+        model: str = checkpoint.facts["model"]
+        return model
     models = models_that_fit(checkpoint.tensors)
     if len(models) != 1:
         fits = f"fits {', '.join(models)}" if models else "fits no network of the zoo as its card has it"

@@ -104,6 +104,8 @@ class Spring(FlowDataset):
         if not double:
             # The match map's second channel marks pixels that leave the frame; they have no match either.
             planes = values[..., None] if values.ndim == 2 else values[..., :2]
-            return np.any(planes > 0, axis=-1, keepdims=True)[..., 0]
+            marked: np.ndarray = np.any(planes > 0, axis=-1, keepdims=True)[..., 0]
+            return marked
         plane = (values if values.ndim == 2 else values[..., 0]).astype(np.float32)
-        return plane.reshape(size[0], 2, size[1], 2).mean(axis=(1, 3)) >= 0.5
+        marked = plane.reshape(size[0], 2, size[1], 2).mean(axis=(1, 3)) >= 0.5
+        return marked

@@ -6,17 +6,16 @@ Mehl et al., "Spring: A High-Resolution High-Detail Dataset and Benchmark for Sc
 
 import io
 import math
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from types import ModuleType
+from typing import BinaryIO
 
 import numpy as np
 
 from flowzoo.errors import InputError
 from flowzoo.files.reading import opened, reason
 from flowzoo.files.validity import without_unknown
-
-if TYPE_CHECKING:
-    import types
 
 DEFLATE_LIMIT = 1032
 """Deflate turns one byte into at most this many (zlib's technical notes), so stored bytes bound an honest array."""
@@ -60,9 +59,8 @@ def write(file: BinaryIO, flow: np.ndarray, valid: np.ndarray) -> None:
     file.write(buffer.getbuffer())
 
 
-def _h5py() -> "types.ModuleType":
+def _h5py() -> ModuleType:
     try:
-        import h5py
+        return import_module("h5py")
     except ImportError as error:
         raise InputError(".flo5 files need the package h5py: pip install 'flowzoo[spring]'") from error
-    return h5py

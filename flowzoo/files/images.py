@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from flowzoo.errors import InputError
 from flowzoo.files.atomic import replacing
@@ -137,7 +137,7 @@ def _image(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
                 yield image
         except InputError:
             raise
-        except Image.UnidentifiedImageError as error:
+        except UnidentifiedImageError as error:
             raise InputError(f"{path} is no image that can be read: it starts with {shown_start(start)}") from error
         except Image.DecompressionBombError as error:
             raise InputError(f"{path} is too large: {reason(error)}") from error

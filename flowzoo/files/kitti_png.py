@@ -45,7 +45,8 @@ def write(file: BinaryIO, flow: np.ndarray, valid: np.ndarray) -> None:
 
 def clipped(flow: np.ndarray) -> np.ndarray:
     """Flow limited to what the format holds, component by component."""
-    return np.clip(flow, -ZERO / STEPS_PER_PIXEL, (ZERO - 1) / STEPS_PER_PIXEL)
+    limited: np.ndarray = np.clip(flow, -ZERO / STEPS_PER_PIXEL, (ZERO - 1) / STEPS_PER_PIXEL)
+    return limited
 
 
 def outside(flow: np.ndarray) -> np.ndarray:

@@ -10,7 +10,8 @@ def known_pixels(flow: np.ndarray) -> np.ndarray:
     """HxW bool of a flow HxWx2: True where both components are finite and at most 1e9 pixels."""
     # A comparison with NaN is False, so this one covers NaN and infinity too.
     known = np.abs(flow) <= UNKNOWN_LIMIT
-    return known[..., 0] & known[..., 1]
+    both: np.ndarray = known[..., 0] & known[..., 1]
+    return both
 
 
 def without_unknown(flow: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

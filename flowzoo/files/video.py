@@ -103,7 +103,7 @@ class Video:
     def _open(self) -> "InputContainer":
         try:
             # With "file:" no name is taken for a network address; text files must not pass for ANSI art.
-            container = self._av.open(f"file:{self.path}", metadata_errors="replace")
+            container: InputContainer = self._av.open(f"file:{self.path}", metadata_errors="replace")
         except (self._av.FFmpegError, OSError) as error:
             raise InputError(f"{self.path} is no video that can be read: {reason(error)}") from error
         if not container.streams.video or container.format.name == "tty":

@@ -54,7 +54,8 @@ def devkit_outliers(error: np.ndarray, truth: np.ndarray) -> np.ndarray:
     true_length = np.sqrt(squared[..., 0] + squared[..., 1])
     with np.errstate(divide="ignore", invalid="ignore"):
         quotient = (error / true_length).astype(np.float64)
-    return (error.astype(np.float64) > 3.0) & (quotient > 0.05)
+    wrong: np.ndarray = (error.astype(np.float64) > 3.0) & (quotient > 0.05)
+    return wrong
 
 
 def devkit_sum(error: np.ndarray, known: np.ndarray) -> tuple[float, int]:

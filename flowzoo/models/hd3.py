@@ -77,7 +77,8 @@ class HD3Level(nn.Module):
             parts += [first, handed, flow]
             if self.cues:
                 parts.append(flow_cues(flow.detach()))
-        return self.decoder(torch.cat(parts, dim=1))
+        decoded: tuple[Tensor, Tensor | None] = self.decoder(torch.cat(parts, dim=1))
+        return decoded
 
 
 class HD3(FlowNetwork):

@@ -40,7 +40,7 @@ def level_window(level: int) -> int:
 
 def level_scale(level: int) -> float:
     """Pixels of a level per flow unit."""
-    return FLOW_UNIT / 2 ** (level - 1)
+    return float(FLOW_UNIT / 2 ** (level - 1))
 
 
 class LiteFlowNetLevel(nn.Module):

@@ -57,7 +57,7 @@ def _has_kernel(maps: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
         return False
     if bias is not None and bias.dtype != torch.float32:
         return False
-    if torch.is_autocast_enabled("cpu") or torch.jit.is_tracing():
+    if torch.is_autocast_enabled("cpu") or torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
         return False
     if maps.dim() != 4 or maps.shape[1] < _LEAST_CHANNELS or maps.shape[1] != weight.shape[1] or maps.numel() == 0:
         return False
@@ -90,7 +90,7 @@ class _Convolution(torch.autograd.Function):
         ctx.outputs = None if inputs[2] is None else list(inputs[2].shape)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         maps, weight, result = ctx.saved_tensors
         stride, padding, dilation = ctx.numbers
         gradient = gradient.contiguous(memory_format=torch.channels_last)

@@ -31,4 +31,5 @@ def global_correlation(first: Tensor, second: Tensor) -> Tensor:
         )
     height, width = first.shape[2:]
     volume = second.flatten(2).transpose(1, 2) @ first.flatten(2)
-    return volume.unflatten(2, (height, width))
+    found: Tensor = volume.unflatten(2, (height, width))
+    return found

@@ -96,7 +96,8 @@ def _checks(rng: np.random.Generator) -> Plane:
     if rng.random() < 0.5:  # bricks: every tile its own brightness
         column = np.floor(u / period + 0.5 * (row % 2))
         shades = rng.uniform(0, 1, 4096).astype(np.float32)
-        return shades[((row * 57 + column * 131) % 4096).astype(np.int64)]
+        bricks: np.ndarray = shades[((row * 57 + column * 131) % 4096).astype(np.int64)]
+        return bricks
     return np.asarray((np.floor(u / period) + row) % 2, dtype=np.float32)
 
 

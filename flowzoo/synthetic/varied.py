@@ -97,7 +97,8 @@ class VariedDraw:
             rng.normal(0, spread / 2),
         )
         rotation = np.array(((math.cos(turn), -math.sin(turn)), (math.sin(turn), math.cos(turn))))
-        return rotation @ np.array(((zoom * squeeze, shear), (0, zoom / squeeze)))
+        matrix: np.ndarray = rotation @ np.array(((zoom * squeeze, shear), (0, zoom / squeeze)))
+        return matrix
 
     def tilt(self, extent: float) -> Array:
         """Projective part per pixel: changes the scale by at most about 15 % over `extent` pixels."""
@@ -258,7 +259,7 @@ class VariedDraw:
             colour = tuple(np.clip(rng.uniform(0.4, 1.0) + rng.normal(0, 0.05, 3), 0, 1))
         shift = self.translation()
         return Veil(
-            colour=colour,  # type: ignore[arg-type]
+            colour=colour,
             strength=rng.uniform(0.3, 1.0) if multiply else rng.uniform(0.15, 0.75),
             waves=waves,
             bias=rng.normal(0, 1),

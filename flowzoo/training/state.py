@@ -94,7 +94,7 @@ def _reason(error: Exception) -> str:
 
 def same_recipe(there: str, here: Recipe) -> bool:
     """Whether a stored recipe says the same; a setting that did not exist when it was stored has its default."""
-    return _completed(there) == json.loads(here.as_json())
+    return bool(_completed(there) == json.loads(here.as_json()))
 
 
 def _completed(stored: str) -> dict[str, Any]:
