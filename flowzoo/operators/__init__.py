@@ -4,6 +4,7 @@ Maps are (B,C,H,W); flow is (B,2,H,W), x then y, in pixels of the grid it comes 
 The portable PyTorch version defines an operator; `flowzoo.operators.backends` says which faster ones are in use.
 """
 
+from flowzoo.operators.deformation import deform
 from flowzoo.operators.filtering import local_convolution
 from flowzoo.operators.local_correlation import correlation, correlation_transpose
 from flowzoo.operators.matching import global_correlation
@@ -15,6 +16,7 @@ __all__ = [
     "convex_upsampling",
     "correlation",
     "correlation_transpose",
+    "deform",
     "global_correlation",
     "local_convolution",
     "sampled_cost_volume",
