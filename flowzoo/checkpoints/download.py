@@ -16,7 +16,6 @@ from typing import BinaryIO
 
 from tqdm import tqdm
 
-from flowzoo import __version__
 from flowzoo.assets import asset_path
 from flowzoo.checkpoints.index import UNKNOWN, Entry
 from flowzoo.errors import InputError
@@ -128,7 +127,7 @@ def _fetch(entry: Entry, path: Path) -> None:
 def _copy(entry: Entry, target: Path) -> str:
     """Download to `target`; returns the SHA-256."""
     remedy = f"check the network, or fetch it elsewhere and use flowzoo weights import FILE --model {entry.model}"
-    request = urllib.request.Request(entry.url, headers={"User-Agent": f"flowzoo/{__version__}"})
+    request = urllib.request.Request(entry.url, headers={"User-Agent": "flowzoo"})
     digest = hashlib.sha256()
     try:
         with urllib.request.urlopen(request, timeout=_SECONDS_WITHOUT_DATA) as answer:
