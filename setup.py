@@ -11,6 +11,6 @@ setup(
     package_data={
         "flowzoo": ["py.typed", "presets/*.toml"],
         "flowzoo.kernels": ["*.cu", "*.cuh", "*.cpp", "*.h"],
-        "flowzoo.weights": ["*.toml", "*.safetensors", "*.md"],
+        "flowzoo.weights": ["*.toml", "*.safetensors", "*.md", "*.txt"],
     },
 )
