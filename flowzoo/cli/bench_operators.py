@@ -29,6 +29,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     from flowzoo.devices import pick_device
     from flowzoo.errors import InputError
+    from flowzoo.files.run_files import RunFiles
     from flowzoo.timing import operators as benchmark
 
     wanted = [part.strip() for part in (arguments.shapes or "pwc").split(",")]
@@ -43,6 +44,10 @@ def run(arguments: argparse.Namespace) -> None:
             raise InputError("--threads must be at least 1")
         torch.set_num_threads(threads)
     device = pick_device(arguments.device)
+    if arguments.json:
+        files = RunFiles()
+        files.writes(arguments.json, "the table")
+        files.check()
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     print(f"{where}; float32; x = times as fast as the portable version in the same run")
     print(header())

@@ -65,15 +65,22 @@ def run(arguments: argparse.Namespace) -> None:
         InputError: see the messages.
     """
     check(arguments)
-    tasks = find_tasks(arguments)
+    tasks, inputs = find_tasks(arguments)
     from tqdm import tqdm
 
     from flowzoo.cli.common import make_network
     from flowzoo.devices import pick_precision
+    from flowzoo.files.run_files import RunFiles
     from flowzoo.inference.estimator import DEFAULT_MEMORY, Estimator
-    from flowzoo.inference.pseudo_truth import LIST, PseudoTruth
+    from flowzoo.inference.pseudo_truth import LIST, PseudoTruth, label_path
     from flowzoo.losses.distillation import Trust
 
+    files = RunFiles()
+    files.reads(*inputs, *(path for task in tasks for path in (task.first, task.second)), arguments.weights)
+    for task in tasks:
+        files.writes(label_path(arguments.output, task, arguments.format), f"the label of {task.first.name}")
+    files.writes(arguments.output / LIST, "the list of labels")
+    files.check()
     network, weights = make_network(arguments)
     precision = pick_precision(arguments.precision, network.device)
     estimator = Estimator(network, precision, memory=arguments.memory or DEFAULT_MEMORY, backward=True)
@@ -104,17 +111,20 @@ def check(arguments: argparse.Namespace) -> None:
             raise InputError(f"--{name.replace('_', '-')} must be 0 to 1, got {getattr(arguments, name)}")
 
 
-def find_tasks(arguments: argparse.Namespace) -> "list[Task]":
-    """The pairs to label."""
+def find_tasks(arguments: argparse.Namespace) -> "tuple[list[Task], list[Path]]":
+    """The pairs to label, and every other file that says something about them."""
     from flowzoo.inference.pseudo_truth import tasks_of, without_suffix
 
     if arguments.pairs is not None:
         from flowzoo.inference.sources import FilePairs, open_source
 
-        source = open_source("", None, arguments.pairs, same_size=True)
+        source = open_source("", None, arguments.pairs)
         assert isinstance(source, FilePairs)  # what a list always gives
+        source.require_one_size()
         files = [(a, b, name) for name, (a, b) in zip(source.names, source.files, strict=True)]
+        others = source.inputs
     else:
         dataset = open_dataset(arguments.dataset, arguments.root, arguments.subset, partial=arguments.partial)
         files = [(pair.first, pair.second, without_suffix(pair.prediction)) for pair in dataset.pairs]
-    return tasks_of(files[: arguments.limit])
+        others = dataset.files()
+    return tasks_of(files[: arguments.limit]), others

@@ -71,9 +71,6 @@ def run(arguments: argparse.Namespace) -> None:
         raise InputError(f"give --root with the folder of {kind.title}: {kind.layout}")
     if arguments.pictures is not None and not arguments.worst:
         raise InputError("--pictures needs --worst K: how many pairs to draw")
-    for path in (arguments.json, arguments.csv):
-        if path is not None and path.is_dir():
-            raise InputError(f"cannot write {path}: it is a folder; give a file name")
     from flowzoo.evaluation.report import write_text
     from flowzoo.evaluation.run import Evaluation
     from flowzoo.evaluation.table import table
@@ -81,7 +78,13 @@ def run(arguments: argparse.Namespace) -> None:
     names = ["dataset", "root", "subset", "partial", "limit", "predictions", "submission", "mask_invalid"]
     names += ["batch_size", "workers", "worst"]
     pictures = arguments.pictures or (Path(f"worst-{arguments.dataset}") if arguments.worst else None)
-    evaluation = Evaluation(**{name: getattr(arguments, name) for name in names}, pictures=pictures)
+    reports = tuple(path for path in (arguments.json, arguments.csv) if path is not None)
+    evaluation = Evaluation(
+        **{name: getattr(arguments, name) for name in names},
+        pictures=pictures,
+        reports=reports,
+        inputs=() if arguments.weights is None else (Path(arguments.weights),),
+    )
     report = evaluation.run(lambda ranks: make_estimator(arguments, ranks), progress=True)
     if report is None:
         return

@@ -75,6 +75,7 @@ def run(arguments: argparse.Namespace) -> None:
     check(arguments)
     from flowzoo.cli.common import make_network
     from flowzoo.devices import pick_precision
+    from flowzoo.files.run_files import RunFiles
     from flowzoo.inference.estimator import DEFAULT_MEMORY, Estimator
     from flowzoo.inference.outputs import choose_outputs
     from flowzoo.inference.run import InferenceRun
@@ -86,8 +87,14 @@ def run(arguments: argparse.Namespace) -> None:
         build_for_next_time()
     extras = {name: getattr(arguments, name) for name in EXTRAS}
     outputs = choose_outputs(arguments.output, arguments.format, single=single, picture=arguments.picture, **extras)
+    source = open_source(arguments.first, arguments.second, arguments.pairs)
+    files = RunFiles()
+    files.reads(*source.inputs, arguments.weights)
+    outputs.state(files, source.pair_names())
+    files.check()
     network, weights = make_network(arguments)
-    source = open_source(arguments.first, arguments.second, arguments.pairs, same_size=network.same_size)
+    if network.same_size:
+        source.require_one_size()
     estimator = Estimator(
         network,
         pick_precision(arguments.precision, network.device),

@@ -77,6 +77,7 @@ def _train(arguments: argparse.Namespace, recipe: "Recipe") -> None:
     from flowzoo.checkpoints import load_weights, model_of_weights, save_weights
     from flowzoo.devices import pick_device
     from flowzoo.distributed import start
+    from flowzoo.files.run_files import RunFiles
     from flowzoo.training.loop import Surroundings, train
 
     if arguments.root and arguments.data:
@@ -89,6 +90,11 @@ def _train(arguments: argparse.Namespace, recipe: "Recipe") -> None:
     if not root.exists():
         raise InputError(f"no training data at {root}: no such file or folder")
     output = arguments.output or Path("runs") / recipe.name
+    files = RunFiles()
+    files.reads(arguments.data, arguments.weights)
+    for name in ("log.csv", "log.jsonl", f"{recipe.model}.safetensors"):
+        files.writes(output / name, f"the run's {name}")
+    files.check()
     validation = _validation(arguments, recipe, root)
     with start(pick_device(arguments.device)) as ranks:
         weights = None

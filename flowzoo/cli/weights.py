@@ -112,6 +112,7 @@ def _get(arguments: argparse.Namespace) -> None:
     path = obtain(entry)
     print(path)
     if arguments.output:
+        _check_output(arguments.output, path)
         from flowzoo.checkpoints import load_weights, save_weights
         from flowzoo.checkpoints.download import sha256_of
 
@@ -127,7 +128,7 @@ def _import(arguments: argparse.Namespace) -> None:
 
     registry.card(arguments.model)
     settings = parse_settings(arguments.set)
-    _check_output(arguments.output)
+    _check_output(arguments.output, arguments.file)
     from flowzoo.checkpoints.loading import convert_file
 
     facts = convert_file(Path(arguments.file), arguments.model, Path(arguments.output), **settings)
@@ -135,9 +136,15 @@ def _import(arguments: argparse.Namespace) -> None:
     print(f"{arguments.output}: {arguments.model} from {facts['source']} ({facts['source_format']}){known}")
 
 
-def _check_output(name: str) -> None:
+def _check_output(name: str, *inputs: str | Path) -> None:
+    from flowzoo.files.run_files import RunFiles
+
     if Path(name).suffix != ".safetensors":
         raise InputError(f"-o {name}: the file that is written is safetensors; give it the suffix .safetensors")
+    files = RunFiles()
+    files.reads(*inputs)
+    files.writes(name, "the converted weights")
+    files.check()
 
 
 def _info(arguments: argparse.Namespace) -> None:

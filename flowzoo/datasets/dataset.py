@@ -175,6 +175,11 @@ class FlowDataset:
     def _has(pair: Pair, kind: str) -> bool:
         return kind in pair.extras and pair.extras[kind].is_file()
 
+    def files(self) -> list[Path]:
+        """Every file that the pairs are made of."""
+        found = [path for pair in self.pairs for path in (pair.first, pair.second, pair.flow, *pair.extras.values())]
+        return list(dict.fromkeys(path for path in found if path is not None))
+
     def read_images(self, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
         """First and second image, HxWx3 uint8 RGB."""
         return self.read_image(pair.first), self.read_image(pair.second)

@@ -46,6 +46,10 @@ class Pairs(FlowDataset):
             pairs.append(Pair(name.rpartition(".")[0], first, second, flow, name))
         return pairs, len(pairs)
 
+    def files(self) -> list[Path]:
+        """The list, too."""
+        return [self.file, *super().files()]
+
     @staticmethod
     def _name(word: str) -> str:
         path = Path(word)

@@ -16,6 +16,7 @@ from flowzoo.evaluation.protocols import protocol_for
 from flowzoo.evaluation.ranks import Ranks
 from flowzoo.evaluation.report import Report, summarise
 from flowzoo.evaluation.submission import LAYOUTS, Submission
+from flowzoo.files.run_files import RunFiles
 
 if TYPE_CHECKING:
     from flowzoo.inference.estimator import Estimator
@@ -36,6 +37,8 @@ class Evaluation:
         mask_invalid: leave out Sintel's invalid pixels.
         batch_size, workers: pairs at once, and threads that read and score.
         worst: number of worst pairs to name, and to draw into `pictures`.
+        reports: files that the caller writes afterwards.
+        inputs: files that the caller reads, such as weights.
     """
 
     dataset: str
@@ -50,6 +53,8 @@ class Evaluation:
     workers: int = 1
     worst: int = 0
     pictures: Path | None = None
+    reports: tuple[Path, ...] = ()
+    inputs: tuple[Path, ...] = ()
 
     def run(
         self,
@@ -103,6 +108,7 @@ class Evaluation:
         dataset = open_dataset(self.dataset, self.root, subset, partial=self.partial, images=self.predictions is None)
         count = len(dataset) if self.limit is None else min(self.limit, len(dataset))
         submission = None if self.submission is None else Submission(self.submission, dataset, count)
+        self._check_files(dataset, count, submission)
         predictor: Predictor
         if self.predictions is not None:
             predictor = FilePredictor(self.predictions, dataset, dataset.pairs[:count])
@@ -124,6 +130,21 @@ class Evaluation:
             None if submission is None else submission.keep,
         )
         return dataset, loop, submission, who
+
+    def _check_files(self, dataset: FlowDataset, count: int, submission: Submission | None) -> None:
+        """No result may replace a file of the data set or a prediction."""
+        files = RunFiles()
+        files.reads(*dataset.files(), *self.inputs)
+        if self.predictions is not None:
+            files.reads(*(self.predictions / pair.prediction for pair in dataset.pairs[:count]))
+        for path in self.reports:
+            files.writes(path, f"the report {path.name}")
+        if submission is not None:
+            for path in submission.outputs():
+                files.writes(path, f"{path.name} of the submission")
+        if self.pictures is not None:
+            files.writes_into(self.pictures, "error maps")
+        files.check()
 
     def _score(
         self,

@@ -62,6 +62,8 @@ class Submission:
 
     def __init__(self, target: Path, dataset: FlowDataset, count: int) -> None:
         self.target, self.dataset = target, dataset
+        if target.name in ("", ".."):
+            raise InputError(f"--submission {target}: give a folder of its own, with a name")
         if dataset.name not in LAYOUTS:
             raise InputError(f"--submission: {dataset.name} has no server; it is for {', '.join(LAYOUTS)}")
         self.layout = LAYOUTS[dataset.name]
@@ -83,6 +85,11 @@ class Submission:
         """What will lie directly in the target."""
         paths = {self._relative(pair).parts[0] for pair in self.dataset.pairs}
         return paths | ({self.layout.archive} if self.layout.archive else set())
+
+    def outputs(self) -> list[Path]:
+        """Every file that the submission will consist of."""
+        files = [self.target / self._relative(pair) for pair in self.dataset.pairs]
+        return [*files, self.target / self.layout.archive] if self.layout.archive else files
 
     def _relative(self, pair: Pair) -> Path:
         return Path(self.layout.folder) / pair.prediction

@@ -1,5 +1,6 @@
 """Which files `flowzoo infer` writes for a pair, and writing them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 from flowzoo.errors import InputError
 from flowzoo.files.flow import write_flow
 from flowzoo.files.images import write_image
+from flowzoo.files.run_files import RunFiles
 from flowzoo.inference.estimator import Estimate
 from flowzoo.visualise import flow_picture
 
@@ -16,6 +18,15 @@ FLOW_SUFFIXES = (".flo", ".pfm", ".npy", ".flo5")
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
 SUFFIX_OF_FORMAT = {"flo": ".flo", "pfm": ".pfm", "npy": ".npy", "flo5": ".flo5", "kitti": ".png"}
+KINDS = {
+    "flow": "flow",
+    "backward": "backward flow",
+    "picture": "colour picture",
+    "occlusion": "occlusion",
+    "warped": "warped image",
+    "confidence": "confidence",
+}
+"""What a file holds, in words."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +76,15 @@ class OutputChoice:
             if getattr(self, extra):
                 paths[extra] = self.folder / f"{stem}_{extra}.png"
         return paths
+
+    def state(self, files: RunFiles, names: Iterable[str]) -> None:
+        """Tell `files` everything that will be written for pairs of these names."""
+        if self.video is not None:
+            files.writes(self.video, "the colour video")
+            return
+        for name in names:
+            for kind, path in self.paths(name).items():
+                files.writes(path, f"the {KINDS[kind]} of {name}")
 
     def write(self, name: str, found: Estimate, second: np.ndarray, max_flow: float | None) -> list[Path]:
         """Write the files of one pair, each complete or not at all; returns them.

@@ -35,6 +35,11 @@ class Task:
     name: str
 
 
+def label_path(folder: Path, task: Task, format: str) -> Path:
+    """The file of a task's label in `folder`."""
+    return folder / f"{task.name}{'.png' if format == 'kitti' else '.flo'}"
+
+
 @dataclass
 class PseudoTruth:
     """Labels pairs and lists them.
@@ -57,7 +62,7 @@ class PseudoTruth:
 
     def path(self, task: Task) -> Path:
         """Where a pair's flow goes."""
-        return self.folder / f"{task.name}{'.png' if self.format == 'kitti' else '.flo'}"
+        return label_path(self.folder, task, self.format)
 
     def __call__(
         self, tasks: list[Task], *, overwrite: bool = False, progress: Callable[[list[Task]], Iterator[Task]] = iter

@@ -31,12 +31,26 @@ class PairSource(Protocol):
         size: (height, width) of the first image.
         count: number of pairs, or None where only reading to the end tells.
         rate: frames per second of a video, else None.
+        inputs: every file that is read.
     """
 
     title: str
     size: tuple[int, int]
     count: int | None
     rate: float | None
+    inputs: list[Path]
+
+    def pair_names(self) -> Iterator[str]:
+        """The pairs' names in order, as far as they are known beforehand."""
+        ...
+
+    def require_one_size(self) -> None:
+        """For networks that cannot match images of two sizes.
+
+        Raises:
+            InputError: the images of a pair differ in size.
+        """
+        ...
 
     def pairs(self, skip: Callable[[int, str], bool] | None = None) -> Iterator[Pair]:
         """The pairs in order, without those for which `skip(index, name)` holds (not decoded where possible)."""
@@ -47,20 +61,29 @@ class FilePairs:
     """Pairs of image files: one pair, a list of them, or neighbours in a folder.
 
     Raises:
-        InputError: a file is missing or no image, or two images of a pair differ in size while `same_size`.
+        InputError: a file is missing or no image.
     """
 
     rate: float | None = None
 
-    def __init__(self, files: list[tuple[Path, Path]], names: list[str], title: str, *, same_size: bool = True) -> None:
+    def __init__(self, files: list[tuple[Path, Path]], names: list[str], title: str) -> None:
         self.files, self.names, self.title = files, names, title
+        self.inputs = list(dict.fromkeys(file for pair in files for file in pair))
         self.count: int | None = len(files)
-        self.size = image_size(files[0][0])
-        for first, second in files:
-            sizes = image_size(first), image_size(second)
-            if same_size and sizes[0] != sizes[1]:
-                shown = [f"{width}x{height}" for height, width in sizes]
-                raise InputError(f"{first} is {shown[0]} but {second} is {shown[1]}: resize one of them")
+        self.sizes = {path: image_size(path) for path in self.inputs}
+        self.size = self.sizes[files[0][0]]
+
+    def require_one_size(self) -> None:
+        """See `PairSource`."""
+        for pair in self.files:
+            (first, second) = (self.sizes[path] for path in pair)
+            if first != second:
+                shown = [f"{width}x{height}" for height, width in (first, second)]
+                raise InputError(f"{pair[0]} is {shown[0]} but {pair[1]} is {shown[1]}: resize one of them")
+
+    def pair_names(self) -> Iterator[str]:
+        """See `PairSource`."""
+        return iter(self.names)
 
     def pairs(self, skip: Callable[[int, str], bool] | None = None) -> Iterator[Pair]:
         """See `PairSource`; a frame that two neighbouring pairs share is decoded once."""
@@ -79,11 +102,21 @@ class VideoPairs:
     def __init__(self, path: Path) -> None:
         from flowzoo.files.video import open_video
 
-        self.path, self.title = path, path.name
+        self.path, self.title, self.inputs = path, path.name, [path]
         with open_video(path) as video:
             self.size = (video.height, video.width)
             self.rate: float | None = video.rate
             self.count: int | None = None if video.frames is None else max(0, video.frames - 1)
+
+    def pair_names(self) -> Iterator[str]:
+        """See `PairSource`."""
+        return (self._name(index) for index in range(self.count or 1))
+
+    def require_one_size(self) -> None:
+        """See `PairSource`; a video whose frames change their size is refused while it is read."""
+
+    def _name(self, index: int) -> str:
+        return f"{self.path.stem}_{index:06d}"
 
     def pairs(self, skip: Callable[[int, str], bool] | None = None) -> Iterator[Pair]:
         """See `PairSource`.
@@ -97,7 +130,7 @@ class VideoPairs:
         before: np.ndarray | None = None
         with open_video(self.path) as video:
             for index, frame in enumerate(video, -1):
-                name = f"{self.path.stem}_{index:06d}"
+                name = self._name(index)
                 if before is not None and not (skip is not None and skip(index, name)):
                     yield Pair(name, before, frame)
                 before = frame
@@ -105,7 +138,7 @@ class VideoPairs:
             raise InputError(f"{self.path} has fewer than two frames: flow needs a pair")
 
 
-def open_source(first: str, second: str | None, pairs_file: str | None, *, same_size: bool) -> PairSource:
+def open_source(first: str, second: str | None, pairs_file: str | None) -> PairSource:
     """The source that the command line describes.
 
     Args:
@@ -117,7 +150,7 @@ def open_source(first: str, second: str | None, pairs_file: str | None, *, same_
         InputError: something is missing or there is nothing to do.
     """
     if pairs_file is not None:
-        return _listed_pairs(Path(pairs_file), same_size)
+        return _listed_pairs(Path(pairs_file))
     path = Path(first)
     if not path.exists():
         raise InputError(f"{path} does not exist: check the path")
@@ -125,15 +158,13 @@ def open_source(first: str, second: str | None, pairs_file: str | None, *, same_
         for given in (path, Path(second)):
             if given.is_dir():
                 raise InputError(f"{given} is a folder: give two image files, or one folder alone")
-        return FilePairs(
-            [(path, Path(second))], [path.stem], f"{path.name} -> {Path(second).name}", same_size=same_size
-        )
+        return FilePairs([(path, Path(second))], [path.stem], f"{path.name} -> {Path(second).name}")
     if path.is_dir():
         frames = list_images(path)
         if len(frames) < 2:
             raise InputError(f"{path} has {len(frames)} images: a folder of frames needs at least two")
         files = list(itertools.pairwise(frames))
-        return FilePairs(files, unique_names([a for a, _ in files]), f"folder {path}", same_size=same_size)
+        return FilePairs(files, unique_names([a for a, _ in files]), f"folder {path}")
     if path.suffix.lower() in VIDEO_SUFFIXES:
         return VideoPairs(path)
     raise InputError(
@@ -141,7 +172,7 @@ def open_source(first: str, second: str | None, pairs_file: str | None, *, same_
     )
 
 
-def _listed_pairs(path: Path, same_size: bool) -> FilePairs:
+def _listed_pairs(path: Path) -> FilePairs:
     """Two paths a line, separated by white space or a comma; relative ones start at the list's folder."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -157,7 +188,9 @@ def _listed_pairs(path: Path, same_size: bool) -> FilePairs:
         files.append((path.parent / words[0], path.parent / words[1]))
     if not files:
         raise InputError(f"{path} lists no pairs: write two image paths a line")
-    return FilePairs(files, unique_names([first for first, _ in files]), f"list {path}", same_size=same_size)
+    source = FilePairs(files, unique_names([first for first, _ in files]), f"list {path}")
+    source.inputs.append(path)
+    return source
 
 
 def unique_names(paths: list[Path]) -> list[str]:

@@ -13,10 +13,13 @@ import torch
 
 from flowzoo.errors import InputError
 from flowzoo.files.atomic import replacing
-from flowzoo.synthetic.packed import SHARD, Manifest, shard_files, write_manifest, write_shard
+from flowzoo.files.run_files import RunFiles
+from flowzoo.synthetic.packed import MANIFEST, SHARD, Manifest, shard_files, write_manifest, write_shard
 from flowzoo.synthetic.pairs import SyntheticPairs
 from flowzoo.synthetic.settings import SceneSettings
 from flowzoo.synthetic.textures import PROCEDURAL, Cutouts, Textures, image_files
+
+LIST = "pairs.txt"
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,7 @@ def render_to_disk(job: RenderJob, workers: int = 1) -> Iterator[int]:
     Raises:
         InputError: unusable sources, a folder with other pairs, a full disk.
     """
+    check_files(job)
     manifest = job.manifest()
     _prepare(job, manifest)
     missing = job.shards()
@@ -130,6 +134,30 @@ def render_to_disk(job: RenderJob, workers: int = 1) -> Iterator[int]:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
+def check_files(job: RenderJob) -> None:
+    """What can be said about the files before anything is rendered.
+
+    Raises:
+        InputError: a file would replace one of the sources, or one in the folder that this program has not written.
+    """
+    files = RunFiles()
+    for folder, what in ((job.textures, "textures"), (job.cutouts, "cut-outs")):
+        if folder is not None:
+            files.reads(*image_files(folder, what))
+    outputs = [file for shard in range(-(-job.count // SHARD)) for file in job.files(shard)]
+    outputs += [job.output / MANIFEST] if job.packed else [job.output / MANIFEST, job.output / LIST]
+    for path in outputs:
+        files.writes(path, "a file of the rendered pairs")
+    files.check()
+    if not (job.output / MANIFEST).is_file():
+        foreign = [path for path in outputs if path.exists()]
+        if foreign:
+            raise InputError(
+                f"{job.output} holds {len(foreign)} files that would be replaced, first {foreign[0].name}, and no "
+                f"{MANIFEST} of flowzoo synth, so they are not its own; give another folder"
+            )
+
+
 def _prepare(job: RenderJob, manifest: Manifest) -> None:
     try:
         job.output.mkdir(parents=True, exist_ok=True)
@@ -141,7 +169,7 @@ def _prepare(job: RenderJob, manifest: Manifest) -> None:
         for index in range(job.count):
             files = pair_files(job.output, index)
             lines.append(" ".join(files[kind].name for kind in ("first", "second", "flow")) + "\n")
-        with replacing(job.output / "pairs.txt") as temporary:
+        with replacing(job.output / LIST) as temporary:
             temporary.write_text("".join(lines))
 
 
