@@ -35,8 +35,8 @@ def warp_features(features: Tensor, flow: Tensor, mask_threshold: float | None =
     return warped * (inside_share(flow.detach()) >= mask_threshold).to(warped.dtype)
 
 
-def warp_features_border(features: Tensor, flow: Tensor, mask_threshold: float) -> Tensor:
-    """As `warp_features`, but reading the border pixel outside the image before the mask is applied (HD3)."""
+def warp_border(features: Tensor, flow: Tensor) -> Tensor:
+    """Features (B,C,H,W) read bilinearly at x + flow, the border pixel repeated outside; flow as in `warp_features`."""
     height, width = features.shape[-2:]
     x = torch.arange(width, dtype=flow.dtype, device=flow.device) + flow[:, 0]
     y = torch.arange(height, dtype=flow.dtype, device=flow.device).view(-1, 1) + flow[:, 1]
@@ -44,5 +44,10 @@ def warp_features_border(features: Tensor, flow: Tensor, mask_threshold: float) 
     # Coordinates need more than the 8 or 11 bits of the half types.
     with torch.autocast(features.device.type, enabled=False):
         warped = F.grid_sample(features.to(grid.dtype), grid, padding_mode="border", align_corners=True)
-    warped = warped.to(features.dtype)
+    return warped.to(features.dtype)
+
+
+def warp_features_border(features: Tensor, flow: Tensor, mask_threshold: float) -> Tensor:
+    """As `warp_features`, but reading the border pixel outside the image before the mask is applied (HD3)."""
+    warped = warp_border(features, flow)
     return warped * (inside_share(flow.detach()) >= mask_threshold).to(warped.dtype)

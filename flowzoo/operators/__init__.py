@@ -7,6 +7,7 @@ The portable PyTorch version defines an operator; `flowzoo.operators.backends` s
 from flowzoo.operators.deformation import deform
 from flowzoo.operators.filtering import local_convolution
 from flowzoo.operators.local_correlation import correlation, correlation_transpose
+from flowzoo.operators.lookup import lookup
 from flowzoo.operators.matching import global_correlation
 from flowzoo.operators.sampled_volumes import sampled_cost_volume
 from flowzoo.operators.upsampling import convex_upsampling
@@ -19,6 +20,7 @@ __all__ = [
     "deform",
     "global_correlation",
     "local_convolution",
+    "lookup",
     "sampled_cost_volume",
     "splat",
     "warp",

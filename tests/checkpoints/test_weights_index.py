@@ -14,6 +14,7 @@ from flowzoo.errors import InputError
 MODELS = {
     *("liteflownet", "liteflownet2", "liteflownet2-kitti", "liteflownetx", "pwcnet", "pwcnet-paper", "pwcnet-gocor"),
     *("hd3", "hd3-context", "glunet", "glunet-gocor", "semantic-glunet", "basenet", "basenet-gocor", "wren"),
+    *("raft", "raft-small", "spynet"),
 }
 METRICS = {
     "flyingchairs": {"epe"},
@@ -78,7 +79,7 @@ def test_no_two_entries_fetch_the_same_file() -> None:
 
 def test_prefixes_in_ptlflow_names_are_the_recorded_ones() -> None:
     found = [entry for entry in ENTRIES if entry.tag.endswith("-ptlflow")]
-    assert len(found) == 17
+    assert len(found) == 22
     assert all(entry.url.endswith(f"-{entry.sha256_prefix}.ckpt") for entry in found)
 
 
