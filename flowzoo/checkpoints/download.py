@@ -1,15 +1,11 @@
 """Fetching files of the index into the cache: once, checked by SHA-256, complete or not at all. No torch."""
 
-import contextlib
 import hashlib
-import json
 import logging
-import os
 import sys
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
 from http.client import HTTPException
 from pathlib import Path
 from typing import BinaryIO
@@ -17,23 +13,15 @@ from typing import BinaryIO
 from tqdm import tqdm
 
 from flowzoo.assets import asset_path
+from flowzoo.cache import Kept, cache_folder, locked, remove_leftovers, sha256_of
 from flowzoo.checkpoints.index import UNKNOWN, Entry
 from flowzoo.errors import InputError
-from flowzoo.files.atomic import replacing
 
 _CHUNK = 2**20
 _SECONDS_WITHOUT_DATA = 60
 _RECORD = "content.json"
 
 log = logging.getLogger(__name__)
-
-
-def cache_folder() -> Path:
-    """$FLOWZOO_CACHE, else $XDG_CACHE_HOME/flowzoo, else ~/.cache/flowzoo."""
-    own = os.environ.get("FLOWZOO_CACHE")
-    if own:
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "flowzoo"
 
 
 def cached_path(entry: Entry) -> Path:
@@ -58,46 +46,24 @@ def obtain(entry: Entry) -> Path:
             f"--model {entry.model} -o OUT.safetensors, and give that file"
         )
     path = cached_path(entry)
-    if path.is_file() and _recorded(path) is not None:
-        _check(path, entry)
-        return path
-    with _locked(path.parent):
-        if path.is_file() and _recorded(path) is not None:  # another process was faster
-            _check(path, entry)
-            return path
-        _fetch(entry, path)
+    kept = Kept(path, path.parent / _RECORD)
+    if kept.recorded() is None:
+        with locked(path.parent):
+            if kept.recorded() is None:  # no other process was faster
+                remove_leftovers(path.parent)
+                _fetch(entry, kept)
+    _check(kept, entry)
     return path
 
 
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's content, 64 digits.
-
-    Raises:
-        InputError: it cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
-
-
-def _recorded(path: Path) -> str | None:
-    """SHA-256 that the download of `path` had, or None if it was not finished."""
-    try:
-        digest: str | None = json.loads((path.parent / _RECORD).read_text())["sha256"]
-        return digest
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _check(path: Path, entry: Entry) -> None:
-    found, recorded = sha256_of(path), _recorded(path)
+def _check(kept: Kept, entry: Entry) -> None:
+    recorded = (kept.recorded() or {}).get("sha256", "unknown")
+    found = sha256_of(kept.path)
     if found != recorded:
         raise InputError(
-            f"{path} has changed since it was downloaded (SHA-256 {found[:12]}..., was {recorded}): delete it"
+            f"{kept.path} has changed since it was downloaded (SHA-256 {found[:12]}..., was {recorded}): delete it"
         )
-    _compare(found, entry, f"the cached file {path} of weights {entry.tag}", "delete it and try again")
+    _compare(found, entry, f"the cached file {kept.path} of weights {entry.tag}", "delete it and try again")
 
 
 def _compare(found: str, entry: Entry, what: str, remedy: str) -> None:
@@ -106,22 +72,16 @@ def _compare(found: str, entry: Entry, what: str, remedy: str) -> None:
         raise InputError(f"{what} has the wrong SHA-256: {found[:16]}... instead of {wanted[:16]}...; {remedy}")
 
 
-def _fetch(entry: Entry, path: Path) -> None:
+def _fetch(entry: Entry, kept: Kept) -> None:
     size = f", {entry.bytes / 1e6:.1f} MB" if entry.bytes else ""
     terms = "non-commercial use only" if entry.non_commercial else "see its terms"
     log.warning("weights %s come under this licence: %s (%s)", entry.tag, entry.licence, terms)
     log.warning("downloading %s%s", entry.url, size)
-    for leftover in path.parent.glob(".*.partial*"):  # of an interrupted run; the lock is ours
-        leftover.unlink(missing_ok=True)
-    (path.parent / _RECORD).unlink(missing_ok=True)
-    with replacing(path) as temporary:
+    with kept.replacing(url=entry.url) as temporary:
         found = _copy(entry, temporary)
         _compare(found, entry, f"what {entry.url} sends", "the file there has changed, or something is in between")
         if entry.bytes and temporary.stat().st_size != entry.bytes:
             raise InputError(f"{entry.url} sent {temporary.stat().st_size} bytes instead of {entry.bytes}: try again")
-    record = {"bytes": path.stat().st_size, "sha256": found, "url": entry.url}
-    with replacing(path.parent / _RECORD) as temporary:
-        temporary.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
 
 
 def _copy(entry: Entry, target: Path) -> str:
@@ -155,27 +115,3 @@ def _write(answer: BinaryIO, target: Path, digest: "hashlib._Hash", expected: in
             done += len(chunk)
             bar.update(len(chunk))
     return done
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold a folder for this process; where the system has no file locks, a rename alone keeps files complete.
-
-    Raises:
-        InputError: the folder cannot be made or written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / ".lock").open("a")
-    except OSError as error:
-        raise InputError(
-            f"cannot write the cache {folder}: {error.strerror}; set FLOWZOO_CACHE to a folder that can be written"
-        ) from error
-    with file:
-        try:
-            import fcntl
-        except ImportError:
-            yield
-            return
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

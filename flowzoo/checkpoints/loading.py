@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from flowzoo import registry
+from flowzoo.cache import sha256_of
 from flowzoo.checkpoints import index
-from flowzoo.checkpoints.download import obtain, sha256_of
+from flowzoo.checkpoints.download import obtain
 from flowzoo.checkpoints.formats import Checkpoint, native, read_checkpoint
 from flowzoo.checkpoints.importing import build_quietly, import_into, matched, models_that_fit
 from flowzoo.checkpoints.index import Entry

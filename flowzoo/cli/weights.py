@@ -112,9 +112,10 @@ def _get(arguments: argparse.Namespace) -> None:
     path = obtain(entry)
     print(path)
     if arguments.output:
-        _check_output(arguments.output, path)
+        from flowzoo.cache import sha256_of
         from flowzoo.checkpoints import load_weights, save_weights
-        from flowzoo.checkpoints.download import sha256_of
+
+        _check_output(arguments.output, path)
 
         network = load_weights(entry.model, entry.tag)
         facts = {"tag": entry.tag, "source": entry.url or entry.file, "source_sha256": sha256_of(path)}

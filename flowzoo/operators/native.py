@@ -1,8 +1,10 @@
 """Builds and loads the C++ kernels of the CPU: on first use, cached, and never in anybody's way.
 
 The library is compiled for this very processor, so the cache key holds the sources, the flags, the compiler and the
-processor's features: a home directory shared between machines is safe. Any failure means the portable operators are
-used, and one log line (logger "flowzoo", level INFO) says why. FLOWZOO_NATIVE=0 turns the kernels off.
+processor's features: a home directory shared between machines is safe. A library runs only where its folder and file
+can be changed by this user and root alone, and while it has the size and hash it was built with. Any failure means the
+portable operators are used, and one log line (logger "flowzoo", level INFO) says why. FLOWZOO_NATIVE=0 turns the
+kernels off.
 """
 
 import atexit
@@ -12,14 +14,16 @@ import hashlib
 import logging
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
+from flowzoo import cache
 from flowzoo.assets import asset_path
+from flowzoo.cache import Kept
 from flowzoo.errors import InputError
 
 _SOURCES = (
@@ -39,6 +43,7 @@ _SOURCES = (
 )
 _FLAGS = ("-std=c++17", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-shared", "-fPIC", "-fvisibility=hidden")
 _BUILD_SECONDS = 180
+_FUNCTION = re.compile(r'^(?:API|extern "C" .*) (?:int|void) (flowzoo_\w+)\(', re.MULTILINE)
 
 _LOG = logging.getLogger("flowzoo")
 _patience = {"waits": True}
@@ -46,13 +51,6 @@ _patience = {"waits": True}
 
 class _BuildError(Exception):
     """Why there is no library, in one line."""
-
-
-def cache_folder() -> Path:
-    """`$FLOWZOO_CACHE`, else `$XDG_CACHE_HOME/flowzoo`, else `~/.cache/flowzoo`."""
-    if chosen := os.environ.get("FLOWZOO_CACHE"):
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "flowzoo"
 
 
 def switched_on() -> bool:
@@ -99,23 +97,39 @@ def _share_threads(kernels: ctypes.CDLL) -> None:
 def _loaded_or_built() -> ctypes.CDLL:
     compiler = _compiler()
     sources = {name: asset_path("kernels", name) for name in _SOURCES}
-    folder = cache_folder() / "native"
-    target = folder / f"operators-{_key(compiler, sources)}.so"
-    folder.mkdir(parents=True, exist_ok=True)
-    if not target.is_file() and not _patience["waits"]:
+    name = f"operators-{_key(compiler, sources)}"
+    for folder in cache.private_folders("native"):
+        kept = Kept(folder / f"{name}.so", folder / f"{name}.json")
+        if _trusted(kept):
+            return _opened(kept.path, sources)
+        if not _patience["waits"]:
+            if os.access(folder, os.W_OK):
+                break
+            continue
+        with suppress(InputError), cache.locked(folder):  # the next place, where this one cannot be written
+            if not _trusted(kept):  # another process may have built it meanwhile
+                cache.remove_leftovers(folder)
+                _build(compiler, sources, kept)
+            return _opened(kept.path, sources)
+    if not _patience["waits"]:
         atexit.register(_build_elsewhere)
         raise _BuildError("they will be built for the next run")
-    if not target.is_file():
-        with _locked(folder / "build.lock"):
-            if not target.is_file():  # another process may have built it meanwhile
-                _build(compiler, sources, target)
-    try:
-        return ctypes.CDLL(str(target))
-    except OSError:
-        # A damaged file, or one for another C library: build it once more.
-        with _locked(folder / "build.lock"):
-            _build(compiler, sources, target)
-        return ctypes.CDLL(str(target))
+    raise _BuildError("no folder to keep them in: FLOWZOO_CACHE may name one")
+
+
+def _trusted(kept: Kept) -> bool:
+    """Whether a library is there, ours alone, and what was built."""
+    return kept.path.is_file() and cache.only_ours(kept.path) and kept.intact()
+
+
+def _opened(path: Path, sources: dict[str, Path]) -> ctypes.CDLL:
+    """The library, which must have every function of the sources."""
+    kernels = ctypes.CDLL(str(path))
+    declared = {name for source in sources.values() for name in _FUNCTION.findall(source.read_text())}
+    missing = sorted(name for name in declared if not hasattr(kernels, name))
+    if missing:
+        raise _BuildError(f"{path} lacks {missing[0]}: the compiler did not do its work")
+    return kernels
 
 
 def _build_elsewhere() -> None:
@@ -159,36 +173,20 @@ def processor_features() -> str:
     return "\n".join(features)
 
 
-def _build(compiler: str, sources: dict[str, Path], target: Path) -> None:
-    """Compile to a temporary name beside `target`, then rename."""
-    temporary = target.with_name(f".{target.stem}.{os.getpid()}.partial.so")
+def _build(compiler: str, sources: dict[str, Path], kept: Kept) -> None:
+    """Compile, and put the library into its place only when that has worked."""
     files = [str(path) for path in sources.values() if path.suffix == ".cpp"]
     tuning: tuple[list[str], ...] = (["-march=native"], ["-mcpu=native"], [])
-    try:
+    with kept.replacing() as target:
         for options in tuning:
-            command = [compiler, *_FLAGS, *options, *files, "-pthread", "-o", str(temporary)]
+            command = [compiler, *_FLAGS, *options, *files, "-pthread", "-o", str(target)]
             done = subprocess.run(
                 command, capture_output=True, timeout=_BUILD_SECONDS, check=False, stdin=subprocess.DEVNULL
             )
             if done.returncode == 0:
-                os.replace(temporary, target)
+                target.chmod(0o755)  # whatever the umask: what others may write is not loaded
                 return
         raise _BuildError(f"{compiler} failed: {done.stderr.decode(errors='replace')}")
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on `path` between processes."""
-    import fcntl  # not on Windows, where _compiler() has already refused
-
-    with path.open("a") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.flock(handle, fcntl.LOCK_UN)
 
 
 if __name__ == "__main__":

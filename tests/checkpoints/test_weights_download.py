@@ -94,7 +94,8 @@ def test_a_cached_file_against_an_index_that_has_learned_its_sha256(entry: Entry
 def test_leftovers_of_a_killed_download_are_removed(entry: Entry, cache: Path) -> None:
     folder = cache / "weights" / entry.tag
     folder.mkdir(parents=True)
-    (folder / ".net.1234.partial.pth").write_bytes(b"half")
+    (folder / ".partial-1234").mkdir()
+    (folder / ".partial-1234" / "net.pth").write_bytes(b"half")
     (folder / "net.pth").write_bytes(b"never recorded as complete")
     assert download.obtain(entry).read_bytes() == CONTENT
     assert files(cache) == ["content.json", "net.pth"]
@@ -149,16 +150,6 @@ def test_a_cache_that_cannot_be_written(entry: Entry, tmp_path: Path, monkeypatc
         download.obtain(entry)
 
 
-def test_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert download.cache_folder() == tmp_path / "cache"
-    monkeypatch.delenv("FLOWZOO_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert download.cache_folder() == tmp_path / "xdg" / "flowzoo"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert download.cache_folder() == tmp_path / ".cache" / "flowzoo"
-
-
 def test_processes_that_want_the_same_file_wait_for_each_other(entry: Entry, cache: Path) -> None:
     with multiprocessing.get_context("fork").Pool(4) as pool:
         found = pool.map(download.obtain, [entry] * 4)
@@ -175,7 +166,7 @@ def test_killing_a_download_leaves_nothing_that_counts(entry: Entry, cache: Path
     )
     done = subprocess.run([sys.executable, "-c", script], env=os.environ | {"FLOWZOO_CACHE": str(cache)}, check=False)
     assert done.returncode == -9
-    assert "net.pth" not in files(cache)
+    assert not (cache / "weights" / "a-tag" / "net.pth").exists()
     assert download.obtain(entry).read_bytes() == CONTENT
     assert files(cache) == ["content.json", "net.pth"]
 
