@@ -1,4 +1,4 @@
-// Weighted median of a flow where motions meet; flowzoo/blocks/boundary_median.py defines it.
+// Weighted median of a flow where motions meet; flowzoo/operators/boundary_median defines it.
 #include <algorithm>
 #include <cstdint>
 #include <limits>

@@ -1,4 +1,4 @@
-// Convex upsampling of a flow, forward and backward; flowzoo/operators/upsampling.py defines it.
+// Convex upsampling of a flow, forward and backward; flowzoo/operators/convex_upsampling defines it.
 //
 // Logits come channels-last: at each coarse pixel, nine runs (the neighbours) of factor^2 numbers (the fine pixels), so
 // sixteen fine pixels fill a register or two. The softmax is computed anew in the backward pass; nothing is stored.
@@ -197,7 +197,7 @@ int gather_flow(const float* spread, float* to_flow, const Shape& shape, int64_t
 }  // namespace
 
 extern "C" __attribute__((visibility("default"))) int flowzoo_convex_upsampling(
-    const void* logits, const float* flow, float* out, int bfloat16, int64_t batch, int64_t height, int64_t width,
+    const void* logits, const float* flow, float* out, int64_t bfloat16, int64_t batch, int64_t height, int64_t width,
     int64_t factor, int64_t threads) {
     const Shape shape{batch, height, width, factor};
     return bfloat16 ? forward(static_cast<const BFloat*>(logits), flow, out, shape, threads)
@@ -206,7 +206,7 @@ extern "C" __attribute__((visibility("default"))) int flowzoo_convex_upsampling(
 
 extern "C" __attribute__((visibility("default"))) int flowzoo_convex_upsampling_backward(
     const float* gradient, const void* logits, const float* flow, void* to_logits, float* to_flow, float* spread,
-    int bfloat16, int64_t batch, int64_t height, int64_t width, int64_t factor, int64_t threads) {
+    int64_t bfloat16, int64_t batch, int64_t height, int64_t width, int64_t factor, int64_t threads) {
     const Shape shape{batch, height, width, factor};
     const int status =
         bfloat16 ? backward(gradient, static_cast<const BFloat*>(logits), flow, static_cast<BFloat*>(to_logits), spread,

@@ -364,8 +364,8 @@ void gather_strip(const Problem& p, const float* volume, const float* maps, floa
 
 // `last` is how many tasks at the end of the list to do; negative means all of them.
 API int flowzoo_correlate(const float* first, const float* second, float* volume, int64_t batch, int64_t channels,
-                          int64_t height, int64_t width, int64_t radius, int64_t dilation, float scale, int64_t threads,
-                          int64_t last) {
+                          int64_t height, int64_t width, int64_t radius, int64_t dilation, float scale, int64_t last,
+                          int64_t threads) {
     const Problem p{batch, channels, height, width, radius, dilation, scale};
     const Tasks tasks(p, threads, pieces_for(p, threads) * kLanes);
     const int64_t begin = last < 0 || last > tasks.count ? 0 : tasks.count - last;
@@ -385,8 +385,8 @@ API int flowzoo_correlate(const float* first, const float* second, float* volume
 
 // The gather, or with `flipped` the scatter.
 API int flowzoo_gather(const float* volume, const float* maps, float* result, int64_t batch, int64_t channels,
-                       int64_t height, int64_t width, int64_t radius, int64_t dilation, float scale, int flipped,
-                       int64_t threads, int64_t last) {
+                       int64_t height, int64_t width, int64_t radius, int64_t dilation, float scale,
+                       int64_t flipped, int64_t last, int64_t threads) {
     const Problem p{batch, channels, height, width, radius, dilation, scale};
     const Tasks tasks(p, threads, kLanes);
     const int64_t begin = last < 0 || last > tasks.count ? 0 : tasks.count - last;

@@ -1,4 +1,4 @@
-// Local correlation and its two transposes: see flowzoo/operators/portable_correlation.py for the definitions.
+// Local correlation and its two transposes: see flowzoo/operators/correlation/definition.py for the definitions.
 //
 // GROUP (compile option) is how many neighbouring displacements a thread holds in registers; any radius is done in such
 // groups. Sizes are arguments. A dilated problem is dilation^2 undilated ones on the map's phases (pixels equal modulo

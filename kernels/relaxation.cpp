@@ -1,4 +1,4 @@
-// Red-black SOR for the linear systems of variational flow; flowzoo/blocks/relaxation.py defines it.
+// Red-black SOR for the linear systems of variational flow; flowzoo/operators/relaxation defines it.
 #include <cstdint>
 #include <cstring>
 #include <vector>
@@ -77,7 +77,7 @@ void relax_row(const System& s, Band& band, int64_t y, int64_t height, int64_t w
 
 }  // namespace
 
-extern "C" __attribute__((visibility("default"))) int flowzoo_relax(
+extern "C" __attribute__((visibility("default"))) int flowzoo_relaxation(
     const float* a11, const float* a12, const float* a22, const float* b1, const float* b2, const float* right,
     const float* below, const float* before, float* after, int64_t batch, int64_t height, int64_t width, int64_t sweeps, float factor,
     int64_t threads) {

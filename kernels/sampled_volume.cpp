@@ -299,7 +299,7 @@ API int flowzoo_sampled_table(const float* second, float* table, int64_t batch, 
 API int flowzoo_sampled_volume(const float* first, const float* table, const float* flow, float* volume, int64_t batch,
                                int64_t channels, int64_t height, int64_t width, int64_t rows, int64_t columns,
                                int64_t radius, int64_t dilation, int64_t stride, int64_t padded, int64_t margin,
-                               int64_t row_step, int absolute, int64_t threads) {
+                               int64_t row_step, int64_t absolute, int64_t threads) {
     const Problem p{batch, channels, height, width, rows, columns, radius, dilation, stride, padded, margin, row_step};
     const int64_t side = p.side(), plane = rows * columns;
     const bool aligned = reinterpret_cast<uintptr_t>(volume) % (4 * kLanes) == 0 && columns % kRun == 0;
@@ -327,7 +327,7 @@ API int flowzoo_sampled_volume_backward(const float* gradient, const float* firs
                                         const float* flow, float* to_first, float* to_table, float* to_flow,
                                         int64_t batch, int64_t channels, int64_t height, int64_t width, int64_t rows,
                                         int64_t columns, int64_t radius, int64_t dilation, int64_t stride,
-                                        int64_t padded, int64_t margin, int64_t row_step, int absolute,
+                                        int64_t padded, int64_t margin, int64_t row_step, int64_t absolute,
                                         int64_t slices, int64_t threads) {
     const Problem p{batch, channels, height, width, rows, columns, radius, dilation, stride, padded, margin, row_step};
     const int64_t side = p.side(), plane = rows * columns;

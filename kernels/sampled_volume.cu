@@ -1,4 +1,4 @@
-// Sampled cost volumes and their gradients: see flowzoo/operators/portable_sampled.py for the definitions.
+// Sampled cost volumes and their gradients: see flowzoo/operators/sampled_volume/definition.py for the definitions.
 //
 // Feature maps come pixel by pixel, (B,h,w,C) and (B,H,W,C): a window's vectors are then contiguous. A warp has one
 // output pixel; the block's warps are neighbours, so their costs leave together. SIDE (compile option) is

@@ -1,4 +1,4 @@
-// Forward warping: every value is added to the four neighbours of p + flow(p). See flowzoo/operators/splatting.py.
+// Forward warping: every value is added to the four neighbours of p + flow(p). See flowzoo/operators/splat/definition.py.
 //
 // A thread has one pixel of one channel. Sums are float atomics, or with FIXED 1 64-bit integers, whose order does not
 // matter: the results are then the same in every run.

@@ -1,5 +1,5 @@
 // What a fixed-point step of variational refinement needs: the data terms, linearised, and the linear system.
-// flowzoo/blocks/variational.py defines both.
+// flowzoo/operators/variational defines both.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -147,7 +147,7 @@ extern "C" __attribute__((visibility("default"))) int flowzoo_variational_data(
 }
 
 // data: what flowzoo_variational_data makes. edges: (batch, 2, height, width), factors of the smoothness between a pixel
-// and its right and lower neighbour. system: (batch, 7, height, width), in the order of flowzoo_relax.
+// and its right and lower neighbour. system: (batch, 7, height, width), in the order of flowzoo_relaxation.
 extern "C" __attribute__((visibility("default"))) int flowzoo_variational_system(
     const float* data, const float* edges, const float* flow, const float* step, float* system, int64_t batch,
     int64_t height, int64_t width, float alpha, float delta, float gamma, float epsilon, int64_t threads) {

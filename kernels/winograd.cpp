@@ -234,9 +234,6 @@ void finish_tile(
 
 }  // namespace
 
-// Names the OpenMP runtime for all kernels of this library; see threads.h.
-extern "C" __attribute__((visibility("default"))) void flowzoo_use_openmp(Parallel parallel) { openmp_parallel = parallel; }
-
 // Values of tap t from channel c to channel o are at weights[t * tap + c * outputs + o].
 // The result is act(convolution + bias): act(x) = x for x > 0, else slope * x. `bias` may be null.
 extern "C" __attribute__((visibility("default"))) int flowzoo_winograd(

@@ -16,13 +16,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from flowzoo.blocks.relaxation import relax, run_kernel
-from flowzoo.operators import warp
+from flowzoo import operators
+from flowzoo.blocks.relaxation import relax
+from flowzoo.operators.checks import check_flow, check_maps, check_shape
+from flowzoo.operators.variational.definition import reliability as reliability_of
 
 EPSILON = 1e-2
 NORMALISER = 0.1  # grey levels per pixel: gradients below it do not count as edges
 SMALLEST = 16  # pixels; images are not reduced below this side
-AROUND = 5  # pixels: side of the window over which images are compared for the reliability
 LEAST = 0.1  # of the reliability and of the smoothness across an edge, of 1
 
 
@@ -67,7 +68,11 @@ def variational_refinement(
 
     Returns:
         (B,2,H,W) float32.
+
+    Raises:
+        InputError: shapes or devices that do not fit.
     """
+    check_pair(first, second, flow)
     settings = settings or VariationalSettings()
     flow = flow.float().contiguous()
     height, width = flow.shape[-2:]
@@ -91,13 +96,19 @@ def variational_refinement(
     return flow
 
 
+def check_pair(first: Tensor, second: Tensor, flow: Tensor) -> None:
+    """Two (B,3,H,W) images and the flow between them, or an InputError."""
+    check_maps("first", first, channels=3)
+    check_shape("second", second, first.shape, "first", first)
+    check_flow(flow, "first", first)
+
+
 def reliability(change: Tensor, mismatch: float = VariationalSettings.mismatch) -> Tensor:
     """How far a flow is to be believed, (B,1,H,W) in LEAST..1.
 
     `change` (B,1,H,W): grey of the second image at the end of the flow less that of the first, of 255.
     """
-    around = F.avg_pool2d(change.abs(), AROUND, stride=1, padding=AROUND // 2, count_include_pad=False)
-    return LEAST + (1 - LEAST) * torch.exp(-around / mismatch)
+    return reliability_of(change, mismatch, LEAST)
 
 
 def edge_weights(colours: Tensor, settings: VariationalSettings) -> Tensor:
@@ -109,82 +120,13 @@ def edge_weights(colours: Tensor, settings: VariationalSettings) -> Tensor:
 
 def _change(first: Tensor, second: Tensor, edges: Tensor, flow: Tensor, settings: VariationalSettings) -> Tensor:
     """The change of `flow` that one linearisation asks for."""
-    data = linearised(first, second, flow, settings)
+    data = operators.variational_data(first, second, flow, NORMALISER, settings.mismatch, LEAST)
+    weights = settings.alpha, settings.delta, settings.gamma, EPSILON
     step = torch.zeros_like(flow)
     for _ in range(settings.fixed_points):
-        step = relax(system_of(data, edges, flow, step, settings), step, settings.sweeps, settings.relaxation)
+        system = operators.variational_system(data, edges, flow, step, *weights)
+        step = relax(system, step, settings.sweeps, settings.relaxation)
     return step.clamp_(-settings.largest, settings.largest)
-
-
-def linearised(first: Tensor, second: Tensor, flow: Tensor, settings: VariationalSettings) -> Tensor:
-    """What the data terms need about `flow`, (B,11,H,W).
-
-    Derivatives x, y, xx, xy, yy of the mean image, the change of grey and of its gradient (t, xt, yt), and the weights
-    of these three residuals: the reciprocals of their squared normalisers times the reliability, 0 where the flow
-    leaves the image.
-    """
-    batch, _, height, width = flow.shape
-    data = flow.new_empty(batch, 11, height, width)
-    reals = NORMALISER, settings.mismatch, LEAST
-    if run_kernel("flowzoo_variational_data", (first, second, flow), data, (batch, height, width), reals):
-        return data
-    return portable_linearised(first, second, flow, settings)
-
-
-def portable_linearised(first: Tensor, second: Tensor, flow: Tensor, settings: VariationalSettings) -> Tensor:
-    """The definition of `linearised`."""
-    warped = warp(second, flow)
-    x, y = _gradient((first + warped) / 2)
-    (xx, xy), (_, yy) = _gradient(x), _gradient(y)
-    t = warped - first
-    xt, yt = _gradient(t)
-    trust = _inside(flow) * reliability(t, settings.mismatch)
-    pairs = ((x, y), (xx, xy), (xy, yy))
-    weights = [trust / (a * a + b * b + NORMALISER**2) for a, b in pairs]
-    return torch.cat([x, y, xx, xy, yy, t, xt, yt, *weights], dim=1)
-
-
-def system_of(data: Tensor, edges: Tensor, flow: Tensor, step: Tensor, settings: VariationalSettings) -> Tensor:
-    """The linear system (B,7,H,W) of a fixed-point step, as `relax` takes it."""
-    batch, _, height, width = data.shape
-    system = data.new_empty(batch, 7, height, width)
-    reals = settings.alpha, settings.delta, settings.gamma, EPSILON
-    inputs = data, edges, flow, step
-    if run_kernel("flowzoo_variational_system", inputs, system, (batch, height, width), reals):
-        return system
-    return portable_system(data, edges, flow, step, settings)
-
-
-def portable_system(data: Tensor, edges: Tensor, flow: Tensor, step: Tensor, settings: VariationalSettings) -> Tensor:
-    """The definition of `system_of`."""
-    x, y, xx, xy, yy, t, xt, yt, n0, n1, n2 = data.split(1, dim=1)
-    du, dv = step[:, :1], step[:, 1:]
-    brightness, across, down = t + x * du + y * dv, xt + xx * du + xy * dv, yt + xy * du + yy * dv
-    k0 = settings.delta * n0 / (brightness**2 * n0 + EPSILON**2).sqrt()
-    k = settings.gamma / (across**2 * n1 + down**2 * n2 + EPSILON**2).sqrt()
-    k1, k2 = k * n1, k * n2
-    right, below = (a * b for a, b in zip(_smoothness(flow + step, settings.alpha), edges.split(1, dim=1), strict=True))
-    pull = _divergence(flow, right, below)
-    return torch.cat(
-        [
-            k0 * x * x + k1 * xx * xx + k2 * xy * xy,
-            k0 * x * y + k1 * xx * xy + k2 * xy * yy,
-            k0 * y * y + k1 * xy * xy + k2 * yy * yy,
-            pull[:, :1] - (k0 * x * t + k1 * xx * xt + k2 * xy * yt),
-            pull[:, 1:] - (k0 * y * t + k1 * xy * xt + k2 * yy * yt),
-            right,
-            below,
-        ],
-        dim=1,
-    )
-
-
-def _inside(flow: Tensor) -> Tensor:
-    """1 where the flow ends inside the image, else 0: (B,1,H,W)."""
-    height, width = flow.shape[-2:]
-    x = torch.arange(width, device=flow.device) + flow[:, :1]
-    y = torch.arange(height, device=flow.device).view(-1, 1) + flow[:, 1:]
-    return ((x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)).to(flow.dtype)
 
 
 def _blurred(images: Tensor, deviation: float) -> Tensor:
@@ -199,27 +141,3 @@ def _blurred(images: Tensor, deviation: float) -> Tensor:
     return sum(
         (weight * rows[..., i : i + images.shape[-2], :] for i, weight in enumerate(weights)), images.new_zeros(())
     )
-
-
-def _gradient(image: Tensor) -> tuple[Tensor, Tensor]:
-    """Central differences along x and y, edges replicated."""
-    padded = F.pad(image, (1, 1, 1, 1), mode="replicate")
-    return (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) / 2, (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) / 2
-
-
-def _smoothness(flow: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
-    """alpha psi' between each pixel and its right and lower neighbour, (B,1,H,W); 0 at the last column and row."""
-    across = F.pad(flow[..., 1:] - flow[..., :-1], (0, 1))
-    down = F.pad(flow[..., 1:, :] - flow[..., :-1, :], (0, 0, 0, 1))
-    weight = alpha / 2 / ((across.square() + down.square()).sum(dim=1, keepdim=True) + EPSILON**2).sqrt()
-    right = F.pad(weight[..., :-1] + weight[..., 1:], (0, 1))
-    below = F.pad(weight[..., :-1, :] + weight[..., 1:, :], (0, 0, 0, 1))
-    return right, below
-
-
-def _divergence(flow: Tensor, right: Tensor, below: Tensor) -> Tensor:
-    """Sum over the four neighbours of weight (their flow - mine)."""
-    across = right[..., :-1] * (flow[..., 1:] - flow[..., :-1])
-    down = below[..., :-1, :] * (flow[..., 1:, :] - flow[..., :-1, :])
-    total = F.pad(across, (0, 1)) - F.pad(across, (1, 0))
-    return total + F.pad(down, (0, 0, 0, 1)) - F.pad(down, (0, 0, 1, 0))

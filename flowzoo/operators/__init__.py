@@ -1,19 +1,33 @@
 """Operators on feature maps and flow: what pyramid networks are made of, besides convolutions.
 
 Maps are (B,C,H,W); flow is (B,2,H,W), x then y, in pixels of the grid it comes with. Everything outside a map is zero.
-The portable PyTorch version defines an operator; `flowzoo.operators.backends` says which faster ones are in use.
+
+An operator NAME with kernels of its own is a package `flowzoo.operators.NAME`:
+
+- `__init__.py`: the public function: what it means, and checks of what it is given;
+- `definition.py`: the portable PyTorch version, which defines it;
+- `cpu.py`: the call of kernels/NAME.cpp, through `native_call`;
+- `cuda.py`: the launches of kernels/NAME.cu, through `launch`;
+- `registered.py`: all of these, shapes and derivatives as `torch.ops.flowzoo.NAME`, through `registration`.
+
+One that is an expression of other operators is a single file.
 """
 
-from flowzoo.operators.deformation import deform
-from flowzoo.operators.filtering import local_convolution
-from flowzoo.operators.local_correlation import correlation, correlation_transpose
+from flowzoo.operators.boundary_median import boundary_median
+from flowzoo.operators.convex_upsampling import convex_upsampling
+from flowzoo.operators.correlation import correlation, correlation_transpose
+from flowzoo.operators.deform import deform
+from flowzoo.operators.global_correlation import global_correlation
+from flowzoo.operators.local_convolution import local_convolution
 from flowzoo.operators.lookup import lookup
-from flowzoo.operators.matching import global_correlation
-from flowzoo.operators.sampled_volumes import sampled_cost_volume
-from flowzoo.operators.upsampling import convex_upsampling
-from flowzoo.operators.warping import splat, warp
+from flowzoo.operators.relaxation import relaxation
+from flowzoo.operators.sampled_volume import sampled_cost_volume
+from flowzoo.operators.splat import splat
+from flowzoo.operators.variational import variational_data, variational_system
+from flowzoo.operators.warp import warp
 
 __all__ = [
+    "boundary_median",
     "convex_upsampling",
     "correlation",
     "correlation_transpose",
@@ -21,7 +35,10 @@ __all__ = [
     "global_correlation",
     "local_convolution",
     "lookup",
+    "relaxation",
     "sampled_cost_volume",
     "splat",
+    "variational_data",
+    "variational_system",
     "warp",
 ]

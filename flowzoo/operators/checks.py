@@ -1,18 +1,40 @@
-"""Checks at the operators' public edge: one clear line for a shape, a dtype or a number that does not fit."""
+"""Checks at the operators' public edge: one clear line for a shape, a dtype or a number that does not fit.
 
+Behind it `native_call` checks once more what native kernels are given, whoever calls them.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor
 
 from flowzoo.errors import InputError
 
+MOST_RADIUS = 4096
+"""Displacements of a window number the square of twice this."""
 
-def check_maps(name: str, maps: Tensor) -> None:
-    """`maps` must be a floating-point (B,C,H,W) tensor with at least one channel and one pixel."""
+FURTHEST = 2**31 - 1
+"""Pixels; dilations and strides beyond it are no sizes of images."""
+
+
+def check_maps(name: str, maps: Tensor, channels: int | None = None) -> None:
+    """`maps` must be a floating-point (B,C,H,W) tensor with at least one channel (or so many) and one pixel."""
+    check_tensor(name, maps)
     if maps.dim() != 4:
         raise InputError(f"{name} must be (batch, channels, height, width), got shape {tuple(maps.shape)}")
-    if not maps.is_floating_point():
-        raise InputError(f"{name} must be floating point, got {maps.dtype}: convert it with .float()")
     if maps.shape[1] == 0 or maps.shape[2] == 0 or maps.shape[3] == 0:
         raise InputError(f"{name} needs at least one channel and one pixel, got shape {tuple(maps.shape)}")
+    if channels is not None and maps.shape[1] != channels:
+        raise InputError(f"{name} must have {channels} channels, got shape {tuple(maps.shape)}")
+
+
+def check_tensor(name: str, tensor: Tensor) -> None:
+    """`tensor` must be a floating-point tensor."""
+    if not isinstance(tensor, Tensor):
+        raise InputError(f"{name} must be a torch tensor, got {type(tensor).__name__}: convert it with torch.as_tensor")
+    if not tensor.is_floating_point():
+        raise InputError(f"{name} must be floating point, got {tensor.dtype}: convert it with .float()")
 
 
 def check_same_shape(name: str, maps: Tensor, other_name: str, other: Tensor) -> None:
@@ -22,6 +44,16 @@ def check_same_shape(name: str, maps: Tensor, other_name: str, other: Tensor) ->
             f"{name} and {other_name} must have one shape, got {tuple(maps.shape)} and {tuple(other.shape)}"
         )
     check_same_kind(name, maps, other_name, other)
+
+
+def check_shape(name: str, tensor: Tensor, shape: Sequence[int], like_name: str, like: Tensor) -> None:
+    """`tensor` must be floating point, of this shape, which follows from `like`, and on its device."""
+    check_tensor(name, tensor)
+    if tensor.shape != tuple(shape):
+        raise InputError(
+            f"{name} must be {tuple(shape)} to match {like_name} {tuple(like.shape)}, got {tuple(tensor.shape)}"
+        )
+    check_same_kind(name, tensor, like_name, like)
 
 
 def check_same_kind(name: str, maps: Tensor, other_name: str, other: Tensor) -> None:
@@ -34,17 +66,25 @@ def check_flow(flow: Tensor, maps_name: str, maps: Tensor) -> None:
     """`flow` must be (B,2,H,W) with the batch and size of `maps`."""
     check_maps("flow", flow)
     batch, _, height, width = maps.shape
-    if flow.shape != (batch, 2, height, width):
-        raise InputError(
-            f"flow must be {(batch, 2, height, width)} to match {maps_name} {tuple(maps.shape)}, "
-            f"got {tuple(flow.shape)}"
-        )
-    check_same_kind("flow", flow, maps_name, maps)
+    check_shape("flow", flow, (batch, 2, height, width), maps_name, maps)
+
+
+def check_whole(name: str, value: int, least: int, most: int = FURTHEST) -> None:
+    """`value` must be a whole number in least..most."""
+    if not isinstance(value, int | torch.SymInt):
+        raise InputError(f"{name} must be a whole number, got {value!r}")
+    if value < least or value > most:
+        raise InputError(f"{name} must be >= {least}{f' and <= {most}' if value > most else ''}, got {value}")
+
+
+def check_real(name: str, value: float) -> None:
+    """`value` must be a finite number."""
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        raise InputError(f"{name} must be a finite number, got {value!r}")
 
 
 def check_window(radius: int, dilation: int, stride: int) -> None:
     """Radius from 0 up, dilation and stride from 1 up."""
-    if radius < 0 or dilation < 1 or stride < 1:
-        raise InputError(
-            f"radius must be >= 0, dilation and stride >= 1, got radius {radius}, dilation {dilation}, stride {stride}"
-        )
+    check_whole("radius", radius, 0, MOST_RADIUS)
+    check_whole("dilation", dilation, 1)
+    check_whole("stride", stride, 1)

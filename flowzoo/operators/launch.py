@@ -48,10 +48,9 @@ class Launch:
 
 @functools.cache
 def source_text(name: str) -> str:
-    """A CUDA source with the shared header put in: compilers' caches then see every change."""
+    """A CUDA source with its own headers put in: compilers' caches then see every change."""
     text = asset_path("kernels", name).read_text()
-    header = asset_path("kernels", "common.cuh").read_text()
-    return re.sub(r'^#include "common.cuh"$', lambda _: header, text, flags=re.MULTILINE)
+    return re.sub(r'^#include "(\w+\.cuh)"$', lambda found: source_text(found[1]), text, flags=re.MULTILINE)
 
 
 @functools.cache

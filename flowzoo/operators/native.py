@@ -22,25 +22,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from flowzoo import cache
-from flowzoo.assets import asset_path
+from flowzoo.assets import asset_folder
 from flowzoo.cache import Kept
 from flowzoo.errors import InputError
 
-_SOURCES = (
-    "boundary_median.cpp",
-    "convex_upsampling.cpp",
-    "convolution_weights.cpp",
-    "correlation.cpp",
-    "exponential.h",
-    "relaxation.cpp",
-    "sampled_volume.cpp",
-    "sampled_window.h",
-    "threads.h",
-    "transpose.h",
-    "variational.cpp",
-    "vector.h",
-    "winograd.cpp",
-)
+_SUFFIXES = ".cpp", ".h"
 _FLAGS = ("-std=c++17", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-shared", "-fPIC", "-fvisibility=hidden")
 _BUILD_SECONDS = 180
 _FUNCTION = re.compile(r'^(?:API|extern "C" .*) (?:int|void) (flowzoo_\w+)\(', re.MULTILINE)
@@ -96,7 +82,7 @@ def _share_threads(kernels: ctypes.CDLL) -> None:
 
 def _loaded_or_built() -> ctypes.CDLL:
     compiler = _compiler()
-    sources = {name: asset_path("kernels", name) for name in _SOURCES}
+    sources = {path.name: path for path in sorted(asset_folder("kernels").iterdir()) if path.suffix in _SUFFIXES}
     name = f"operators-{_key(compiler, sources)}"
     for folder in cache.private_folders("native"):
         kept = Kept(folder / f"{name}.so", folder / f"{name}.json")

@@ -12,18 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from flowzoo.operators import (
-    cpu_correlation,
-    cpu_sampled,
-    cuda_correlation,
-    cuda_sampled,
-    launch,
-    native,
-    portable_correlation,
-    portable_sampled,
-    splatting,
-    warping,
-)
+from flowzoo.operators import launch, native, warp
+from flowzoo.operators.registration import REGISTERED
 
 SHAPES = {
     "pwc level 6": (1, 196, 7, 16, 4),
@@ -82,84 +72,83 @@ class Row:
 def cases(device: torch.device, shapes: list[str]) -> Iterator[Case]:
     """All operators at the given SHAPES."""
     for name in shapes:
-        yield from _correlation_cases(device, name)
-        yield from _sampled_cases(device, name)
-        yield from _flow_cases(device, name)
+        maps = _Maps.random(device, name)
+        yield from _correlation_cases(maps)
+        yield from _sampled_cases(maps)
+        yield from _flow_cases(maps)
 
 
-def _fast(device: torch.device) -> str | None:
-    """The name of the backend beside the portable one, if there is any."""
-    if device.type == "cuda":
-        return "kernel" if launch.available() else None
-    return "native" if device.type == "cpu" and native.library() is not None else None
+@dataclass(frozen=True)
+class _Maps:
+    """What operators take, at one of SHAPES."""
+
+    name: str
+    first: Tensor
+    second: Tensor
+    volume: Tensor
+    flow: Tensor
+    radius: int
+
+    @classmethod
+    def random(cls, device: torch.device, name: str) -> "_Maps":
+        batch, channels, height, width, radius = SHAPES[name]
+        generator = torch.Generator().manual_seed(0)
+        first, second = (torch.randn(batch, channels, height, width, generator=generator).to(device) for _ in range(2))
+        volume = torch.randn(batch, (2 * radius + 1) ** 2, height, width, generator=generator).to(device)
+        coarse = 3 * torch.randn(batch, 2, 4, 8, generator=generator)
+        flow = F.interpolate(coarse, size=(height, width), mode="bilinear", align_corners=True).to(device)
+        return cls(name, first, second, volume, flow, radius)
+
+    def case(self, label: str, operator: str, arguments: tuple[object, ...], flops: float, numbers: int) -> Case:
+        """A registered operator on the backends it has here. `numbers`: those read and written, each once."""
+        calls = backends(operator, self.first.device)
+        bound: dict[str, Callable[[], object]] = {name: partial(call, *arguments) for name, call in calls.items()}
+        return Case(label, self.name, flops, 4.0 * numbers, bound)
 
 
-def _pair(
-    device: torch.device, portable: Callable[..., object], cpu: Callable[..., object], cuda: Callable[..., object]
-) -> dict[str, Callable[..., object]]:
-    calls = {"portable": portable}
-    if fast := _fast(device):
-        calls[fast] = cuda if device.type == "cuda" else cpu
+def backends(operator: str, device: torch.device) -> dict[str, Callable[..., object]]:
+    """The portable version of a registered operator, and the fast one where there is one for this device."""
+    versions = REGISTERED[operator]
+    calls = {"portable": versions.portable}
+    if device.type == "cuda" and versions.cuda is not None and launch.available():
+        calls["kernel"] = versions.cuda
+    if device.type == "cpu" and versions.cpu is not None and native.library() is not None:
+        calls["native"] = versions.cpu
     return calls
 
 
-def _bind(calls: dict[str, Callable[..., object]], *arguments: object) -> dict[str, Callable[[], object]]:
-    return {name: partial(call, *arguments) for name, call in calls.items()}
-
-
-def _maps(device: torch.device, name: str) -> tuple[Tensor, Tensor, Tensor, Tensor, int]:
-    batch, channels, height, width, radius = SHAPES[name]
-    generator = torch.Generator().manual_seed(0)
-    first, second = (torch.randn(batch, channels, height, width, generator=generator).to(device) for _ in range(2))
-    volume = torch.randn(batch, (2 * radius + 1) ** 2, height, width, generator=generator).to(device)
-    coarse = 3 * torch.randn(batch, 2, 4, 8, generator=generator)
-    flow = F.interpolate(coarse, size=(height, width), mode="bilinear", align_corners=True).to(device)
-    return first, second, volume, flow, radius
-
-
-def _correlation_cases(device: torch.device, name: str) -> Iterator[Case]:
-    first, second, volume, _, radius = _maps(device, name)
-    flops = 2.0 * first.numel() * volume.shape[1]
-    window = (radius, 1, 1.0 / first.shape[1])
-    modules = (portable_correlation, cpu_correlation, cuda_correlation)
+def _correlation_cases(maps: _Maps) -> Iterator[Case]:
+    first, second, volume = maps.first, maps.second, maps.volume
+    window = maps.radius, 1, 1.0 / first.shape[1]
     for operator, inputs in (
         ("correlate", (first, second)),
         ("gather", (volume, second)),
         ("scatter", (volume, first)),
     ):
-        calls = _pair(device, *(getattr(module, operator) for module in modules))
-        least_bytes = 4.0 * (2 * first.numel() + volume.numel())
-        yield Case(operator, name, flops, least_bytes, _bind(calls, *inputs, *window))
+        flops, numbers = 2.0 * first.numel() * volume.shape[1], 2 * first.numel() + volume.numel()
+        yield maps.case(operator, operator, (*inputs, *window), flops, numbers)
 
 
-def _sampled_cases(device: torch.device, name: str) -> Iterator[Case]:
-    first, second, volume, flow, radius = _maps(device, name)
-    window = (2 * radius + 2) ** 2
-    dots, blends = 2.0 * first.numel() * window, 9.0 * first.numel() * volume.shape[1]
-    maps = 4.0 * (first.numel() + second.numel() + flow.numel())
-    modules = (portable_sampled, cpu_sampled, cuda_sampled)
+def _sampled_cases(maps: _Maps) -> Iterator[Case]:
+    inputs = maps.first, maps.second, maps.flow
+    dots = 2.0 * maps.first.numel() * (2 * maps.radius + 2) ** 2
+    blends = 9.0 * maps.first.numel() * maps.volume.shape[1]
+    count, costs = sum(tensor.numel() for tensor in inputs), maps.volume.numel()
     for measure, absolute, flops in (("correlation", False, dots), ("sad", True, blends)):
-        forward = _pair(device, *(module.sampled_volume for module in modules))
-        bound = _bind(forward, first, second, flow, radius, 1, 1, absolute)
-        yield Case(f"sampled {measure}", name, flops, maps + 4.0 * volume.numel(), bound)
-        backward = _pair(device, *(module.sampled_volume_backward for module in modules))
-        bound = _bind(backward, volume, first, second, flow, radius, 1, 1, absolute)
-        yield Case(f"sampled {measure} backward", name, 3 * flops, 2 * maps + 4.0 * volume.numel(), bound)
+        arguments = *inputs, maps.radius, 1, 1, absolute
+        yield maps.case(f"sampled {measure}", "sampled_volume", arguments, flops, count + costs)
+        backward = maps.volume, *arguments
+        label = f"sampled {measure} backward"
+        yield maps.case(label, "sampled_volume_backward", backward, 3 * flops, 2 * count + costs)
 
 
-def _flow_cases(device: torch.device, name: str) -> Iterator[Case]:
-    first, _, volume, flow, radius = _maps(device, name)
-    least_bytes = 4.0 * (2 * first.numel() + flow.numel())
-    yield Case("warp", name, 8.0 * first.numel(), least_bytes, {"portable": partial(warping.warp, first, flow)})
-    splats: dict[str, Callable[..., object]] = {"portable": splatting.portable_splat}
-    if device.type == "cuda" and _fast(device):
-        splats["kernel"] = splatting.cuda_splat
-    yield Case("splat", name, 8.0 * first.numel(), least_bytes, _bind(splats, first, flow))
-    modules = (portable_correlation, cpu_correlation, cuda_correlation)
-    calls = _pair(device, *(module.gather for module in modules))
-    least_bytes = 4.0 * (2 * flow.numel() + volume.numel())
-    flops = 2.0 * flow.numel() * volume.shape[1]
-    yield Case("local convolution", name, flops, least_bytes, _bind(calls, volume, flow, radius, 1, 1.0))
+def _flow_cases(maps: _Maps) -> Iterator[Case]:
+    first, volume, flow = maps.first, maps.volume, maps.flow
+    flops, numbers = 8.0 * first.numel(), 2 * first.numel() + flow.numel()
+    yield Case("warp", maps.name, flops, 4.0 * numbers, {"portable": partial(warp, first, flow)})
+    yield maps.case("splat", "splat", (first, flow), flops, numbers)
+    flops, numbers = 2.0 * flow.numel() * volume.shape[1], 2 * flow.numel() + volume.numel()
+    yield maps.case("local convolution", "gather", (volume, flow, maps.radius, 1, 1.0), flops, numbers)
 
 
 def measure(case: Case, device: torch.device, seconds: float) -> list[Row]:

@@ -24,7 +24,7 @@ def test_the_contract_of_the_rooms_is_kept():
     ("module", "line"),
     [
         ("blocks/context.py", "import flowzoo.models.pwcnet"),
-        ("operators/warping.py", "def late():\n    from flowzoo.cli import parser"),
+        ("operators/warp.py", "def late():\n    from flowzoo.cli import parser"),
         ("files/flow.py", "from flowzoo.training import loop"),
     ],
     ids=["upwards", "inside-a-function", "from-the-ground"],

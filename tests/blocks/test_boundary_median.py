@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from flowzoo.blocks.boundary_median import boundary_median, portable_median
+from flowzoo.blocks.boundary_median import DISAGREEMENT, LIKENESS, SPACING, boundary_median
 from flowzoo.operators import native
+from flowzoo.operators.boundary_median import definition
 
 SIZES = [(1, 1, 1), (1, 2, 9), (2, 7, 5), (1, 20, 23)]
 
@@ -41,7 +42,7 @@ def test_it_is_the_median_of_a_loop(size: tuple[int, int, int], kernels: bool, m
         pytest.skip("no C++ compiler")
     monkeypatch.setenv("FLOWZOO_NATIVE", str(int(kernels)))
     if kernels:
-        monkeypatch.delattr("flowzoo.blocks.boundary_median.portable_median")  # the kernel must do it
+        monkeypatch.delattr(definition, "boundary_median")  # the kernel must do it
     trusts = []
 
     def some(change: torch.Tensor) -> torch.Tensor:
@@ -96,4 +97,5 @@ def test_flow_that_is_no_number_does_no_harm(size: tuple[int, int, int]) -> None
     images = torch.rand(batch, 3, height, width)
     assert boundary_median(images, images, flow).shape == flow.shape
     if batch:
-        assert portable_median(images * 255, flow, images[:, :1]).shape == flow.shape
+        numbers = SPACING, DISAGREEMENT, LIKENESS
+        assert definition.boundary_median(images * 255, flow, images[:, :1], *numbers).shape == flow.shape

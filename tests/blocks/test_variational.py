@@ -4,11 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from flowzoo.blocks import relaxation, variational
-from flowzoo.blocks.variational import VariationalSettings, variational_refinement
-from flowzoo.operators import native
+from flowzoo.blocks.variational import EPSILON, LEAST, NORMALISER, VariationalSettings, variational_refinement
+from flowzoo.operators import native, relaxation, variational_data, variational_system
+from flowzoo.operators.relaxation import definition as relaxation_definition
+from flowzoo.operators.variational import definition as variational_definition
 
 SIZES = [(1, 2, 2), (2, 5, 7), (1, 17, 33), (1, 2, 40), (3, 40, 2), (1, 35, 65)]
+TRUST = NORMALISER, VariationalSettings.mismatch, LEAST
+WEIGHTS = VariationalSettings.alpha, VariationalSettings.delta, VariationalSettings.gamma, EPSILON
 needs_kernels = pytest.mark.skipif(native.library() is None, reason="no C++ compiler")
 
 
@@ -26,9 +29,9 @@ def random_system(batch: int, height: int, width: int, seed: int = 0) -> tuple[t
 @pytest.mark.parametrize("size", SIZES)
 def test_the_relaxation_kernel_is_the_definition(size: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     system, step = random_system(*size)
-    expected = relaxation.portable_relax(system, step, 3, 1.6)
-    monkeypatch.delattr(relaxation, "portable_relax")  # the kernel must do it
-    torch.testing.assert_close(relaxation.relax(system, step, 3, 1.6), expected, rtol=1e-5, atol=1e-5)
+    expected = relaxation_definition.relaxation(system, step, 3, 1.6)
+    monkeypatch.delattr(relaxation_definition, "relaxation")  # the kernel must do it
+    torch.testing.assert_close(relaxation(system, step, 3, 1.6), expected, rtol=1e-5, atol=1e-5)
 
 
 @needs_kernels
@@ -40,10 +43,9 @@ def test_the_system_kernel_is_the_definition(size: tuple[int, int, int], monkeyp
     data[:, 8:] = data[:, 8:].abs()
     flow, step = (torch.randn(batch, 2, height, width, generator=generator) for _ in range(2))
     edges = torch.rand(batch, 2, height, width, generator=generator)
-    settings = VariationalSettings()
-    expected = variational.portable_system(data, edges, flow, step, settings)
-    monkeypatch.delattr(variational, "portable_system")  # the kernel must do it
-    found = variational.system_of(data, edges, flow, step, settings)
+    expected = variational_definition.variational_system(data, edges, flow, step, *WEIGHTS)
+    monkeypatch.delattr(variational_definition, "variational_system")  # the kernel must do it
+    found = variational_system(data, edges, flow, step, *WEIGHTS)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-3)
 
 
@@ -57,10 +59,9 @@ def test_the_linearisation_kernel_is_the_definition(
     batch, height, width = size
     first, second = (torch.rand(batch, 1, height, width, generator=generator) * 255 for _ in range(2))
     flow = torch.randn(batch, 2, height, width, generator=generator) * largest
-    settings = VariationalSettings()
-    expected = variational.portable_linearised(first, second, flow, settings)
-    monkeypatch.delattr(variational, "portable_linearised")  # the kernel must do it
-    found = variational.linearised(first, second, flow, settings)
+    expected = variational_definition.variational_data(first, second, flow, *TRUST)
+    monkeypatch.delattr(variational_definition, "variational_data")  # the kernel must do it
+    found = variational_data(first, second, flow, *TRUST)
     torch.testing.assert_close(found[:, :8], expected[:, :8], rtol=1e-3, atol=0.02)  # of 255
     # A small gradient makes a weight as uncertain as the gradient's square.
     likely = expected[:, 8:] < 0.1
@@ -72,7 +73,7 @@ def test_the_linearisation_kernel_takes_flow_that_leads_nowhere() -> None:
     first, second = torch.rand(2, 1, 1, 20, 30).unbind()
     flow = torch.zeros(1, 2, 20, 30)
     flow[0, 0, 3, 4], flow[0, 1, 5, 6], flow[0, 0, 7, 8], flow[0, 1, 9, 10] = torch.nan, torch.inf, -torch.inf, 3e9
-    data = variational.linearised(first, second, flow, VariationalSettings())
+    data = variational_data(first, second, flow, *TRUST)
     assert data.isfinite().all()
     for y, x in ((3, 4), (5, 6), (7, 8), (9, 10)):
         assert (data[0, 8:, y, x] == 0).all()
@@ -100,7 +101,7 @@ def test_relaxation_solves_the_system() -> None:
                     matrix[[i + offset, j + offset], [i + offset, j + offset]] += weight
                     matrix[[i + offset, j + offset], [j + offset, i + offset]] -= weight
     expected = np.linalg.solve(matrix, wanted).reshape(2, height, width)
-    found = relaxation.portable_relax(system, step, 200, 1.2)[0].numpy()
+    found = relaxation_definition.relaxation(system, step, 200, 1.2)[0].numpy()
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 

@@ -5,14 +5,13 @@ import torch
 from kernel_host import FORWARD, REVERSED, SHUFFLED, HostLauncher
 from torch import Tensor
 
-from flowzoo.operators import (
-    cuda_correlation,
-    cuda_sampled,
-    launch,
-    portable_correlation,
-    portable_sampled,
-    splatting,
-)
+from flowzoo.operators import launch
+from flowzoo.operators.correlation import cuda as correlation_cuda
+from flowzoo.operators.correlation import definition as correlation_definition
+from flowzoo.operators.sampled_volume import cuda as sampled_cuda
+from flowzoo.operators.sampled_volume import definition as sampled_definition
+from flowzoo.operators.splat import cuda as splat_cuda
+from flowzoo.operators.splat import definition as splat_definition
 
 DEVICES = ["host", pytest.param("cuda", marks=pytest.mark.cuda)]
 TOLERANCE = {torch.float32: 2e-6, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}
@@ -68,12 +67,12 @@ SHAPES = [
 @pytest.mark.parametrize("small", [True, False], ids=["lanes", "tiles"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_correlate(shape: tuple[int, ...], small: bool, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cuda_correlation, "SMALL_MAP", 4096 if small else 0)
+    monkeypatch.setattr(correlation_cuda, "SMALL_MAP", 4096 if small else 0)
     *size, radius, dilation = shape
     first, exact_first = maps(*size, dtype=torch.float32, device=device)
     second, exact_second = maps(*size, dtype=torch.float32, device=device)
-    found = cuda_correlation.correlate(first, second, radius, dilation, 0.7)
-    wanted = portable_correlation.correlate(exact_first, exact_second, radius, dilation, 0.7)
+    found = correlation_cuda.correlate(first, second, radius, dilation, 0.7)
+    wanted = correlation_definition.correlate(exact_first, exact_second, radius, dilation, 0.7)
     assert_close(found, wanted, torch.float32)
 
 
@@ -84,16 +83,16 @@ def test_gather_and_scatter(shape: tuple[int, ...], kind: str, device: str) -> N
     displacements = (2 * radius + 1) ** 2
     volume, exact_volume = maps(batch, displacements, height, width, dtype=torch.float32, device=device)
     features, exact_features = maps(batch, channels, height, width, dtype=torch.float32, device=device)
-    found = getattr(cuda_correlation, kind)(volume, features, radius, dilation, 0.7)
-    wanted = getattr(portable_correlation, kind)(exact_volume, exact_features, radius, dilation, 0.7)
+    found = getattr(correlation_cuda, kind)(volume, features, radius, dilation, 0.7)
+    wanted = getattr(correlation_definition, kind)(exact_volume, exact_features, radius, dilation, 0.7)
     assert_close(found, wanted, torch.float32)
 
 
 def test_gather_takes_more_channels_than_a_block_holds(device: str) -> None:
     volume, exact_volume = maps(1, 9, 3, 4, dtype=torch.float32, device=device)
     features, exact_features = maps(1, 37, 3, 4, dtype=torch.float32, device=device)
-    found = cuda_correlation.gather(volume, features, 1, 1, 1.0)
-    assert_close(found, portable_correlation.gather(exact_volume, exact_features, 1, 1, 1.0), torch.float32)
+    found = correlation_cuda.gather(volume, features, 1, 1, 1.0)
+    assert_close(found, correlation_definition.gather(exact_volume, exact_features, 1, 1, 1.0), torch.float32)
 
 
 # batch, channels, height, width, radius, dilation, stride
@@ -118,8 +117,8 @@ def sampled_inputs(shape: tuple[int, ...], dtype: torch.dtype, device: str) -> t
 @pytest.mark.parametrize("shape", SAMPLED_SHAPES)
 def test_sampled_volume(shape: tuple[int, ...], absolute: bool, device: str) -> None:
     inputs, exact = sampled_inputs(shape, torch.float32, device)
-    found = cuda_sampled.sampled_volume(*inputs, *shape[4:], absolute)
-    assert_close(found, portable_sampled.sampled_volume(*exact, *shape[4:], absolute), torch.float32)
+    found = sampled_cuda.sampled_volume(*inputs, *shape[4:], absolute)
+    assert_close(found, sampled_definition.sampled_volume(*exact, *shape[4:], absolute), torch.float32)
 
 
 @pytest.mark.parametrize("deterministic", [False, True], ids=["atomics", "fixed-point"])
@@ -132,10 +131,10 @@ def test_sampled_volume_backward(shape: tuple[int, ...], absolute: bool, determi
     before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(deterministic)
     try:
-        found = cuda_sampled.sampled_volume_backward(incoming.to(device), *inputs, *shape[4:], absolute)
+        found = sampled_cuda.sampled_volume_backward(incoming.to(device), *inputs, *shape[4:], absolute)
     finally:
         torch.use_deterministic_algorithms(before)
-    wanted = portable_sampled.sampled_volume_backward(incoming.double(), *exact, *shape[4:], absolute)
+    wanted = sampled_definition.sampled_volume_backward(incoming.double(), *exact, *shape[4:], absolute)
     for one, other in zip(found, wanted, strict=True):
         assert_close(one, other, torch.float32)
 
@@ -148,10 +147,10 @@ def test_splat(shape: tuple[int, ...], deterministic: bool, device: str) -> None
     before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(deterministic)
     try:
-        found = splatting.cuda_splat(values, flow.to(device))
+        found = splat_cuda.splat(values, flow.to(device))
     finally:
         torch.use_deterministic_algorithms(before)
-    assert_close(found, splatting.portable_splat(exact, flow.double()), torch.float32)
+    assert_close(found, splat_definition.splat(exact, flow.double()), torch.float32)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -160,17 +159,17 @@ def test_half_storage(dtype: torch.dtype, device: str, monkeypatch: pytest.Monke
     first, exact_first = maps(1, 6, 5, 12, dtype=dtype, device=device)
     second, exact_second = maps(1, 6, 5, 12, dtype=dtype, device=device)
     volume, exact_volume = maps(1, 81, 5, 12, dtype=dtype, device=device)
-    wanted = portable_correlation.correlate(exact_first, exact_second, 4, 1, 1 / 6)
-    assert_close(cuda_correlation.correlate(first, second, 4, 1, 1 / 6), wanted, dtype)
-    monkeypatch.setattr(cuda_correlation, "SMALL_MAP", 0)
-    assert_close(cuda_correlation.correlate(first, second, 4, 1, 1 / 6), wanted, dtype)
-    found = cuda_correlation.scatter(volume, first, 4, 1, 1 / 6)
-    assert_close(found, portable_correlation.scatter(exact_volume, exact_first, 4, 1, 1 / 6), dtype)
+    wanted = correlation_definition.correlate(exact_first, exact_second, 4, 1, 1 / 6)
+    assert_close(correlation_cuda.correlate(first, second, 4, 1, 1 / 6), wanted, dtype)
+    monkeypatch.setattr(correlation_cuda, "SMALL_MAP", 0)
+    assert_close(correlation_cuda.correlate(first, second, 4, 1, 1 / 6), wanted, dtype)
+    found = correlation_cuda.scatter(volume, first, 4, 1, 1 / 6)
+    assert_close(found, correlation_definition.scatter(exact_volume, exact_first, 4, 1, 1 / 6), dtype)
     flow = wild_flow(1, 5, 12)
-    found = splatting.cuda_splat(first, flow.to(device))
-    assert_close(found, splatting.portable_splat(exact_first, flow.double()), dtype)
-    found = cuda_sampled.sampled_volume(first, second, flow.to(device), 4, 1, 1, False)
-    wanted = portable_sampled.sampled_volume(exact_first, exact_second, flow.double(), 4, 1, 1, False)
+    found = splat_cuda.splat(first, flow.to(device))
+    assert_close(found, splat_definition.splat(exact_first, flow.double()), dtype)
+    found = sampled_cuda.sampled_volume(first, second, flow.to(device), 4, 1, 1, False)
+    wanted = sampled_definition.sampled_volume(exact_first, exact_second, flow.double(), 4, 1, 1, False)
     assert_close(found, wanted, dtype)
 
 
@@ -178,25 +177,25 @@ def test_inputs_in_any_memory_order(device: str) -> None:
     """Channels-last and strided views give what contiguous copies give."""
     wide = torch.randn(2, 6, 5, 16, device=device)
     view, turned = wide[:, ::2, :, 1::2], torch.randn(2, 3, 5, 8, device=device).to(memory_format=torch.channels_last)
-    found = cuda_correlation.correlate(view, turned, 1, 1, 1.0)
-    assert torch.equal(found, cuda_correlation.correlate(view.contiguous(), turned.contiguous(), 1, 1, 1.0))
+    found = correlation_cuda.correlate(view, turned, 1, 1, 1.0)
+    assert torch.equal(found, correlation_cuda.correlate(view.contiguous(), turned.contiguous(), 1, 1, 1.0))
     flow = torch.randn(2, 2, 5, 8, device=device)
-    found = cuda_sampled.sampled_volume(view, turned, flow, 1, 1, 1, False)
-    wanted = cuda_sampled.sampled_volume(view.contiguous(), turned.contiguous(), flow, 1, 1, 1, False)
+    found = sampled_cuda.sampled_volume(view, turned, flow, 1, 1, 1, False)
+    wanted = sampled_cuda.sampled_volume(view.contiguous(), turned.contiguous(), flow, 1, 1, 1, False)
     assert torch.equal(found, wanted)
 
 
 def test_empty_batch_launches_nothing(device: str) -> None:
     empty, flow = torch.zeros(0, 3, 4, 5, device=device), torch.zeros(0, 2, 4, 5, device=device)
-    assert cuda_correlation.correlate(empty, empty, 1, 1, 1.0).shape == (0, 9, 4, 5)
-    assert cuda_sampled.sampled_volume(empty, empty, flow, 1, 1, 1, True).shape == (0, 9, 4, 5)
-    assert splatting.cuda_splat(empty, flow).shape == empty.shape
+    assert correlation_cuda.correlate(empty, empty, 1, 1, 1.0).shape == (0, 9, 4, 5)
+    assert sampled_cuda.sampled_volume(empty, empty, flow, 1, 1, 1, True).shape == (0, 9, 4, 5)
+    assert splat_cuda.splat(empty, flow).shape == empty.shape
 
 
 def test_repeated_calls_are_bit_equal(device: str) -> None:
     """The correlation family has no atomics at all; fixed point makes the others repeatable."""
     volume, features = torch.randn(1, 25, 9, 40, device=device), torch.randn(1, 5, 9, 40, device=device)
-    for operator in (cuda_correlation.gather, cuda_correlation.scatter):
+    for operator in (correlation_cuda.gather, correlation_cuda.scatter):
         assert torch.equal(operator(volume, features, 2, 1, 1.0), operator(volume, features, 2, 1, 1.0))
 
 
@@ -212,13 +211,13 @@ def test_results_do_not_depend_on_the_order_of_threads(order: int, monkeypatch: 
             monkeypatch.setattr(launch, "start", HostLauncher(chosen))
             found = []
             for small in (0, 4096):
-                monkeypatch.setattr(cuda_correlation, "SMALL_MAP", small)
-                found.append(cuda_correlation.correlate(first, second, 1, 1, 1.0))
-            found.append(cuda_correlation.scatter(volume, first, 1, 1, 1.0))
+                monkeypatch.setattr(correlation_cuda, "SMALL_MAP", small)
+                found.append(correlation_cuda.correlate(first, second, 1, 1, 1.0))
+            found.append(correlation_cuda.scatter(volume, first, 1, 1, 1.0))
             for absolute in (False, True):
-                found.append(cuda_sampled.sampled_volume(first, second, flow, 1, 1, 1, absolute))
-                found += cuda_sampled.sampled_volume_backward(volume, first, second, flow, 1, 1, 1, absolute)
-            found.append(splatting.cuda_splat(first, flow))
+                found.append(sampled_cuda.sampled_volume(first, second, flow, 1, 1, 1, absolute))
+                found += sampled_cuda.sampled_volume_backward(volume, first, second, flow, 1, 1, 1, absolute)
+            found.append(splat_cuda.splat(first, flow))
             results.append(found)
     finally:
         torch.use_deterministic_algorithms(False)

@@ -9,8 +9,11 @@ import torch
 from kernel_host import HostLauncher
 from torch import Tensor
 
-from flowzoo.operators import cpu_correlation, cuda_correlation, cuda_sampled, launch, native
+from flowzoo.operators import launch, native, native_call
+from flowzoo.operators.correlation import cuda as correlation_cuda
 from flowzoo.operators.launch import Launch
+from flowzoo.operators.native_call import Memory, reads
+from flowzoo.operators.sampled_volume import cuda as sampled_cuda
 
 SIDE = 16384
 """9 displacements of a map this large are 2.4e9 numbers."""
@@ -41,35 +44,32 @@ def last_corner(volume: Tensor) -> None:
 
 
 def test_native(maps: Tensor) -> None:
-    library = native.library()
-    if library is None:
+    if native.library() is None:
         pytest.skip("no C++ compiler to build the CPU kernels with")
     volume = lazily(1, 9, SIDE, SIDE)
     assert volume.numel() > 2**31
     sizes = (1, 1, SIDE, SIDE, 1, 1)
-    correlate, gather = library.flowzoo_correlate, library.flowzoo_gather
-    correlate.argtypes = cpu_correlation._ARGUMENTS["flowzoo_correlate"]
-    gather.argtypes = cpu_correlation._ARGUMENTS["flowzoo_gather"]
-    assert correlate(maps.data_ptr(), maps.data_ptr(), volume.data_ptr(), *sizes, 1.0, MANY, 1) == 0
+    given = reads("maps", maps, maps.shape)
+    assert native_call.run("correlate", given, given, Memory(volume), *sizes, 1.0, 1, threads=MANY)
     last_corner(volume)
     volume[0, 4, -1, -1] = 2.0
     volume[0, 0, -1, -1] = 0.0
     result = lazily(1, 1, SIDE, SIDE)
-    assert gather(volume.data_ptr(), maps.data_ptr(), result.data_ptr(), *sizes, 1.0, 0, MANY, 1) == 0
+    assert native_call.run("gather", Memory(volume), given, Memory(result), *sizes, 1.0, False, 1, threads=MANY)
     assert result[0, 0, -1, -1] == 54.0 * 6 + 72.0 * 8 + 2.0 * 9
 
 
 def test_cuda_correlation(maps: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch, "start", HostLauncher(last_blocks=1))
     lazily(1, 9, SIDE, SIDE)
-    last_corner(cuda_correlation.correlate(maps, maps, 1, 1, 1.0))
+    last_corner(correlation_cuda.correlate(maps, maps, 1, 1, 1.0))
 
 
 def test_cuda_sampled_volume(maps: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch, "start", HostLauncher(last_blocks=1))
     lazily(1, 9, SIDE, SIDE)
     flow = lazily(1, 2, SIDE, SIDE)
-    last_corner(cuda_sampled.sampled_volume(maps, maps, flow, 1, 1, 1, False))
+    last_corner(sampled_cuda.sampled_volume(maps, maps, flow, 1, 1, 1, False))
 
 
 def test_a_launch_beyond_the_limit_of_blocks_is_split() -> None:
@@ -81,5 +81,5 @@ def test_a_launch_beyond_the_limit_of_blocks_is_split() -> None:
 def test_sides_beyond_32_bits_have_no_kernel() -> None:
     """They are left to the portable operator, which counts in 64 bits."""
     endless = torch.empty(1, 1, 1, 1).expand(1, 1, 1, 2**31)
-    assert not cuda_correlation._fits(endless, 4, 1)
-    assert not cuda_sampled._fits("sampled_correlation", endless[..., :4], endless, 4, 1)
+    assert not correlation_cuda._fits(endless, 4, 1)
+    assert not sampled_cuda._fits("sampled_correlation", endless[..., :4], endless, 4, 1)

@@ -8,49 +8,48 @@ import pytest
 import torch
 from kernel_host import FORWARD, REVERSED, SHUFFLED, HostLauncher, build
 
-from flowzoo.operators import (
-    cuda_correlation,
-    cuda_sampled,
-    launch,
-    portable_correlation,
-    portable_sampled,
-    splatting,
-)
+from flowzoo.operators import launch
+from flowzoo.operators.correlation import cuda as correlation_cuda
+from flowzoo.operators.correlation import definition as correlation_definition
 from flowzoo.operators.launch import source_text
+from flowzoo.operators.sampled_volume import cuda as sampled_cuda
+from flowzoo.operators.sampled_volume import definition as sampled_definition
+from flowzoo.operators.splat import cuda as splat_cuda
+from flowzoo.operators.splat import definition as splat_definition
 
 
 def correlate_in_tiles() -> bool:
     """Each of these runs one operator through `launch.start` and says whether it agrees with the definition."""
     first, second = torch.randn(1, 9, 5, 34), torch.randn(1, 9, 5, 34)
     return _agree(
-        cuda_correlation.correlate(first, second, 1, 1, 1.0),
-        portable_correlation.correlate(first, second, 1, 1, 1.0),
+        correlation_cuda.correlate(first, second, 1, 1, 1.0),
+        correlation_definition.correlate(first, second, 1, 1, 1.0),
     )
 
 
 def gather() -> bool:
     volume, features = torch.randn(1, 9, 5, 34), torch.randn(1, 5, 5, 34)
     return _agree(
-        cuda_correlation.gather(volume, features, 1, 1, 1.0),
-        portable_correlation.gather(volume, features, 1, 1, 1.0),
+        correlation_cuda.gather(volume, features, 1, 1, 1.0),
+        correlation_definition.gather(volume, features, 1, 1, 1.0),
     )
 
 
 def scatter() -> bool:
     volume, features = torch.randn(1, 9, 5, 34), torch.randn(1, 5, 5, 34)
     return _agree(
-        cuda_correlation.scatter(volume, features, 1, 1, 1.0),
-        portable_correlation.scatter(volume, features, 1, 1, 1.0),
+        correlation_cuda.scatter(volume, features, 1, 1, 1.0),
+        correlation_definition.scatter(volume, features, 1, 1, 1.0),
     )
 
 
 def sampled(absolute: bool) -> bool:
     inputs = torch.randn(1, 5, 4, 6), torch.randn(1, 5, 4, 6), 4 * torch.randn(1, 2, 4, 6)
     incoming = torch.randn(1, 9, 4, 6)
-    found = cuda_sampled.sampled_volume(*inputs, 1, 1, 1, absolute)
-    agree = _agree(found, portable_sampled.sampled_volume(*inputs, 1, 1, 1, absolute))
-    gradients = cuda_sampled.sampled_volume_backward(incoming, *inputs, 1, 1, 1, absolute)
-    wanted = portable_sampled.sampled_volume_backward(incoming, *inputs, 1, 1, 1, absolute)
+    found = sampled_cuda.sampled_volume(*inputs, 1, 1, 1, absolute)
+    agree = _agree(found, sampled_definition.sampled_volume(*inputs, 1, 1, 1, absolute))
+    gradients = sampled_cuda.sampled_volume_backward(incoming, *inputs, 1, 1, 1, absolute)
+    wanted = sampled_definition.sampled_volume_backward(incoming, *inputs, 1, 1, 1, absolute)
     return agree and all(_agree(one, other) for one, other in zip(gradients, wanted, strict=True))
 
 
@@ -64,7 +63,7 @@ def sampled_difference() -> bool:
 
 def splat() -> bool:
     values, flow = torch.randn(1, 2, 5, 7), 3 * torch.randn(1, 2, 5, 7)
-    return _agree(splatting.cuda_splat(values, flow), splatting.portable_splat(values, flow))
+    return _agree(splat_cuda.splat(values, flow), splat_definition.splat(values, flow))
 
 
 def _agree(found: torch.Tensor, wanted: torch.Tensor) -> bool:
@@ -153,7 +152,7 @@ MUTATIONS = {
 
 @pytest.fixture(autouse=True)
 def _tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cuda_correlation, "SMALL_MAP", 0)
+    monkeypatch.setattr(correlation_cuda, "SMALL_MAP", 0)
 
 
 @pytest.mark.parametrize("name", MUTATIONS)
@@ -247,12 +246,12 @@ def test_unbroken_kernels_stay_inside_their_buffers(monkeypatch: pytest.MonkeyPa
             flow = torch.tensor([float("nan"), 1e30, -1e30, float("inf"), 0.0, -5.0]).repeat(2).view(1, 2, 2, 3)
             features, incoming = torch.randn(1, 3, 2, 3), torch.randn(1, 9, 2, 3)
             for absolute in (False, True):
-                cuda_sampled.sampled_volume(features, features, flow, 1, 2, 1, absolute)
-                cuda_sampled.sampled_volume_backward(incoming, features, features, flow, 1, 2, 1, absolute)
-            splatting.cuda_splat(features, flow)
+                sampled_cuda.sampled_volume(features, features, flow, 1, 2, 1, absolute)
+                sampled_cuda.sampled_volume_backward(incoming, features, features, flow, 1, 2, 1, absolute)
+            splat_cuda.splat(features, flow)
         finally:
             torch.use_deterministic_algorithms(False)
-    monkeypatch.setattr(cuda_correlation, "SMALL_MAP", 4096)
+    monkeypatch.setattr(correlation_cuda, "SMALL_MAP", 4096)
     correlate_in_tiles()
     for (source, defines), jobs in recorder.jobs.items():
         done = kernel_sanitizer.run(jobs, source, defines)

@@ -6,7 +6,7 @@ import pytest
 from kernel_compile import ARCHITECTURES, Usage, compile_source, nvrtc
 from kernel_host import kernel_names
 
-from flowzoo.operators import cuda_correlation
+from flowzoo.operators.correlation import cuda as correlation_cuda
 from flowzoo.operators.launch import MOST_SHARED, source_text
 
 REGISTERS = 128
@@ -60,9 +60,9 @@ def test_groups_cover_every_radius() -> None:
     """The launcher asks only for group sizes that are compiled above, and they cover the window."""
     compiled = {defines["GROUP"] for source, defines in COMMON + OTHER if source == "correlation.cu"}
     for radius in range(40):
-        group, side = cuda_correlation.group_size(radius), 2 * radius + 1
+        group, side = correlation_cuda.group_size(radius), 2 * radius + 1
         assert group in compiled
-        assert -(-side // group) == -(-side // cuda_correlation.MOST_GROUP)
+        assert -(-side // group) == -(-side // correlation_cuda.MOST_GROUP)
 
 
 def test_a_spill_would_be_noticed() -> None:

@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from flowzoo.operators import cpu_correlation, cpu_sampled, native, portable_correlation, portable_sampled, upsampling
+from flowzoo.operators import native, native_call
+from flowzoo.operators.convex_upsampling import cpu as upsampling_cpu
+from flowzoo.operators.convex_upsampling import definition as upsampling_definition
+from flowzoo.operators.correlation import cpu as correlation_cpu
+from flowzoo.operators.correlation import definition as correlation_definition
+from flowzoo.operators.sampled_volume import cpu as sampled_cpu
+from flowzoo.operators.sampled_volume import definition as sampled_definition
 
 
 def kernels() -> None:
@@ -43,17 +49,17 @@ SHAPES = [
 @pytest.mark.parametrize("shape", SHAPES)
 def test_correlation_family(shape: tuple[int, ...], threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     kernels()
-    monkeypatch.setattr(cpu_correlation, "threads_for", lambda flops: threads)
+    monkeypatch.setattr(native_call, "threads_for", lambda flops: threads)
     *size, radius, dilation = shape
     first, second = torch.randn(*size), torch.randn(*size)
     volume = torch.randn(size[0], (2 * radius + 1) ** 2, *size[2:])
     window = (radius, dilation, 0.3)
     agree(
-        cpu_correlation.correlate(first, second, *window),
-        portable_correlation.correlate(first, second, *window),
+        correlation_cpu.correlate(first, second, *window),
+        correlation_definition.correlate(first, second, *window),
     )
-    agree(cpu_correlation.gather(volume, first, *window), portable_correlation.gather(volume, first, *window))
-    agree(cpu_correlation.scatter(volume, first, *window), portable_correlation.scatter(volume, first, *window))
+    agree(correlation_cpu.gather(volume, first, *window), correlation_definition.gather(volume, first, *window))
+    agree(correlation_cpu.scatter(volume, first, *window), correlation_definition.scatter(volume, first, *window))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -63,9 +69,10 @@ def test_convex_upsampling(factor: int, size: tuple[int, int], dtype: torch.dtyp
     flow, gradient = torch.randn(2, 2, *size), torch.randn(2, 2, size[0] * factor, size[1] * factor)
     logits = (3 * torch.randn(2, 9 * factor**2, *size)).to(dtype)
     for inputs in ((flow, logits), (flow, logits.contiguous(memory_format=torch.channels_last))):
-        agree(upsampling._cpu(*inputs, factor), upsampling.portable(*inputs, factor))
-        to_flow, to_logits = upsampling._cpu_backward(gradient, *inputs, factor)
-        wanted_flow, wanted_logits = upsampling.portable_backward(gradient, *inputs, factor)
+        wanted = upsampling_definition.convex_upsampling(*inputs, factor)
+        agree(upsampling_cpu.convex_upsampling(*inputs, factor), wanted)
+        to_flow, to_logits = upsampling_cpu.convex_upsampling_backward(gradient, *inputs, factor)
+        wanted_flow, wanted_logits = upsampling_definition.convex_upsampling_backward(gradient, *inputs, factor)
         agree(to_flow, wanted_flow)
         assert to_logits.dtype == dtype
         rounding = 2**-7 if dtype == torch.bfloat16 else 1e-5
@@ -76,7 +83,7 @@ def test_convex_upsampling_passes_nan_on_and_nothing_else() -> None:
     kernels()
     logits = torch.randn(1, 144, 3, 4)
     logits[0, 5, 1, 2] = float("nan")
-    fine = upsampling._cpu(torch.randn(1, 2, 3, 4), logits, 4)
+    fine = upsampling_cpu.convex_upsampling(torch.randn(1, 2, 3, 4), logits, 4)
     assert fine.isnan().sum() == 2
     assert fine[0, :, 5, 9].isnan().all()
 
@@ -97,7 +104,7 @@ SAMPLED_SHAPES = [
 @pytest.mark.parametrize("shape", SAMPLED_SHAPES)
 def test_sampled_family(shape: tuple[int, ...], absolute: bool, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     kernels()
-    monkeypatch.setattr(cpu_sampled, "threads_for", lambda flops: threads)
+    monkeypatch.setattr(native_call, "threads_for", lambda flops: threads)
     batch, channels, height, width, radius, dilation, stride = shape
     second = torch.randn(batch, channels, height, width)
     first = torch.randn(batch, channels, height, width)[:, :, ::stride, ::stride]
@@ -107,12 +114,12 @@ def test_sampled_family(shape: tuple[int, ...], absolute: bool, threads: int, mo
         flow.view(-1)[step - 1 :: step] = value
     window = (radius, dilation, stride, absolute)
     agree(
-        cpu_sampled.sampled_volume(first, second, flow, *window),
-        portable_sampled.sampled_volume(first, second, flow, *window),
+        sampled_cpu.sampled_volume(first, second, flow, *window),
+        sampled_definition.sampled_volume(first, second, flow, *window),
     )
     incoming = torch.randn(batch, (2 * radius + 1) ** 2, rows, columns)
-    found = cpu_sampled.sampled_volume_backward(incoming, first, second, flow, *window)
-    wanted = portable_sampled.sampled_volume_backward(incoming, first, second, flow, *window)
+    found = sampled_cpu.sampled_volume_backward(incoming, first, second, flow, *window)
+    wanted = sampled_definition.sampled_volume_backward(incoming, first, second, flow, *window)
     for one, other in zip(found, wanted, strict=True):
         agree(one, other)
 
@@ -122,8 +129,8 @@ def test_number_of_threads_does_not_change_a_bit(monkeypatch: pytest.MonkeyPatch
     first, second = torch.randn(1, 20, 60, 70), torch.randn(1, 20, 60, 70)
     results = []
     for threads in (1, 2, 5):
-        monkeypatch.setattr(cpu_correlation, "threads_for", lambda flops, threads=threads: threads)
-        results.append(cpu_correlation.correlate(first, second, 4, 1, 1.0))
+        monkeypatch.setattr(native_call, "threads_for", lambda flops, threads=threads: threads)
+        results.append(correlation_cpu.correlate(first, second, 4, 1, 1.0))
     assert torch.equal(results[0], results[1])
     assert torch.equal(results[0], results[2])
 
@@ -215,9 +222,9 @@ def test_out_of_memory_falls_back(monkeypatch: pytest.MonkeyPatch, caplog: pytes
     monkeypatch.setattr(native, "library", Failing)
     caplog.set_level(logging.INFO)
     maps, volume, flow = torch.randn(1, 2, 3, 4), torch.randn(1, 9, 3, 4), torch.randn(1, 2, 3, 4)
-    agree(cpu_correlation.correlate(maps, maps, 1, 1, 1.0), portable_correlation.correlate(maps, maps, 1, 1, 1.0))
-    agree(cpu_correlation.scatter(volume, maps, 1, 1, 1.0), portable_correlation.scatter(volume, maps, 1, 1, 1.0))
+    agree(correlation_cpu.correlate(maps, maps, 1, 1, 1.0), correlation_definition.correlate(maps, maps, 1, 1, 1.0))
+    agree(correlation_cpu.scatter(volume, maps, 1, 1, 1.0), correlation_definition.scatter(volume, maps, 1, 1, 1.0))
     agree(
-        cpu_sampled.sampled_volume(maps, maps, flow, 1, 1, 1, False),
-        portable_sampled.sampled_volume(maps, maps, flow, 1, 1, 1, False),
+        sampled_cpu.sampled_volume(maps, maps, flow, 1, 1, 1, False),
+        sampled_definition.sampled_volume(maps, maps, flow, 1, 1, 1, False),
     )

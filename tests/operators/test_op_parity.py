@@ -10,7 +10,11 @@ from kernel_host import HostLauncher
 from torch import Tensor
 
 from flowzoo import operators
-from flowzoo.operators import cpu_correlation, cpu_sampled, cuda_correlation, cuda_sampled, launch
+from flowzoo.operators import launch
+from flowzoo.operators.correlation import cuda as correlation_cuda
+from flowzoo.operators.correlation import definition as correlation_definition
+from flowzoo.operators.sampled_volume import cuda as sampled_cuda
+from flowzoo.operators.sampled_volume import definition as sampled_definition
 
 NAMES = [
     f"{stride}{kind}_r2d{dilation}"
@@ -31,9 +35,9 @@ def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setattr(launch, "start", launcher)
         # Registered CPU functions fall back to these portable names when the native kernels are off.
         for name in ("correlate", "gather", "scatter"):
-            monkeypatch.setattr(cpu_correlation.portable_correlation, name, _guarded(cuda_correlation, name))
+            monkeypatch.setattr(correlation_definition, name, _guarded(correlation_cuda, name))
         for name in ("sampled_volume", "sampled_volume_backward"):
-            monkeypatch.setattr(cpu_sampled.portable_sampled, name, _guarded(cuda_sampled, name))
+            monkeypatch.setattr(sampled_definition, name, _guarded(sampled_cuda, name))
     yield request.param
     if request.param == "cuda-on-host":
         assert launcher.launched

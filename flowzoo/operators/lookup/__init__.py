@@ -14,7 +14,7 @@ from flowzoo.errors import InputError
 from flowzoo.operators.checks import check_maps, check_same_kind
 from flowzoo.operators.lookup import definition
 from flowzoo.operators.lookup.registered import LOOKUP
-from flowzoo.operators.portable_correlation import working_dtype
+from flowzoo.operators.precision import working_dtype
 
 Form = Literal["auto", "stored", "on-demand"]
 

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from flowzoo.operators.portable_correlation import working_dtype
+from flowzoo.operators.precision import working_dtype
 
 Size = tuple[int, int]
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from flowzoo.operators.lookup import definition
-from flowzoo.operators.registration import LIBRARY, register
+from flowzoo.operators.registration import register
 
 _INPUTS = "Tensor first, Tensor table, Tensor coordinates, int height, int width, int radius, int levels"
 
@@ -52,13 +52,12 @@ def _double_backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
     return *result, None, None, None, None, None
 
 
-LOOKUP = register("lookup", f"({_INPUTS}) -> Tensor", definition.lookup, _fake, definition.lookup)
+LOOKUP = register("lookup", f"({_INPUTS}) -> Tensor", definition.lookup, _fake, save=_save, backward=_backward)
 LOOKUP_BACKWARD = register(
     "lookup_backward",
     f"(Tensor gradient, {_INPUTS}, bool with_coordinates) -> (Tensor, Tensor, Tensor)",
     definition.lookup_backward,
     _fake_backward,
-    definition.lookup_backward,
+    save=_save,
+    backward=_double_backward,
 )
-for _name, _derivative in (("lookup", _backward), ("lookup_backward", _double_backward)):
-    torch.library.register_autograd(f"flowzoo::{_name}", _derivative, setup_context=_save, lib=LIBRARY)

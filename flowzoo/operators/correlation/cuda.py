@@ -4,7 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flowzoo.operators import launch, portable_correlation
+from flowzoo.operators import launch
+from flowzoo.operators.correlation import definition
 from flowzoo.operators.launch import STORAGE, Launch
 
 TILE_X, TILE_Y = 32, 4
@@ -44,9 +45,10 @@ def _fits(maps: Tensor, radius: int, dilation: int) -> bool:
 
 
 def correlate(first: Tensor, second: Tensor, radius: int, dilation: int, scale: float) -> Tensor:
-    """See portable_correlation.correlate."""
+    """See definition.correlate."""
+    dilation = definition.effective_dilation(first, dilation)
     if not _fits(first, radius, dilation):
-        return portable_correlation.correlate(first, second, radius, dilation, scale)
+        return definition.correlate(first, second, radius, dilation, scale)
     batch, _, height, width = first.shape
     first, second = first.contiguous(), second.to(first.dtype).contiguous()
     side, group = 2 * radius + 1, group_size(radius)
@@ -65,16 +67,18 @@ def correlate(first: Tensor, second: Tensor, radius: int, dilation: int, scale: 
 
 
 def gather(volume: Tensor, second: Tensor, radius: int, dilation: int, scale: float) -> Tensor:
-    """See portable_correlation.gather."""
+    """See definition.gather."""
+    dilation = definition.effective_dilation(second, dilation)
     if not _fits(second, radius, dilation):
-        return portable_correlation.gather(volume, second, radius, dilation, scale)
+        return definition.gather(volume, second, radius, dilation, scale)
     return _gather(volume, second, radius, dilation, scale, flipped=False)
 
 
 def scatter(volume: Tensor, first: Tensor, radius: int, dilation: int, scale: float) -> Tensor:
-    """See portable_correlation.scatter."""
+    """See definition.scatter."""
+    dilation = definition.effective_dilation(first, dilation)
     if not _fits(first, radius, dilation):
-        return portable_correlation.scatter(volume, first, radius, dilation, scale)
+        return definition.scatter(volume, first, radius, dilation, scale)
     return _gather(volume, first, radius, dilation, scale, flipped=True)
 
 

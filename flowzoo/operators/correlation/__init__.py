@@ -5,10 +5,9 @@ import math
 import torch
 from torch import Tensor
 
-from flowzoo.errors import InputError
-from flowzoo.operators import portable_correlation as portable
-from flowzoo.operators.checks import check_maps, check_same_kind, check_same_shape, check_window
-from flowzoo.operators.correlation_family import CORRELATE, GATHER
+from flowzoo.operators.checks import check_maps, check_same_shape, check_shape, check_window
+from flowzoo.operators.correlation import definition
+from flowzoo.operators.correlation.registered import CORRELATE, GATHER
 
 
 def correlation(first: Tensor, second: Tensor, radius: int, dilation: int = 1, stride: int = 1) -> Tensor:
@@ -43,7 +42,7 @@ def correlation(first: Tensor, second: Tensor, radius: int, dilation: int = 1, s
         stride, dilation = stride // shared, dilation // shared
     scale = 1.0 / first.shape[1]
     if torch.onnx.is_in_onnx_export():
-        volume = portable.correlate_unfolded(first, second, radius, dilation, scale)
+        volume = definition.correlate_unfolded(first, second, radius, dilation, scale)
     else:
         volume = CORRELATE(first, second, radius, dilation, scale)
     return volume[:, :, ::stride, ::stride] if stride > 1 else volume
@@ -71,14 +70,8 @@ def correlation_transpose(residual: Tensor, second: Tensor, radius: int, dilatio
     check_maps("second", second)
     check_window(radius, dilation, 1)
     batch, channels, height, width = second.shape
-    wanted = (batch, (2 * radius + 1) ** 2, height, width)
-    if residual.shape != wanted:
-        raise InputError(
-            f"residual must be {wanted} for radius {radius} and second {tuple(second.shape)}, "
-            f"got {tuple(residual.shape)}"
-        )
-    check_same_kind("residual", residual, "second", second)
+    check_shape("residual", residual, (batch, (2 * radius + 1) ** 2, height, width), "second", second)
     if torch.onnx.is_in_onnx_export():
-        return portable.gather_unfolded(residual, second, radius, dilation, 1.0 / channels)
+        return definition.gather_unfolded(residual, second, radius, dilation, 1.0 / channels)
     result: Tensor = GATHER(residual, second, radius, dilation, 1.0 / channels)
     return result

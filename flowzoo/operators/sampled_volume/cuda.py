@@ -4,8 +4,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flowzoo.operators import launch, portable_sampled
+from flowzoo.operators import launch
 from flowzoo.operators.launch import MOST_SHARED, STORAGE, Argument, Launch
+from flowzoo.operators.sampled_volume import definition
 
 MOST_PIXELS = 8
 """Output pixels (warps) of a block."""
@@ -62,10 +63,10 @@ def _fits(kernel: str, first: Tensor, second: Tensor, radius: int, dilation: int
 def sampled_volume(
     first: Tensor, second: Tensor, flow: Tensor, radius: int, dilation: int, stride: int, absolute: bool
 ) -> Tensor:
-    """See portable_sampled.sampled_volume."""
+    """See definition.sampled_volume."""
     kernel = "sampled_difference" if absolute else "sampled_correlation"
     if not _fits(kernel, first, second, radius, dilation):
-        return portable_sampled.sampled_volume(first, second, flow, radius, dilation, stride, absolute)
+        return definition.sampled_volume(first, second, flow, radius, dilation, stride, absolute)
     batch, channels, rows, columns = first.shape
     volume = first.new_empty(batch, (2 * radius + 1) ** 2, rows, columns)
     maps = (_pixels_first(first), _pixels_first(second.to(first.dtype)))
@@ -84,16 +85,14 @@ def sampled_volume_backward(
     stride: int,
     absolute: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """See portable_sampled.sampled_volume_backward.
+    """See definition.sampled_volume_backward.
 
     The gradient to `second` is summed by atomics, in an order that changes from run to run; after
     `torch.use_deterministic_algorithms(True)` in 64-bit fixed point, whose sums do not depend on it.
     """
     kernel = "difference_backward" if absolute else "correlation_backward"
     if not _fits(kernel, first, second, radius, dilation):
-        return portable_sampled.sampled_volume_backward(
-            gradient, first, second, flow, radius, dilation, stride, absolute
-        )
+        return definition.sampled_volume_backward(gradient, first, second, flow, radius, dilation, stride, absolute)
     batch, channels, rows, columns = first.shape
     gradient = gradient.to(first.dtype).contiguous()
     maps = (_pixels_first(first), _pixels_first(second.to(first.dtype)))

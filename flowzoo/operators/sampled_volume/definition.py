@@ -6,8 +6,8 @@ the flow, so a window of whole-pixel neighbours around floor(p + flow) holds all
 - correlation: dot products with the window, blended 2x2 afterwards (exact, since both are linear);
 - SAD: the window's vectors are blended first, the absolute differences taken after.
 
-Maps are turned to (pixels, channels) rows. The second map gets a border of zeros as wide as a window, and windows
-are clamped to it, so every index is valid and everything outside counts as zero.
+Maps are turned to (pixels, channels) rows. The second map gets a border of one zero pixel, to which everything outside
+is clamped, so every index is valid.
 """
 
 from collections.abc import Iterator
@@ -17,24 +17,29 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from flowzoo.operators.portable_correlation import working_dtype
+from flowzoo.operators.precision import working_dtype
 
 _CHUNK = 1 << 18
 """Numbers gathered at a time: bounds the memory, and larger ones fall out of the cache."""
 
 
 class _Windows(NamedTuple):
-    """Where each of n output pixels looks."""
+    """Where each of n output pixels looks, in rows of the bordered second map."""
 
-    corner: Tensor  # (n,) index of the window's first pixel among the rows of the bordered second map
-    shifts: Tensor  # (k,) index steps along a window row
-    steps: tuple[int, ...]  # index steps from the window's first row to each of its k rows
+    image: Tensor  # (n,) index of the first pixel of each one's image
+    top: Tensor  # (n,) the window's first row and column, in pixels of the map without border
+    left: Tensor  # (n,)
+    steps: tuple[int, ...]  # pixels from the window's first row (column) to each of its rows (columns)
+    size: tuple[int, int]  # of the map without border
     down_share: Tensor  # (n,1) fraction of the flow, y
     right_share: Tensor  # (n,1) x
 
     def row(self, row: int, start: int, stop: int) -> Tensor:
         """(stop - start, k) indices for one row of the windows."""
-        return self.corner[start:stop].unsqueeze(1) + (self.shifts + self.steps[row])
+        height, width = self.size
+        y = (self.top[start:stop] + self.steps[row]).clamp_(-1, height) + 1
+        x = (self.left[start:stop].unsqueeze(1) + self.left.new_tensor(self.steps)).clamp_(-1, width) + 1
+        return x.add_((self.image[start:stop] + y * (width + 2)).unsqueeze(1))
 
 
 def _pixel_rows(maps: Tensor) -> Tensor:
@@ -47,11 +52,6 @@ def _maps(rows: Tensor, batch: int, height: int, width: int) -> Tensor:
     return rows.view(batch, height, width, rows.shape[1]).permute(0, 3, 1, 2).contiguous()
 
 
-def _extent(radius: int, dilation: int) -> int:
-    """Side of a window in pixels."""
-    return 2 * radius * dilation + 2
-
-
 def _windows(flow: Tensor, size: tuple[int, int], radius: int, dilation: int, stride: int) -> _Windows:
     height, width = size
     batch, _, rows, columns = flow.shape
@@ -60,17 +60,14 @@ def _windows(flow: Tensor, size: tuple[int, int], radius: int, dilation: int, st
     bounded = torch.where(flow.abs() <= far, flow, float(far))
     whole = bounded.detach().floor()
     share = (bounded - whole).permute(0, 2, 3, 1).reshape(-1, 2)
-    extent = _extent(radius, dilation)
     reach = radius * dilation
-    x = whole[:, 0].long() + (torch.arange(columns, device=flow.device) * stride - reach)
-    y = whole[:, 1].long() + (torch.arange(rows, device=flow.device) * stride - reach).view(-1, 1)
-    left, top = x.clamp(-extent, width) + extent, y.clamp(-extent, height) + extent
-    image = torch.arange(batch, device=flow.device).view(-1, 1, 1)
-    bordered = width + 2 * extent
-    corner = (image * (height + 2 * extent) + top) * bordered + left
-    offsets = sorted({step * dilation + shift for step in range(2 * radius + 1) for shift in (0, 1)})
-    shifts = torch.tensor(offsets, device=flow.device)
-    return _Windows(corner.flatten(), shifts, tuple(o * bordered for o in offsets), share[:, 1:], share[:, :1])
+    left = whole[:, 0].long() + (torch.arange(columns, device=flow.device) * stride - reach)
+    top = whole[:, 1].long() + (torch.arange(rows, device=flow.device) * stride - reach).view(-1, 1)
+    pixels = (height + 2) * (width + 2)
+    image = (torch.arange(batch, device=flow.device) * pixels).view(-1, 1, 1).expand(left.shape)
+    steps = tuple(sorted({step * dilation + shift for step in range(2 * radius + 1) for shift in (0, 1)}))
+    places = image.flatten(), top.flatten(), left.flatten()
+    return _Windows(*places, steps, size, share[:, 1:], share[:, :1])
 
 
 def _far(size: tuple[int, int], radius: int, dilation: int) -> int:
@@ -121,7 +118,7 @@ def _prepare(
 ) -> tuple[_Windows, Tensor, Tensor]:
     dtype = working_dtype(first)
     base = _pixel_rows(first.to(dtype)) / first.shape[1]
-    table = _pixel_rows(F.pad(second.to(dtype), [_extent(radius, dilation)] * 4))
+    table = _pixel_rows(F.pad(second.to(dtype), [1] * 4))
     size = (second.shape[2], second.shape[3])
     return _windows(flow.to(dtype), size, radius, dilation, stride), base, table
 
@@ -177,9 +174,7 @@ def sampled_volume_backward(
     # The fraction is flat where the flow was replaced: far away or NaN.
     batch, _, height, width = second.shape
     alive = (flow.abs() <= _far((height, width), radius, dilation)).to(base.dtype)
-    extent = _extent(radius, dilation)
-    bordered = _maps(to_table, batch, height + 2 * extent, width + 2 * extent)
-    to_second = bordered[..., extent : extent + height, extent : extent + width].clone()
+    to_second = _maps(to_table, batch, height + 2, width + 2)[..., 1:-1, 1:-1].clone()
     sizes = (first.shape[0], first.shape[2], first.shape[3])
     return (
         _maps(to_base / first.shape[1], *sizes).to(first.dtype),

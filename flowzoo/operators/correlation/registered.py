@@ -1,4 +1,4 @@
-"""The registered operators `correlate`, `gather` and `scatter` (see portable_correlation) and their derivatives.
+"""The registered operators `correlate`, `gather` and `scatter` (see definition) and their derivatives.
 
 The derivatives of each are calls of the other two, so gradients of any order exist.
 """
@@ -8,10 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from flowzoo.operators import cpu_correlation as cpu
-from flowzoo.operators import cuda_correlation as cuda
-from flowzoo.operators import portable_correlation as portable
-from flowzoo.operators.registration import LIBRARY, register
+from flowzoo.operators.correlation import cpu, cuda, definition
+from flowzoo.operators.registration import register
 
 _TAIL = "int radius, int dilation, float scale) -> Tensor"
 
@@ -23,32 +21,6 @@ def _fake_correlate(first: Tensor, second: Tensor, radius: int, dilation: int, s
 
 def _fake_like_maps(volume: Tensor, maps: Tensor, radius: int, dilation: int, scale: float) -> Tensor:
     return torch.empty_like(maps, memory_format=torch.contiguous_format)
-
-
-CORRELATE = register(
-    "correlate",
-    f"(Tensor first, Tensor second, {_TAIL}",
-    portable.correlate,
-    _fake_correlate,
-    cpu.correlate,
-    cuda.correlate,
-)
-GATHER = register(
-    "gather",
-    f"(Tensor volume, Tensor second, {_TAIL}",
-    portable.gather,
-    _fake_like_maps,
-    cpu.gather,
-    cuda.gather,
-)
-SCATTER = register(
-    "scatter",
-    f"(Tensor volume, Tensor first, {_TAIL}",
-    portable.scatter,
-    _fake_like_maps,
-    cpu.scatter,
-    cuda.scatter,
-)
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -77,9 +49,33 @@ def _scatter_backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
     return to_volume, to_first, None, None, None
 
 
-for _name, _backward in (
-    ("correlate", _correlate_backward),
-    ("gather", _gather_backward),
-    ("scatter", _scatter_backward),
-):
-    torch.library.register_autograd(f"flowzoo::{_name}", _backward, setup_context=_save, lib=LIBRARY)
+CORRELATE = register(
+    "correlate",
+    f"(Tensor first, Tensor second, {_TAIL}",
+    definition.correlate,
+    _fake_correlate,
+    cpu=cpu.correlate,
+    cuda=cuda.correlate,
+    save=_save,
+    backward=_correlate_backward,
+)
+GATHER = register(
+    "gather",
+    f"(Tensor volume, Tensor second, {_TAIL}",
+    definition.gather,
+    _fake_like_maps,
+    cpu=cpu.gather,
+    cuda=cuda.gather,
+    save=_save,
+    backward=_gather_backward,
+)
+SCATTER = register(
+    "scatter",
+    f"(Tensor volume, Tensor first, {_TAIL}",
+    definition.scatter,
+    _fake_like_maps,
+    cpu=cpu.scatter,
+    cuda=cuda.scatter,
+    save=_save,
+    backward=_scatter_backward,
+)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from flowzoo.errors import InputError
 from flowzoo.operators.checks import check_maps, check_same_kind
-from flowzoo.operators.portable_deformation import portable_deform
+from flowzoo.operators.deform import definition
 
 Border = Literal["modern", "legacy"]
 Pair = int | tuple[int, int]
@@ -55,7 +55,7 @@ def deform(
     strides, paddings, dilations = _pair("stride", stride), _pair("padding", padding), _pair("dilation", dilation)
     _check_numbers(weight, strides, paddings, dilations, border)
     _check_shapes(features, offset, weight, bias, mask, (strides, paddings, dilations))
-    return portable_deform(features, offset, weight, bias, mask, strides, paddings, dilations, border)
+    return definition.deform(features, offset, weight, bias, mask, strides, paddings, dilations, border)
 
 
 def _pair(name: str, value: Pair) -> tuple[int, int]:

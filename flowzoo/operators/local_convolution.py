@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 
 from flowzoo.errors import InputError
-from flowzoo.operators import portable_correlation as portable
-from flowzoo.operators.checks import check_maps, check_same_kind
-from flowzoo.operators.correlation_family import GATHER
+from flowzoo.operators.checks import check_maps, check_shape, check_whole
+from flowzoo.operators.correlation import definition
+from flowzoo.operators.correlation.registered import GATHER
 
 
 def local_convolution(values: Tensor, weights: Tensor, window: int) -> Tensor:
@@ -28,14 +28,12 @@ def local_convolution(values: Tensor, weights: Tensor, window: int) -> Tensor:
     """
     check_maps("values", values)
     check_maps("weights", weights)
-    check_same_kind("values", values, "weights", weights)
-    if window < 1 or window % 2 == 0:
+    check_whole("window", window, 1)
+    if window % 2 == 0:
         raise InputError(f"window must be odd and positive, got {window}")
     batch, _, height, width = values.shape
-    wanted = (batch, window * window, height, width)
-    if weights.shape != wanted:
-        raise InputError(f"weights must be {wanted} for window {window}, got {tuple(weights.shape)}")
+    check_shape("weights", weights, (batch, window * window, height, width), "values", values)
     if torch.onnx.is_in_onnx_export():
-        return portable.gather_unfolded(weights, values, window // 2, 1, 1.0)
+        return definition.gather_unfolded(weights, values, window // 2, 1, 1.0)
     result: Tensor = GATHER(weights, values, window // 2, 1, 1.0)
     return result

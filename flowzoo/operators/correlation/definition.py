@@ -16,10 +16,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from flowzoo.operators.precision import working_dtype
 
-def working_dtype(maps: Tensor) -> torch.dtype:
-    """float64 stays; everything smaller is computed in float32."""
-    return torch.float64 if maps.dtype == torch.float64 else torch.float32
+
+def effective_dilation(maps: Tensor, dilation: int) -> int:
+    """A dilation of at least the map's larger side sees nothing but the pixel itself, and neither does a larger one."""
+    return min(dilation, max(maps.shape[2:]))
 
 
 def _windows(padded: Tensor, radius: int, dilation: int, height: int, width: int) -> Iterator[tuple[int, Tensor]]:
@@ -33,7 +35,7 @@ def _windows(padded: Tensor, radius: int, dilation: int, height: int, width: int
 
 def correlate(first: Tensor, second: Tensor, radius: int, dilation: int, scale: float) -> Tensor:
     """(B,C,H,W) twice -> (B,(2r+1)^2,H,W)."""
-    dtype = working_dtype(first)
+    dtype, dilation = working_dtype(first), effective_dilation(first, dilation)
     batch, _, height, width = first.shape
     reach = radius * dilation
     base = first.to(dtype) * scale
@@ -48,7 +50,7 @@ def correlate(first: Tensor, second: Tensor, radius: int, dilation: int, scale: 
 
 def gather(volume: Tensor, second: Tensor, radius: int, dilation: int, scale: float) -> Tensor:
     """(B,(2r+1)^2,H,W) and (B,C,H,W) -> (B,C,H,W)."""
-    dtype = working_dtype(second)
+    dtype, dilation = working_dtype(second), effective_dilation(second, dilation)
     height, width = second.shape[2:]
     reach = radius * dilation
     weights = volume.to(dtype) * scale
@@ -61,7 +63,7 @@ def gather(volume: Tensor, second: Tensor, radius: int, dilation: int, scale: fl
 
 def scatter(volume: Tensor, first: Tensor, radius: int, dilation: int, scale: float) -> Tensor:
     """(B,(2r+1)^2,H,W) and (B,C,H,W) -> (B,C,H,W)."""
-    dtype = working_dtype(first)
+    dtype, dilation = working_dtype(first), effective_dilation(first, dilation)
     batch, channels, height, width = first.shape
     reach = radius * dilation
     weights = volume.to(dtype) * scale

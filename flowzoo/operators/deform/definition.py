@@ -10,10 +10,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from flowzoo.operators.portable_correlation import working_dtype
+from flowzoo.operators.precision import working_dtype
 
 
-def portable_deform(
+def deform(
     features: Tensor,
     offset: Tensor,
     weight: Tensor,

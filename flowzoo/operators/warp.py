@@ -1,11 +1,11 @@
-"""Backward warping (bilinear sampling at p + flow) and forward warping (bilinear splatting to p + flow)."""
+"""Backward warping: bilinear sampling at p + flow."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from flowzoo.operators.checks import check_flow, check_maps
-from flowzoo.operators.splatting import SPLAT, bounded, coordinates, portable_splat
+from flowzoo.operators.coordinates import bounded, coordinates
 
 
 def warp(features: Tensor, flow: Tensor) -> Tensor:
@@ -39,27 +39,3 @@ def warp(features: Tensor, flow: Tensor) -> Tensor:
         grid = torch.stack([x * (2 / max(width - 1, 1)) - 1, y * (2 / max(height - 1, 1)) - 1], dim=-1)
         warped = F.grid_sample(sampled, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
     return warped.to(features.dtype)
-
-
-def splat(values: Tensor, flow: Tensor) -> Tensor:
-    """Every pixel's values added to the four neighbours of p + flow(p) with bilinear weights: the adjoint of `warp`.
-
-    Values that land outside are dropped, as are those with NaN or infinite flow. Splatting a map of ones gives the
-    density, by which a caller may divide.
-
-    Args:
-        values: (B,C,H,W).
-        flow: (B,2,H,W), x then y, pixels of this grid.
-
-    Returns:
-        (B,C,H,W) sums, of the values' dtype.
-
-    Raises:
-        InputError: shapes or devices that do not fit.
-    """
-    check_maps("values", values)
-    check_flow(flow, "values", values)
-    if torch.onnx.is_in_onnx_export():
-        return portable_splat(values, flow)
-    result: Tensor = SPLAT(values, flow)
-    return result

@@ -1,0 +1,55 @@
+"""Convolution with leaky ReLU for training on a CPU, with its own kernels for maps in channels-last memory layout."""
+
+import torch
+from torch import Tensor
+
+from flowzoo.operators import native
+from flowzoo.operators.convolution import definition
+from flowzoo.operators.convolution.registered import Convolution
+
+_LEAST_CHANNELS = 16
+"""Below this the kernel's vectors would be mostly empty."""
+
+
+def convolve(
+    maps: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: int,
+    padding: tuple[int, int],
+    dilation: int,
+    slope: float = 1.0,
+) -> Tensor:
+    """`torch.nn.functional.conv2d` with zero padding and one group, then a leaky ReLU: the same values and derivatives.
+
+    While gradients are recorded on a CPU, in float32 and channels last, 3x3 convolutions of many channels are
+    Winograd's (kernels/winograd.cpp), and the gradient to the weights of the others comes from
+    kernels/convolution_weights.cpp, which is two to three times as fast in that layout as oneDNN's. Everything else,
+    and gradients that are themselves differentiated, is PyTorch's own.
+
+    Args:
+        maps: (B,C,H,W).
+        weight: (D,C,h,w).
+        bias: (D), or None.
+        stride, dilation: pixels, of both axes.
+        padding: zero rows above and below, zero columns left and right.
+        slope: of the leaky ReLU, in (0,1]; 1 is none.
+    """
+    if _has_kernel(maps, weight, bias):
+        result: Tensor = Convolution.apply(maps, weight, bias, stride, padding, dilation, slope)  # type: ignore[no-untyped-call]
+        return result
+    return definition.convolve(maps, weight, bias, stride, padding, dilation, slope)
+
+
+def _has_kernel(maps: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
+    if not (torch.is_grad_enabled() and weight.requires_grad) or torch.compiler.is_compiling():
+        return False
+    if maps.device.type != "cpu" or maps.dtype != torch.float32 or weight.dtype != torch.float32:
+        return False
+    if bias is not None and bias.dtype != torch.float32:
+        return False
+    if torch.is_autocast_enabled("cpu") or torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+        return False
+    if maps.dim() != 4 or maps.shape[1] < _LEAST_CHANNELS or maps.shape[1] != weight.shape[1] or maps.numel() == 0:
+        return False
+    return maps.is_contiguous(memory_format=torch.channels_last) and native.library() is not None

@@ -1,0 +1,101 @@
+"""Convolutions of float32 maps in channels-last layout by kernels: Winograd's, and the gradient to any weights.
+
+3x3 windows of stride 1 are done by Winograd's F(4x4, 3x3) (kernels/winograd.cpp): about half the time of a direct
+convolution where there are many channels; the results differ from it by rounding (relative to the largest value, by
+some 1e-6 where a direct convolution is off by some 1e-7). Lavin and Gray, "Fast Algorithms for Convolutional Neural
+Networks", CVPR 2016. kernels/convolution_weights.cpp is a direct sum for windows of any shape, stride and dilation.
+
+Functions return None where there is no kernel or memory ran out.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from flowzoo.operators import native_call
+from flowzoo.operators.native_call import reads, writes
+
+_LEAST_CHANNELS, _LEAST_WIDER = 32, 64
+"""Of the maps with fewer and with more channels: below these the transforms cost what the products save."""
+_LEAST_TILES = 30
+"""Below this the transform of the weights does."""
+
+_LAST = torch.channels_last
+
+
+def suits(maps: Tensor, weight: Tensor, stride: int, padding: tuple[int, int], dilation: int) -> bool:
+    """Whether this convolution can be done so, and gains by it."""
+    if tuple(weight.shape[2:]) != (3, 3) or stride != 1 or padding != (dilation, dilation):
+        return False
+    if min(weight.shape[:2]) < _LEAST_CHANNELS or max(weight.shape[:2]) < _LEAST_WIDER:
+        return False
+    batch, _, height, width = maps.shape
+    rows, columns = (math.ceil(side / (4 * dilation)) for side in (height, width))
+    tiles = batch * dilation * dilation * rows * columns
+    return tiles >= _LEAST_TILES and 16 * tiles <= 2 * batch * height * width
+
+
+def convolution(maps: Tensor, weight: Tensor, bias: Tensor | None, dilation: int, slope: float) -> Tensor | None:
+    """Convolution, bias and leaky ReLU: (B,C,H,W), (D,C,3,3), (D) -> (B,D,H,W); None where memory ran out."""
+    # Taps, input channels, output channels: a plain transposition where the weights are channels last.
+    outputs, channels = weight.shape[:2]
+    ordered = weight.permute(0, 2, 3, 1).reshape(outputs, 9 * channels).t()
+    return _convolve(maps, ordered, outputs, bias, dilation, slope)
+
+
+def maps_gradient(gradient: Tensor, weight: Tensor, dilation: int) -> Tensor | None:
+    """From the gradient (B,D,H,W) of the convolution to that of its input (B,C,H,W)."""
+    ordered = weight.flip(2, 3).permute(2, 3, 0, 1).flatten(0, 2)
+    return _convolve(gradient, ordered, weight.shape[1], None, dilation, 1.0)
+
+
+def _convolve(
+    maps: Tensor, ordered: Tensor, outputs: int, bias: Tensor | None, dilation: int, slope: float
+) -> Tensor | None:
+    batch, channels, height, width = maps.shape
+    result = writes(batch, outputs, height, width, layout=_LAST)
+    memory = (
+        reads("maps", maps, maps.shape, layout=_LAST),
+        reads("weights", ordered, (9 * channels, outputs)),
+        None if bias is None else reads("bias", bias, (outputs,)),
+        result,
+    )
+    numbers = *maps.shape, outputs, dilation, channels, outputs, channels * outputs, float(slope)
+    threads = native_call.threads_for(2 * maps.numel() * outputs)
+    return result.tensor if native_call.run("winograd", *memory, *numbers, threads=threads) else None
+
+
+def weight_gradient(maps: Tensor, gradient: Tensor, dilation: int) -> Tensor | None:
+    """From the input (B,C,H,W) and the gradient (B,D,H,W) of the convolution to that of its weights (D,C,3,3)."""
+    batch, channels, height, width = maps.shape
+    outputs = gradient.shape[1]
+    result = writes(outputs, channels, 3, 3, layout=_LAST)
+    memory = (
+        reads("maps", maps, maps.shape, layout=_LAST),
+        reads("gradient", gradient, (batch, outputs, height, width), layout=_LAST),
+        result,
+    )
+    numbers = *maps.shape, outputs, dilation, channels, outputs
+    threads = native_call.threads_for(2 * maps.numel() * outputs)
+    return result.tensor if native_call.run("winograd_weights", *memory, *numbers, threads=threads) else None
+
+
+def any_weight_gradient(
+    maps: Tensor, gradient: Tensor, weight: Tensor, stride: int, padding: tuple[int, int], dilation: int
+) -> Tensor | None:
+    """The same for a window of any shape: (B,C,H,W) and (B,D,H',W') -> (D,C,h,w), like `weight`."""
+    outputs, channels, *window = weight.shape
+    rows, columns = (
+        (side + 2 * pad - dilation * (taps - 1) - 1) // stride + 1
+        for side, pad, taps in zip(maps.shape[2:], padding, window, strict=True)
+    )
+    result = writes(*weight.shape, layout=_LAST)
+    memory = (
+        reads("maps", maps, (maps.shape[0], channels, *maps.shape[2:]), layout=_LAST),
+        reads("gradient", gradient, (maps.shape[0], outputs, rows, columns), layout=_LAST),
+        result,
+    )
+    numbers = *maps.shape, outputs, rows, columns, channels, outputs, *window, stride, dilation, *padding
+    threads = native_call.threads_for(2 * gradient.numel() * channels * math.prod(window))
+    return result.tensor if native_call.run("convolution_weights", *memory, *numbers, threads=threads) else None

@@ -1,0 +1,42 @@
+"""`variational_data` and `variational_system` on the CPU (kernels/variational.cpp), or portable."""
+
+from torch import Tensor
+
+from flowzoo.operators import native_call
+from flowzoo.operators.native_call import reads, suits, writes
+from flowzoo.operators.variational import definition
+
+_FLOPS = 100
+"""Of a pixel, about."""
+
+
+def variational_data(
+    first: Tensor, second: Tensor, flow: Tensor, normaliser: float, mismatch: float, least: float
+) -> Tensor:
+    """See definition.variational_data."""
+    if suits(first, second, flow):
+        batch, _, height, width = flow.shape
+        grey, data = (batch, 1, height, width), writes(batch, 11, height, width)
+        images = reads("first", first, grey), reads("second", second, grey)
+        memory = *images, reads("flow", flow, (batch, 2, height, width)), data
+        numbers = batch, height, width, float(normaliser), float(mismatch), float(least)
+        threads = native_call.threads_for(_FLOPS * flow.numel())
+        if native_call.run("variational_data", *memory, *numbers, threads=threads):
+            return data.tensor.to(flow.dtype)
+    return definition.variational_data(first, second, flow, normaliser, mismatch, least)
+
+
+def variational_system(
+    data: Tensor, edges: Tensor, flow: Tensor, step: Tensor, alpha: float, delta: float, gamma: float, epsilon: float
+) -> Tensor:
+    """See definition.variational_system."""
+    if suits(data, edges, flow, step):
+        batch, _, height, width = flow.shape
+        system, pair = writes(batch, 7, height, width), (batch, 2, height, width)
+        inputs = reads("edges", edges, pair), reads("flow", flow, pair), reads("step", step, pair)
+        memory = reads("data", data, (batch, 11, height, width)), *inputs, system
+        numbers = batch, height, width, float(alpha), float(delta), float(gamma), float(epsilon)
+        threads = native_call.threads_for(_FLOPS * flow.numel())
+        if native_call.run("variational_system", *memory, *numbers, threads=threads):
+            return system.tensor.to(data.dtype)
+    return definition.variational_system(data, edges, flow, step, alpha, delta, gamma, epsilon)
