@@ -28,8 +28,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty kernel cache, and kernels that take no time to compile."""
     source = tmp_path / "answer.cpp"
     source.write_text(SOURCE)
-    monkeypatch.setattr(native, "_SOURCES", ("answer.cpp",))
-    monkeypatch.setattr(native, "asset_path", lambda folder, name: tmp_path / name)
+    monkeypatch.setattr(native, "asset_folder", lambda folder: tmp_path)
     monkeypatch.setenv("FLOWZOO_CACHE", str(tmp_path / "cache"))
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
