@@ -1,4 +1,4 @@
-"""Scores SPyNet with real weights on two pairs with ground truth: a check of import, colours, resizing and flow at once.
+"""Scores SPyNet with real weights on two pairs with ground truth: a check of import, colours, sizes and flow at once.
 
     python tools/check_real_spynet.py --root DATA [--weights FILE]
 
