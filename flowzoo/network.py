@@ -47,6 +47,15 @@ class ZooNetwork(nn.Module):
         """Device of the parameters."""
         return next(self.parameters()).device
 
+    @property
+    def _ddp_params_and_buffers_to_ignore(self) -> list[str]:
+        """Buffers that are constants, and so the same on every rank; DistributedDataParallel asks by this name.
+
+        Only the running statistics of norms change.
+        """
+        norms = [name for name, module in self.named_modules() if isinstance(module, nn.modules.batchnorm._NormBase)]
+        return [name for name, _ in self.named_buffers() if name.rpartition(".")[0] not in norms]
+
 
 class FlowNetwork(ZooNetwork):
     """Base of all flow networks. A network defines `predict`; `forward` checks the input once for all of them."""

@@ -30,9 +30,8 @@ class DenseDecoder(nn.Module):
 
     def forward(self, parts: Sequence[Tensor]) -> Tensor:
         """Tensors (B,C_i,H,W) that make up the input, in order -> all channels (B,outputs,H,W)."""
-        if torch.is_grad_enabled() and any(part.requires_grad for part in parts):
-            return self._concatenated(join(parts))
-        return self._in_place(parts)
+        learning = torch.is_grad_enabled() and any(value.requires_grad for value in (*parts, *self.parameters()))
+        return self._concatenated(join(parts)) if learning else self._in_place(parts)
 
     def _concatenated(self, seen: Tensor) -> Tensor:
         for layer, place in zip(self.layers, self.order, strict=True):

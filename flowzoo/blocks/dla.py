@@ -55,8 +55,9 @@ class Tree(nn.Module):
         else:
             self.first = Tree(depth - 1, inputs, outputs, stride=stride)
             self.second = Tree(depth - 1, outputs, outputs, shared=shared + outputs)
-        # Deeper trees never use it, but published weights hold it.
         self.project = NormalisedConvolution(inputs, outputs, 1, active=False) if inputs != outputs else None
+        if self.root is None and self.project is not None:
+            self.project.requires_grad_(False)  # published weights hold it, deeper trees never use it
 
     def forward(self, maps: Tensor, shared: tuple[Tensor, ...] = ()) -> Tensor:
         """(B,inputs,H,W) and what the root gets from outside -> (B,outputs,H/stride,W/stride)."""

@@ -44,8 +44,8 @@ class DLAUp(nn.Module):
 
     Args:
         channels: of the levels, finest first.
-        finest_used: index of the finest level that is wanted. Finer aggregations are not run; they are here because
-            published weights hold them.
+        finest_used: index of the finest level that is wanted. Finer aggregations are not run; they are here, frozen,
+            because published weights hold them.
     """
 
     def __init__(self, channels: Sequence[int], finest_used: int) -> None:
@@ -57,6 +57,7 @@ class DLAUp(nn.Module):
             stages.append(Aggregation(channels[level], seen[level + 1 :]))
             seen[level + 1 :] = [channels[level]] * (len(channels) - level - 1)
         self.stages = nn.ModuleList(stages)
+        self.stages[len(stages) - finest_used :].requires_grad_(False)
 
     def forward(self, levels: Sequence[Tensor]) -> list[Tensor]:
         """Levels, finest first -> features, coarsest first: the coarsest level itself, then every aggregation."""

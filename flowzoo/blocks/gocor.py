@@ -39,6 +39,8 @@ class LocalGOCor(nn.Module):
         self.iterations, self.training_iterations = iterations, training_iterations
         self.initialiser = make_initialiser(initialiser, channels, averaged=True)
         self.optimiser = FilterOptimiser(query_loss=query_loss, objective=objective, smoothing=smoothing)
+        if training_iterations == 0:
+            self.optimiser.requires_grad_(False)  # it takes no part in training
 
     def forward(self, reference: Tensor, query: Tensor) -> Tensor:
         """Features (B,C,H,W) twice -> scores (B,(2r+1)^2,H,W), displacements dy-major."""

@@ -43,6 +43,8 @@ class GlobalGOCor(nn.Module):
             smoothing=smoothing,
             steplength_regularisation=steplength_regularisation,
         )
+        if training_iterations == 0:
+            self.optimiser.requires_grad_(False)  # it takes no part in training
 
     def forward(self, reference: Tensor, query: Tensor) -> Tensor:
         """Features (B,C,H,W) twice -> scores (B,H*W,H,W), the query's position in the channel; plain sums over C."""

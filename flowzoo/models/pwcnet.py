@@ -33,7 +33,7 @@ class PWCLevel(nn.Module):
     """Flow inference at one pyramid level.
 
     `enlarge_flow` and `enlarge_features` hand the flow and two feature maps to the next level. The published network
-    has an unused flow layer at its finest level, too; it is kept so that its parameters have a place.
+    has an unused flow layer at its finest level, too; it is kept, frozen, so that its parameters have a place.
     """
 
     def __init__(self, settings: PWCNetSettings, level: int) -> None:
@@ -113,6 +113,7 @@ class PWCNet(FlowNetwork):
         self.features = FeaturePyramid(stages)
         levels = {str(level): PWCLevel(settings, level) for level in range(COARSEST, FINEST - 1, -1)}
         self.levels = nn.ModuleDict(levels)
+        levels[str(FINEST)].enlarge_flow.requires_grad_(False)  # nothing is below to hand the flow to
         self.context = ContextNetwork(levels[str(FINEST)].decoder.outputs) if settings.context else None
         initialise(self)
 

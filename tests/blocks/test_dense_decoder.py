@@ -17,3 +17,30 @@ def test_both_ways_put_channels_in_the_same_places(order):
         torch.testing.assert_close(decoder(parts), seen)
     parts[0].requires_grad_()
     torch.testing.assert_close(decoder(parts), seen)
+
+
+@pytest.mark.parametrize("frozen", ["nothing", "inputs", "weights"])
+def test_gradients_are_right_whatever_asks_for_them(frozen):
+    torch.manual_seed(3)
+    decoder = DenseDecoder(4, (3, 2), ("front", "end")).double()
+    parts = [torch.randn(1, 2, 4, 5, dtype=torch.float64) for _ in range(2)]
+    watched = list(decoder.parameters())
+    if frozen == "weights":
+        decoder.requires_grad_(False)
+        watched = []
+    if frozen != "inputs":
+        watched += [part.requires_grad_() for part in parts]
+
+    def value():
+        return decoder(parts).square().sum()
+
+    gradients = torch.autograd.grad(value(), watched)
+    for entry, gradient in zip(watched, gradients, strict=True):
+        direction = torch.randn_like(entry)
+        ends = []
+        for step in (1e-6, -2e-6):
+            entry.data.add_(direction, alpha=step)
+            with torch.no_grad():
+                ends.append(float(value()))
+        entry.data.add_(direction, alpha=1e-6)
+        assert (ends[0] - ends[1]) / 2e-6 == pytest.approx(float((gradient * direction).sum()), rel=1e-5)

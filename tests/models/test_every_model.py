@@ -87,28 +87,3 @@ def test_batch_of_nothing(name, networks):
 def test_wrong_input_is_named(name, images, networks):
     with pytest.raises(InputError, match=r"must be|give equal shapes"):
         networks(name)(*images)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_training_step_reaches_every_parameter_with_finite_gradients(name):
-    network = registry.build(name).train()
-    images = torch.rand(2, 2, 3, 64, 64)
-    prediction = network(*images)
-    loss = prediction.flow.abs().mean() + sum(level.abs().mean() for level in prediction.pyramid)
-    loss.backward()
-    unreached = [key for key, value in network.named_parameters() if value.requires_grad and value.grad is None]
-    assert all(part.startswith(UNUSED.get(name, ())) for part in unreached), unreached
-    for key, value in network.named_parameters():
-        if value.grad is not None:
-            assert torch.isfinite(value.grad).all(), key
-
-
-# Parameters that the published networks carry and never use, by the beginnings of their names.
-HD3_UNUSED = ("backbone.trees.1.project.", "backbone.trees.2.project.", "aggregate.stages.4.")
-UNUSED = {
-    "hd3": HD3_UNUSED,
-    "hd3-context": HD3_UNUSED,
-    "pwcnet": ("levels.2.enlarge_flow.weight", "levels.2.enlarge_flow.bias"),
-    "pwcnet-gocor": ("levels.2.enlarge_flow.weight", "levels.2.enlarge_flow.bias"),
-    "pwcnet-paper": ("levels.2.enlarge_flow.weight", "levels.2.enlarge_flow.bias"),
-}
