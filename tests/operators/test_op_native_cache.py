@@ -26,9 +26,10 @@ NOBODY = 65534
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty kernel cache, and kernels that take no time to compile."""
-    source = tmp_path / "answer.cpp"
+    source = tmp_path / "kernels" / "answer.cpp"
+    source.parent.mkdir()
     source.write_text(SOURCE)
-    monkeypatch.setattr(native, "asset_folder", lambda folder: tmp_path)
+    monkeypatch.setattr(native, "asset_folder", lambda folder: tmp_path / folder)
     monkeypatch.setenv("FLOWZOO_CACHE", str(tmp_path / "cache"))
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -39,10 +40,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def kept(folder: Path) -> cache.Kept:
     """The library in `folder`, compiled and not loaded."""
     (name,) = {"answer.cpp"}
-    key = native._key(native._compiler(), {name: folder.parents[1] / name})
+    key = native._key(native._compiler(), {name: folder.parents[1] / "kernels" / name})
     found = cache.Kept(folder / f"operators-{key}.so", folder / f"operators-{key}.json")
     folder.mkdir(parents=True, mode=0o700)
-    native._build(native._compiler(), {name: folder.parents[1] / name}, found)
+    native._build(native._compiler(), {name: folder.parents[1] / "kernels" / name}, found)
     return found
 
 
