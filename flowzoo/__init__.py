@@ -61,15 +61,15 @@ def estimate(network_or_name: "FlowNetwork | str", first: "np.ndarray", second: 
     return run(network_or_name, first, second)
 
 
-def import_checkpoint(name: str, state_dict: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
-    """Turn a published state dict of network `name` into one that `create(name)` loads strictly.
+def import_checkpoint(name: str, state_dict: "Mapping[str, Tensor]", **settings: Any) -> "dict[str, Tensor]":
+    """Turn a published state dict of network `name` into one that `create(name, **settings)` loads strictly.
 
     Raises:
         InputError: a key of the file is left over, a parameter is missing, or a shape differs.
     """
     from flowzoo.checkpoints import import_checkpoint as run
 
-    return run(name, state_dict)
+    return run(name, state_dict, **settings)
 
 
 def read_flow(path: "str | PathLike[str]") -> "tuple[np.ndarray, np.ndarray]":

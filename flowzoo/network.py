@@ -121,6 +121,17 @@ class VideoNetwork(ZooNetwork):
     """How many frames it takes at a time; None = any number from 1 up."""
     scale: int = 1
     """Size of its frames over that of the input's."""
+    multiple: int = 1
+    """The network pads frames to multiples of this."""
+    enlarged_input: bool = False
+    """Whether frames go in at the size of the result (for super-resolution: enlarged bicubically before)."""
+    inspected: bool = False
+    """Whether `details` are wanted outside training, too, where they would only take memory."""
+
+    @property
+    def keeps_details(self) -> bool:
+        """Whether a prediction carries what losses and diagnostics need."""
+        return self.training or self.inspected
 
     def forward(self, frames: Tensor) -> VideoPrediction:
         """New frames from (B,T,3,H,W) float RGB in [0,1].

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -40,3 +41,18 @@ def padding_to(size: tuple[int, int], multiple: int, side: Side, least: int) -> 
     rows, columns = (max(least, -(-length // multiple) * multiple) - length for length in size)
     top = rows // 2 if side == "sintel" else 0
     return Padding(columns // 2, columns - columns // 2, top, rows - top)
+
+
+def pad_reflected(maps: Tensor, multiple: int) -> Tensor:
+    """(...,H,W) grown at the bottom and right by reflection to multiples; frames of any size, also of one pixel.
+
+    The border pixel is not repeated. Cut the result to the size times the network's scale.
+    """
+    for dim in (-2, -1):
+        side = maps.shape[dim]
+        missing = -side % multiple
+        if missing:
+            period = max(1, 2 * (side - 1))
+            places = torch.arange(side + missing, device=maps.device) % period
+            maps = maps.index_select(dim, torch.where(places < side, places, period - places))
+    return maps

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-CONTAINERS = ("state_dict", "model_state_dict", "model", "net", "network", "weights", "params")
+CONTAINERS = ("state_dict", "model_state_dict", "model", "net", "network", "weights", "params_ema", "params")
 _PREFIXES = ("module.", "model.", "state_dict.", "network.", "net.", "_orig_mod.")
 
 

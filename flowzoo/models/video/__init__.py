@@ -1,0 +1,1 @@
+"""Networks that make frames from frames, one family a file."""
