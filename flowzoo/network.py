@@ -150,3 +150,18 @@ class VideoNetwork(ZooNetwork):
     def predict(self, frames: Tensor) -> VideoPrediction:
         """What `forward` does for checked input."""
         raise TypeError(f"{type(self).__name__} does not define predict")
+
+
+class PredictionNetwork(VideoNetwork):
+    """Base of networks that predict the frames that follow. `forward` gives the next one.
+
+    A network defines `extend`.
+    """
+
+    def extend(self, frames: Tensor, steps: int) -> VideoPrediction:
+        """The `steps` frames that follow `frames` (B,T,3,H,W): (B,steps,3,H,W)."""
+        raise TypeError(f"{type(self).__name__} does not define extend")
+
+    def predict(self, frames: Tensor) -> VideoPrediction:
+        """The next frame, (B,1,3,H,W)."""
+        return self.extend(frames, 1)
