@@ -5,6 +5,7 @@ Video Prediction with Large Stochastic Recurrent Neural Networks", NeurIPS 2019 
 code and the maps before each reduction ("skips", fine to coarse); a decoder takes both.
 """
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -35,7 +36,7 @@ class DcganEncoder(nn.Module):
         super().__init__()
         sizes = (colours, *channels)
         self.stages = nn.ModuleList(
-            normalised(nn.Conv2d(a, b, 4, stride=2, padding=1), b) for a, b in zip(sizes, sizes[1:], strict=False)
+            normalised(nn.Conv2d(a, b, 4, stride=2, padding=1), b) for a, b in itertools.pairwise(sizes)
         )
         self.code = normalised(nn.Conv2d(channels[-1], code, 4), code, nn.Tanh())
 
@@ -57,7 +58,7 @@ class DcganDecoder(nn.Module):
         self.start = normalised(nn.ConvTranspose2d(code, coarse_to_fine[0], 4), coarse_to_fine[0])
         self.stages = nn.ModuleList(
             normalised(nn.ConvTranspose2d(2 * a, b, 4, stride=2, padding=1), b)
-            for a, b in zip(coarse_to_fine, coarse_to_fine[1:], strict=False)
+            for a, b in itertools.pairwise(coarse_to_fine)
         )
         self.end = nn.ConvTranspose2d(2 * coarse_to_fine[-1], colours, 4, stride=2, padding=1)
 

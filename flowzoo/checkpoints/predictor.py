@@ -13,9 +13,7 @@ if TYPE_CHECKING:
 NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
 
-def convert(
-    state: Mapping[str, Tensor], settings: "PredictorSettings | ToyGeneratorSettings"
-) -> dict[str, Tensor]:
+def convert(state: Mapping[str, Tensor], settings: "PredictorSettings | ToyGeneratorSettings") -> dict[str, Tensor]:
     """A published state dict as ours.
 
     Raises:

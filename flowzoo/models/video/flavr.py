@@ -123,7 +123,7 @@ class Flavr(VideoNetwork):
     def predict(self, frames: Tensor) -> VideoPrediction:
         """(B,inputs,3,H,W) -> (B,outputs,3,H,W), in temporal order, between the middle two frames."""
         batch, count, _, height, width = frames.shape
-        inner = tuple(max(MULTIPLE, side // MULTIPLE * MULTIPLE) for side in (height, width))
+        inner = (max(MULTIPLE, height // MULTIPLE * MULTIPLE), max(MULTIPLE, width // MULTIPLE * MULTIPLE))
         if inner != (height, width):
             frames = resize(frames.flatten(0, 1), inner).unflatten(0, (batch, count))
         mean = frames.mean(dim=(1, 3, 4), keepdim=True)

@@ -3,6 +3,7 @@
 Also its two-dimensional relative that the toy experiment (appendix A1) trains: an image from fixed noise.
 """
 
+import itertools
 from typing import TYPE_CHECKING
 
 import torch
@@ -65,17 +66,15 @@ class Predictor(PredictionNetwork):
         self.reduce = nn.Sequential(
             *(
                 activated(nn.Conv3d(a, b, 3, stride=(1, 2, 2), padding=1), nn.BatchNorm3d(b))
-                for a, b in zip(sizes, sizes[1:], strict=False)
+                for a, b in itertools.pairwise(sizes)
             )
         )
         self.motion = nn.Sequential(*(Residual3d(sizes[-1]) for _ in range(2)))
         self.frame = nn.Sequential(*(Residual2d(sizes[-1]) for _ in range(4)))
         self.enlarge = nn.Sequential(
             *(
-                nn.Sequential(
-                    nn.Upsample(scale_factor=2), *activated(nn.Conv2d(b, a, 3, padding=1), nn.BatchNorm2d(a))
-                )
-                for a, b in reversed(list(zip(sizes, sizes[1:], strict=False)))
+                nn.Sequential(nn.Upsample(scale_factor=2), *activated(nn.Conv2d(b, a, 3, padding=1), nn.BatchNorm2d(a)))
+                for a, b in reversed(list(itertools.pairwise(sizes)))
             )
         )
         self.colours = nn.Conv2d(width, 3, 7)
@@ -109,7 +108,7 @@ class ToyGenerator(PredictionNetwork):
         super().__init__()
         width = settings.width
         sizes = (width, 2 * width, 4 * width, 8 * width)
-        pairs = list(zip(sizes, sizes[1:], strict=False))
+        pairs = list(itertools.pairwise(sizes))
         self.begin = activated(nn.Conv2d(3, width, 7), nn.BatchNorm2d(width))
         self.reduce = nn.Sequential(
             *(activated(nn.Conv2d(a, b, 3, stride=2, padding=1), nn.BatchNorm2d(b)) for a, b in pairs)
@@ -117,9 +116,7 @@ class ToyGenerator(PredictionNetwork):
         self.frame = nn.Sequential(*(Residual2d(sizes[-1]) for _ in range(6)))
         self.enlarge = nn.Sequential(
             *(
-                activated(
-                    nn.ConvTranspose2d(b, a, 3, stride=2, padding=1, output_padding=1), nn.BatchNorm2d(a)
-                )
+                activated(nn.ConvTranspose2d(b, a, 3, stride=2, padding=1, output_padding=1), nn.BatchNorm2d(a))
                 for a, b in reversed(pairs)
             )
         )
@@ -127,7 +124,7 @@ class ToyGenerator(PredictionNetwork):
         initialise(self)
 
     def extend(self, frames: Tensor, steps: int) -> VideoPrediction:
-        """`frames` (B,1,3,H,W) is the noise, of mean 0 and deviation 1, as it is; one image comes out, `steps` times."""
+        """`frames` (B,1,3,H,W) is the noise, of mean 0 and deviation 1; one image comes out, `steps` times."""
         image = self.image(frames[:, 0])
         return VideoPrediction(image.unsqueeze(1).expand(-1, steps, -1, -1, -1))
 
@@ -141,7 +138,7 @@ class ToyGenerator(PredictionNetwork):
 
 
 def initialise(network: nn.Module) -> None:
-    """As published: convolutions N(0, 0.02) with PyTorch's biases, 2-D BatchNorm N(1, 0.02) and 0; 3-D ones stay 1, 0."""
+    """As published: convolutions N(0, 0.02), 2-D BatchNorm N(1, 0.02) and 0; PyTorch's biases and 3-D BatchNorm."""
     for layer in network.modules():
         if isinstance(layer, (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)):
             nn.init.normal_(layer.weight, 0.0, 0.02)

@@ -118,7 +118,7 @@ class StochasticPredictor(PredictionNetwork):
             found = {"h": code, "z": latent, "mean": mean, "log_variance": log_variance, "mean_prior": prior_mean}
             found |= {"log_variance_prior": prior_log_variance}
             for name, value in found.items():
-                details.setdefault(name, []).append(value)  # type: ignore[arg-type]
+                details.setdefault(name, []).append(value)
             details.setdefault("skips_from", []).append(memory.skips_from)  # type: ignore[arg-type]
         return TrainingPass(torch.stack(made, dim=1), total, details)
 
@@ -223,8 +223,8 @@ class _batch_statistics:  # noqa: N801  (reads like the context managers of torc
 
     def __enter__(self) -> None:
         for layer in self.layers:
-            layer.training, layer.momentum = True, 0.0
+            layer.training, layer.track_running_stats = True, False
 
     def __exit__(self, *_: object) -> None:
         for layer in self.layers:
-            layer.training, layer.momentum = False, 0.1
+            layer.training, layer.track_running_stats = False, True
