@@ -13,7 +13,7 @@ from flowzoo.errors import InputError
 from flowzoo.zoo.card import Card, Task
 
 if TYPE_CHECKING:
-    from flowzoo.network import FlowNetwork
+    from flowzoo.network import FlowNetwork, ZooNetwork
 
 
 @functools.cache
@@ -71,7 +71,7 @@ def build(name: str, **settings: Any) -> "FlowNetwork":
     return network
 
 
-def changed_settings(network: "FlowNetwork") -> dict[str, Any]:
+def changed_settings(network: "ZooNetwork") -> dict[str, Any]:
     """The settings in which `network` differs from its card; what a weights file must record."""
     defaults = card(network.model_name).settings
     return {

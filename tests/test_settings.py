@@ -47,9 +47,34 @@ def test_texts_and_values_become_the_fields_type(text, value):
         ({"on": "maybe"}, "true or false"),
         ({"kind": "c"}, "choose one of a, b"),
         ({"sizes": "1,x"}, "whole number"),
+        ({"count": float("inf")}, "whole number"),
+        ({"rate": 10**400}, "give a number"),
     ],
 )
 def test_mistakes_name_the_setting_and_what_would_do(wrong, message):
     with pytest.raises(InputError, match=message) as caught:
         settings.replace(Example(), "thing", **wrong)
     assert next(iter(wrong)) in str(caught.value)
+    assert len(str(caught.value)) < 200
+
+
+@dataclass(frozen=True)
+class Part:
+    depth: int = 2
+    word: str = "x"
+
+
+@dataclass(frozen=True)
+class Whole:
+    count: int = 3
+    part: Part = Part()
+
+
+def test_parts_are_changed_by_the_names_of_their_settings():
+    assert settings.flat(Whole()) == {"count": 3, "depth": 2, "word": "x"}
+    changed = settings.replace(Whole(), "thing", depth="5", count=4)
+    assert changed == Whole(4, Part(5, "x"))
+    with pytest.raises(InputError, match="did you mean 'depth'"):
+        settings.replace(Whole(), "thing", dept=1)
+    with pytest.raises(InputError, match="has no setting 'part'"):
+        settings.replace(Whole(), "thing", part=Part())

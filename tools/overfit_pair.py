@@ -25,7 +25,7 @@ from flowzoo.files.images import read_image
 from flowzoo.losses.density import density_loss
 from flowzoo.losses.multiscale import mean_loss
 from flowzoo.network import FlowPrediction
-from flowzoo.training.objective import end_point_error
+from flowzoo.training.flow.objective import end_point_error
 
 Loss = Callable[[FlowPrediction, Tensor, Tensor], Tensor]
 

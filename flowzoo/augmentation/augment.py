@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from flowzoo.augmentation.batch import Tensors, stacked
 from flowzoo.augmentation.colour import chromatic, draw_chromatic, draw_colour, recolour
 from flowzoo.augmentation.sample import TrainingSample
 from flowzoo.augmentation.settings import AugmentationSettings
@@ -109,11 +110,11 @@ def erase(frame: Tensor, size: tuple[float, float], rng: np.random.Generator) ->
 
 
 @dataclass
-class TrainingBatch:
+class TrainingBatch(Tensors):
     """Stacked samples.
 
     first, second are (B, 3, H, W) float32 in 0..1, flow (B, 2, H, W), valid (B, H, W) bool; labels and reverse are
-    (B, 3, H, W), or None where no sample has any.
+    (B, 3, H, W), or None where no sample has any: of a sample without them nothing is known.
     """
 
     first: Tensor
@@ -123,35 +124,7 @@ class TrainingBatch:
     labels: Tensor | None = None
     reverse: Tensor | None = None
 
-    def to(self, device: torch.device | str) -> "TrainingBatch":
-        """All tensors on `device`."""
-        first, second, flow, valid = (
-            part.to(device, non_blocking=True) for part in (self.first, self.second, self.flow, self.valid)
-        )
-        labels, reverse = (
-            None if part is None else part.to(device, non_blocking=True) for part in (self.labels, self.reverse)
-        )
-        return TrainingBatch(first, second, flow, valid, labels, reverse)
-
-    def __len__(self) -> int:
-        return len(self.flow)
-
 
 def collate(samples: list[TrainingSample]) -> TrainingBatch:
     """Stack augmented samples of one size (for a DataLoader's `collate_fn`)."""
-    return TrainingBatch(
-        torch.stack([sample.first for sample in samples]),
-        torch.stack([sample.second for sample in samples]),
-        torch.stack([sample.flow for sample in samples]),
-        torch.stack([sample.valid for sample in samples]),
-        _stacked([sample.labels for sample in samples]),
-        _stacked([sample.reverse for sample in samples]),
-    )
-
-
-def _stacked(maps: list[Tensor | None]) -> Tensor | None:
-    """Flow with its mask, (B, 3, H, W); nothing is known of a sample that has none."""
-    some = next((entry for entry in maps if entry is not None), None)
-    if some is None:
-        return None
-    return torch.stack([torch.zeros_like(some) if entry is None else entry for entry in maps])
+    return stacked(TrainingBatch, samples)

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
+
+from flowzoo.augmentation.batch import Tensors
 
 
 @dataclass
-class TrainingSample:
+class TrainingSample(Tensors):
     """A pair of frames with ground truth.
 
     Attributes:
@@ -26,16 +27,3 @@ class TrainingSample:
     sparse: bool = False
     labels: Tensor | None = None
     reverse: Tensor | None = None
-
-    def to(self, device: torch.device) -> "TrainingSample":
-        """All tensors on `device`."""
-        labels, reverse = (None if part is None else part.to(device) for part in (self.labels, self.reverse))
-        return TrainingSample(
-            self.first.to(device),
-            self.second.to(device),
-            self.flow.to(device),
-            self.valid.to(device),
-            self.sparse,
-            labels,
-            reverse,
-        )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from flowzoo.network import FlowNetwork
+    from flowzoo.network import FlowNetwork, ZooNetwork
 
 __all__ = ["describe", "import_checkpoint", "load_weights", "model_of_weights", "save_weights"]
 
@@ -47,7 +47,7 @@ def load_weights(name: str, weights: "str | PathLike[str]", **settings: Any) -> 
     return run(name, weights, **settings)
 
 
-def save_weights(network: "FlowNetwork", path: "str | PathLike[str]", **facts: Any) -> None:
+def save_weights(network: "ZooNetwork", path: "str | PathLike[str]", **facts: Any) -> None:
     """Write a network's weights as our safetensors file, complete or not at all.
 
     Model and changed settings are recorded; `facts` is what else the file shall say (licence, trained_on, recipe, ...),

@@ -12,7 +12,7 @@ from flowzoo.checkpoints.formats import Checkpoint, native, read_checkpoint
 from flowzoo.checkpoints.importing import build_quietly, import_into, matched, models_that_fit
 from flowzoo.checkpoints.index import Entry
 from flowzoo.errors import InputError
-from flowzoo.network import FlowNetwork
+from flowzoo.network import FlowNetwork, ZooNetwork
 
 Weights = str | os.PathLike[str]
 
@@ -84,7 +84,7 @@ def locate(weights: Weights) -> Path | Entry:
     raise InputError(f"no weights called {weights!r}: {index.near(weights)} (flowzoo weights list)")
 
 
-def save_weights(network: FlowNetwork, path: Weights, **facts: Any) -> None:
+def save_weights(network: ZooNetwork, path: Weights, **facts: Any) -> None:
     """See `flowzoo.checkpoints.save_weights`."""
     own = {"model": network.model_name, "settings": registry.changed_settings(network)}
     native.write(path, network.state_dict(), facts | own)

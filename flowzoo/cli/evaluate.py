@@ -9,7 +9,7 @@ from flowzoo.datasets.catalogue import DATASETS, dataset_class
 from flowzoo.errors import InputError
 
 if TYPE_CHECKING:
-    from flowzoo.evaluation.ranks import Ranks
+    from flowzoo.distributed import Ranks
     from flowzoo.inference.estimator import Estimator
 
 HELP = "Run a model over a data set by its official protocol; or score a folder of flow files."
@@ -103,7 +103,7 @@ def make_estimator(arguments: argparse.Namespace, ranks: "Ranks") -> "tuple[Esti
     from flowzoo.inference.estimator import DEFAULT_MEMORY, Estimator
 
     device = pick_device(arguments.device)
-    if ranks.world > 1 and arguments.device in ("auto", "cuda") and device.type == "cuda":
+    if ranks.count > 1 and arguments.device in ("auto", "cuda") and device.type == "cuda":
         import torch
 
         arguments.device = f"cuda:{ranks.local % torch.cuda.device_count()}"

@@ -9,7 +9,6 @@ from flowzoo.errors import InputError
 
 if TYPE_CHECKING:
     from flowzoo.training.recipe import Recipe
-    from flowzoo.training.validation import Validation
 
 log = logging.getLogger(__name__)
 HELP = "Train or fine-tune a network by a preset; the same command under torchrun uses many GPUs or machines."
@@ -74,55 +73,43 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _train(arguments: argparse.Namespace, recipe: "Recipe") -> None:
-    from flowzoo.checkpoints import load_weights, model_of_weights, save_weights
+    from flowzoo.checkpoints import load_weights, model_of_weights
     from flowzoo.devices import pick_device
     from flowzoo.distributed import start
     from flowzoo.files.run_files import RunFiles
-    from flowzoo.training.loop import Surroundings, train
+    from flowzoo.training.loop import train
+    from flowzoo.training.stage_run import Surroundings
+    from flowzoo.training.task import Place
+    from flowzoo.training.tasks import task_class
 
     if arguments.root and arguments.data:
         raise InputError("give --root or --data, not both")
     if arguments.workers < 0 or arguments.validation_limit < 0:
         raise InputError("--workers and --validation-limit cannot be negative")
     root = arguments.data or arguments.root
-    if root is None:
-        raise InputError("give the training data: --root DIR, or --data with a list of pairs")
-    if not root.exists():
+    if root is not None and not root.exists():
         raise InputError(f"no training data at {root}: no such file or folder")
     output = arguments.output or Path("runs") / recipe.name
     files = RunFiles()
     files.reads(arguments.data, arguments.weights)
-    for name in ("log.csv", "log.jsonl", f"{recipe.model}.safetensors"):
+    for name in ("log.csv", "log.jsonl", "best.safetensors", f"{recipe.model}.safetensors"):
         files.writes(output / name, f"the run's {name}")
     files.check()
-    validation = _validation(arguments, recipe, root)
-    with start(pick_device(arguments.device)) as ranks:
-        weights = None
-        if arguments.weights is not None:
-            weights = load_weights(model_of_weights(arguments.weights), arguments.weights).state_dict()
+    place = Place(root, tuple(arguments.validate), arguments.validation_root, arguments.validation_limit)
+    device = pick_device(arguments.device)
+    with start(device) as ranks:
+        with ranks.agreement():
+            task = task_class(recipe.task)(recipe, place)
+            weights = None
+            if arguments.weights is not None:
+                weights = load_weights(model_of_weights(arguments.weights), arguments.weights).state_dict()
         where = Surroundings(
-            root, output, ranks, arguments.resume, weights, arguments.workers, arguments.tensorboard, validation
+            output, ranks, ranks.own(device), arguments.resume, weights, arguments.workers, arguments.tensorboard
         )
-        network = train(recipe, where)
+        trained = train(recipe, task, where)
         if ranks.leads:
-            path = output / f"{network.model_name}.safetensors"
-            save_weights(network, path, recipe=recipe.name, steps=sum(stage.steps for stage in recipe.stages))
-            print(f"wrote {path}")
-
-
-def _validation(arguments: argparse.Namespace, recipe: "Recipe", root: Path) -> "Validation | None":
-    """What --validate names, else what the preset names and is there."""
-    from flowzoo.training.validation import Validation
-
-    limit, folder = arguments.validation_limit, arguments.validation_root or root
-    if arguments.validate:
-        return Validation(tuple(arguments.validate), folder, limit)
-    if not recipe.validate or not any(stage.validate_every for stage in recipe.stages):
-        return None
-    try:
-        return Validation(recipe.validate, folder, limit)
-    except InputError as error:
-        if any(stage.patience for stage in recipe.stages):
-            raise InputError(f"early stopping needs a validation set ({error}), or --set patience=0") from error
-        log.warning("training without validation: %s", error)
-        return None
+            ending = trained.ending
+            kind = "averaged weights" if ending.averaged else "weights"
+            score = "" if ending.score is None else f"{task.score.name} {task.score.shown(ending.score)}"
+            chosen = f"the best in validation ({score})" if score else "the last ones"
+            print(f"wrote {trained.file}: {kind} after step {ending.step}, {chosen}")

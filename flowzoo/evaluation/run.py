@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from flowzoo.datasets.catalogue import open_dataset
 from flowzoo.datasets.dataset import FlowDataset
+from flowzoo.distributed import Ranks, start
 from flowzoo.errors import InputError
 from flowzoo.evaluation.loop import EvaluationLoop, Scored
 from flowzoo.evaluation.pictures import write_error_pictures
 from flowzoo.evaluation.predictors import FilePredictor, NetworkPredictor, Predictor
 from flowzoo.evaluation.protocols import protocol_for
-from flowzoo.evaluation.ranks import Ranks
 from flowzoo.evaluation.report import Report, summarise
 from flowzoo.evaluation.submission import LAYOUTS, Submission
 from flowzoo.files.run_files import RunFiles
@@ -71,24 +71,15 @@ class Evaluation:
         Raises:
             InputError: see the messages; in one process only.
         """
-        with Ranks() as ranks:
-            problem, prepared = None, None
-            try:
-                prepared = self._prepare(make_estimator, ranks)
-            except InputError as error:
-                problem = str(error)
-            ranks.agree(problem)
-            if prepared is None:
-                raise SystemExit(2)
-            dataset, loop, submission, who = prepared
+        with start() as ranks:
+            with ranks.agreement():
+                dataset, loop, submission, who = self._prepare(make_estimator, ranks)
             try:
                 if submission is not None:
-                    if ranks.first:
-                        submission.begin()
-                    ranks.gather(None)
+                    ranks.from_leader(submission.begin)
                 return self._score(dataset, loop, submission, who, ranks, progress)
             finally:
-                if submission is not None and ranks.first:
+                if submission is not None and ranks.leads:
                     submission.discard()
 
     def _prepare(
@@ -158,13 +149,13 @@ class Evaluation:
         """Run all pairs and put the processes' results together."""
         from tqdm import tqdm
 
-        share = len(range(0, loop.count, loop.batch_size)[ranks.rank :: ranks.world])
-        total = loop.count if ranks.world == 1 else min(share * loop.batch_size, loop.count)
-        hidden = not (progress and ranks.first and sys.stderr.isatty())
+        share = len(range(0, loop.count, loop.batch_size)[ranks.rank :: ranks.count])
+        total = loop.count if ranks.count == 1 else min(share * loop.batch_size, loop.count)
+        hidden = not (progress and ranks.leads and sys.stderr.isatty())
         # A process that fails here says so and ends; torchrun then stops the others instead of letting them finish.
         with tqdm(total=total, unit="pair", desc=dataset.name, disable=hidden) as bar:
             loop.progress = bar.update
-            mine = loop.run(ranks.rank, ranks.world)
+            mine = loop.run(ranks.rank, ranks.count)
         everything: list[tuple[list[Scored], float]] = ranks.gather((mine, loop.predictor.seconds))
         results = [result for part, _ in everything for result in part]
         summary = summarise(loop.protocol, results, self.worst)
@@ -173,9 +164,9 @@ class Evaluation:
         notes = [*dataset.notes, *(loop.protocol.notes if summary["metrics"] else ())]
         if dataset.partial and len(dataset) < dataset.expected:
             notes.insert(0, f"partial: {len(dataset)} of {dataset.expected} pairs are there")
-        if submission is not None and ranks.first:
+        if submission is not None and ranks.leads:
             notes.append(submission.finish())
-        if not ranks.first:
+        if not ranks.leads:
             return None
         seconds = None if self.predictions is not None else sum(time for _, time in everything) / max(1, len(results))
         return Report(

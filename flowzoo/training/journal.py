@@ -3,7 +3,9 @@
 import csv
 import json
 import logging
+import math
 import time
+from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -15,31 +17,28 @@ log = logging.getLogger(__name__)
 
 
 class Journal:
-    """Rows of numbers by step, in `folder`/log.csv and log.jsonl.
+    """Rows of numbers by step, in `folder`/log.csv (the `columns`) and log.jsonl (everything).
+
+    What is no finite number is empty in the one and null in the other.
 
     When a run resumes at `step`, rows of later steps (written after the checkpoint, before the end) are dropped, so
     that the files read as if the run had never stopped.
     """
 
-    COLUMNS = (
-        "stage", "step", "loss", "epe", "learning_rate", "gradient_norm", "samples_per_second", "waiting",
-        "validation_epe",
-    )  # fmt: skip
-
-    def __init__(self, folder: Path, step: int, tensorboard: bool) -> None:
-        self.csv, self.jsonl = folder / "log.csv", folder / "log.jsonl"
+    def __init__(self, folder: Path, columns: Sequence[str], step: int, tensorboard: bool) -> None:
+        self.csv, self.jsonl, self.columns = folder / "log.csv", folder / "log.jsonl", tuple(columns)
         rows = [row for row in self._rows() if row["step"] <= step] if step else []
         with replacing(self.jsonl) as temporary:
-            temporary.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+            temporary.write_text("".join(map(_json_line, rows)), encoding="utf-8")
         with replacing(self.csv) as temporary:
-            temporary.write_text(",".join(self.COLUMNS) + "\n" + "".join(map(self._csv_line, rows)), encoding="utf-8")
+            temporary.write_text(",".join(self.columns) + "\n" + "".join(map(self._csv_line, rows)), encoding="utf-8")
         self.board = _tensorboard(folder) if tensorboard else None
 
     def write(self, **row: Any) -> None:
         """Append one row; values that are not there stay empty."""
         try:
             with self.jsonl.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
+                file.write(_json_line(row))
             with self.csv.open("a", encoding="utf-8") as file:
                 file.write(self._csv_line(row))
         except OSError as error:
@@ -48,7 +47,7 @@ class Journal:
             ) from error
         if self.board is not None:
             for key, value in row.items():
-                if isinstance(value, (int, float)) and key != "step":
+                if isinstance(value, (int, float)) and math.isfinite(value) and key != "step":
                     self.board.add_scalar(f"{row['stage']}/{key}", value, row["step"])
 
     def close(self) -> None:
@@ -61,15 +60,28 @@ class Journal:
         if self.jsonl.is_file():
             for line in self.jsonl.read_text(encoding="utf-8", errors="replace").splitlines():
                 try:
-                    rows.append(json.loads(line))
-                except json.JSONDecodeError:
+                    row = json.loads(line)
+                except ValueError:
                     continue  # a line that was being written when the process died
+                if isinstance(row, dict) and isinstance(row.get("step"), int):
+                    rows.append(row)
         return rows
 
     def _csv_line(self, row: dict[str, Any]) -> str:
         text = StringIO()
-        csv.writer(text, lineterminator="\n").writerow([row.get(column, "") for column in self.COLUMNS])
+        csv.writer(text, lineterminator="\n").writerow([_strict(row.get(column, "")) for column in self.columns])
         return text.getvalue()
+
+
+def _json_line(row: dict[str, Any]) -> str:
+    return json.dumps(_strict(row), allow_nan=False) + "\n"
+
+
+def _strict(value: Any) -> Any:
+    """`value` without NaN and infinity, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _strict(entry) for key, entry in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class Clock:

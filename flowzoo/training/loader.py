@@ -1,23 +1,23 @@
-"""Batches of a mixture, prepared ahead of the loop by other processes, or rendered on the training device."""
+"""Batches prepared ahead of the loop by other processes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
-from flowzoo.augmentation import TrainingBatch, collate
 from flowzoo.distributed import Ranks
-from flowzoo.training.mixture import Mixture
-from flowzoo.training.recipe import Stage
-from flowzoo.training.rendering import DeviceRenderer, Drawings, rendered_sources
+from flowzoo.errors import InputError
+from flowzoo.training.stage import Stage
+from flowzoo.training.task import Batch, Data
 
 
-class Positions(torch.utils.data.Sampler[list[int]]):
+class Positions(Sampler[list[int]]):
     """Sample numbers of the parts of steps of one rank, from step `first` to the end of the stage.
 
-    Step s of a global batch of B covers samples sB to (s+1)B; rank r of n takes the r-th of its n equal runs, cut into
-    the accumulation's parts.
+    Step s of a global batch of B covers samples sB to (s+1)B, in as many equal runs as it has parts; of each of them
+    rank r of n takes the r-th of n equal runs.
     """
 
     def __init__(self, first: int, stage: Stage, ranks: Ranks) -> None:
@@ -29,41 +29,72 @@ class Positions(torch.utils.data.Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         for step in range(self.first, self.stage.steps):
-            begin = step * self.stage.batch + self.ranks.rank * self.part * self.stage.accumulate
             for part in range(self.stage.accumulate):
-                yield list(range(begin + part * self.part, begin + (part + 1) * self.part))
+                begin = step * self.stage.batch + (part * self.ranks.count + self.ranks.rank) * self.part
+                yield list(range(begin, begin + self.part))
 
 
-def batches(mixture: Mixture, first: int, stage: Stage, ranks: Ranks, workers: int) -> Iterator[TrainingBatch]:
+@dataclass
+class Fault:
+    """What was wrong with a batch: an InputError on its way from another process, without that one's traceback."""
+
+    message: str
+
+
+class Parts(Dataset[Any]):
+    """Joined samples by their numbers: one part of a step at a time."""
+
+    def __init__(self, data: Data) -> None:
+        self.data = data
+
+    def __getitem__(self, number: int) -> Any:
+        return self.__getitems__([number])
+
+    def __getitems__(self, numbers: list[int]) -> Any:
+        try:
+            return self.data.join([self.data.samples[number] for number in numbers])
+        except InputError as error:
+            return Fault(str(error))
+
+
+def batches(data: Data, first: int, stage: Stage, ranks: Ranks, workers: int) -> Iterator[Batch]:
     """The batches of this rank from step `first` of the stage on; `workers` processes prepare them.
 
-    Where the stage renders on the training device, they draw the scenes only.
+    Raises:
+        InputError: a sample cannot be read, or a process was killed.
     """
-    positions = Positions(first, stage, ranks)
-    if renders_on_device(mixture, stage, ranks.device):
-        return map(DeviceRenderer(mixture, ranks.device), _prepared(Drawings(mixture), positions, list, workers))
-    return _prepared(mixture, positions, collate, workers)
-
-
-def renders_on_device(mixture: Mixture, stage: Stage, device: torch.device) -> bool:
-    """Whether rendered pairs of this stage are made on `device`, by the training process."""
-    wanted = stage.rendering == "device" or (stage.rendering == "auto" and device.type == "cuda")
-    return wanted and len(rendered_sources(mixture)) > 0
-
-
-def _prepared(
-    samples: Dataset[Any], positions: Positions, join: Callable[[list[Any]], Any], workers: int
-) -> Iterator[Any]:
     loader = DataLoader(
-        samples,
-        batch_sampler=positions,
-        collate_fn=join,
+        Parts(Data(data.samples, data.join)),  # what finishes them stays in this process
+        batch_sampler=Positions(first, stage, ranks),
+        collate_fn=_as_it_is,
         num_workers=workers,
         prefetch_factor=4 if workers else None,
         worker_init_fn=_one_thread if workers else None,
         pin_memory=False,
     )
-    return iter(loader)
+    return _finished(iter(loader), data)
+
+
+def _finished(parts: Iterator[Any], data: Data) -> Iterator[Batch]:
+    while True:
+        try:
+            part = next(parts)
+        except StopIteration:
+            return
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise InputError(
+                "a process that prepares batches was killed, most likely for want of memory: take fewer --workers "
+                "or a smaller batch, and go on with --resume"
+            ) from error
+        if isinstance(part, Fault):
+            raise InputError(part.message)
+        yield part if data.finish is None else data.finish(part)
+
+
+def _as_it_is(part: Any) -> Any:
+    return part
 
 
 def _one_thread(_: int) -> None:

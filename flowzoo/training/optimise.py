@@ -6,17 +6,27 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from flowzoo.training.recipe import Stage
+from flowzoo.errors import InputError
+from flowzoo.training.stage import Stage
 
 
 def make_optimizer(network: nn.Module, stage: Stage) -> torch.optim.Optimizer:
-    """Adam or AdamW over the parameters that the stage trains; biases and other vectors are not decayed."""
+    """Adam or AdamW over the parameters that the stage trains; biases and other vectors are not decayed.
+
+    Parameters that the network has frozen itself stay so.
+
+    Raises:
+        InputError: nothing is left to train.
+    """
     decayed: list[nn.Parameter] = []
     free: list[nn.Parameter] = []
     for name, parameter in network.named_parameters():
-        parameter.requires_grad_(not name.startswith(stage.frozen) if stage.frozen else True)
+        if stage.frozen and name.startswith(stage.frozen):
+            parameter.requires_grad_(False)
         if parameter.requires_grad:
             (decayed if parameter.ndim > 1 else free).append(parameter)
+    if not decayed and not free:
+        raise InputError(f"stage {stage.name!r} trains nothing: all parameters are frozen (frozen = {stage.frozen})")
     groups = [{"params": decayed, "weight_decay": stage.weight_decay}, {"params": free, "weight_decay": 0.0}]
     kind = torch.optim.AdamW if stage.optimizer == "adamw" else torch.optim.Adam
     return kind(groups, lr=stage.learning_rate, betas=stage.betas)

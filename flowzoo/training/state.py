@@ -1,21 +1,30 @@
-"""Checkpoints of a run: written whole or not at all, the last two kept, read back bit for bit."""
+"""Checkpoints of a run: written whole or not at all, the last two kept, read back bit for bit or not at all."""
 
-import dataclasses
+import hashlib
 import json
 import logging
 import os
-import pickle
 import re
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from flowzoo.errors import InputError
 from flowzoo.files.atomic import replacing
-from flowzoo.training.recipe import Recipe, Stage
+from flowzoo.files.reading import reason
+from flowzoo.settings import flat
+from flowzoo.training.recipe import Recipe
+from flowzoo.training.stage import Stage
+from flowzoo.training.tasks import task_card
 
 KEPT = 2
+MAY_CHANGE = ("steps", "patience")
+"""Settings of stages that are not over: with others in them, a run goes on."""
+MARK = b"sha256:"
 log = logging.getLogger(__name__)
 
 
@@ -30,6 +39,7 @@ def save_state(folder: Path, recipe: Recipe, step: int, state: dict[str, Any]) -
     try:
         with replacing(path) as temporary:
             torch.save(content, temporary)
+            _sign(temporary)
     except (OSError, RuntimeError) as error:  # torch reports a failed write as a RuntimeError
         raise InputError(
             f"cannot write {path}: {_reason(error)}; free some space and run again with --resume"
@@ -39,24 +49,34 @@ def save_state(folder: Path, recipe: Recipe, step: int, state: dict[str, Any]) -
     return path
 
 
-def load_state(folder: Path, recipe: Recipe) -> dict[str, Any] | None:
-    """The newest readable state in `folder`, on the CPU; None where there is none.
+def load_state(
+    folder: Path, recipe: Recipe, check: Callable[[dict[str, Any]], None] | None = None
+) -> dict[str, Any] | None:
+    """The newest undamaged state in `folder`, on the CPU; None where there is none.
+
+    The recipe may have other `MAY_CHANGE` settings than the stored one, in stages that are not over.
+
+    Args:
+        check: raises an exception for a state that cannot be used; it then counts as damaged.
 
     Raises:
-        InputError: the checkpoint belongs to another preset, or none of those there can be read.
+        InputError: the checkpoint belongs to another recipe, or none of those there can be read.
     """
     found = checkpoints(folder)
     for path in reversed(found):
         try:
-            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-            recipe_there, _ = state["recipe"], state["step"]
-        except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
-            log.warning("%s cannot be read (%s); trying the one before", path, type(error).__name__)
+            state = _read(path)
+            stored, place = _completed(state["recipe"]), (int(state.get("stage", 0)), int(state.get("stage_step", 0)))
+            if check is not None:
+                check(state)
+        except Exception as error:  # whatever a damaged file makes the readers raise
+            log.warning("%s is damaged (%s): trying the one before", path, str(error)[:200] or type(error).__name__)
             continue
-        if not same_recipe(recipe_there, recipe):
+        difference = _difference(stored, recipe, *place)
+        if difference:
             raise InputError(
-                f"{path} belongs to another recipe ({_difference(recipe_there, recipe)}): resume with the preset and "
-                "--set values it was started with, or start anew in another folder (-o)"
+                f"{path} belongs to another recipe ({difference}): resume with the preset and --set values it was "
+                "started with, or start anew in another folder (-o)"
             )
         return state
     if found:
@@ -71,48 +91,90 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("checkpoint-*.pt") if re.fullmatch(r"checkpoint-\d{9}\.pt", path.name))
 
 
-def random_state(device: torch.device) -> dict[str, Any]:
-    """Of torch; data order and augmentation have generators of their own, made from (seed, index)."""
-    state: dict[str, Any] = {"cpu": torch.get_rng_state()}
-    if device.type == "cuda":
-        state["cuda"] = torch.cuda.get_rng_state(device)
+def _sign(path: Path) -> None:
+    """Write the hash of a zip archive into it, as its comment: readers of zip archives do not mind."""
+    comment = len(MARK) + 64
+    with path.open("r+b") as file:
+        file.seek(-2, os.SEEK_END)  # an archive without a comment ends with the comment's length
+        file.write(comment.to_bytes(2, "little"))
+        file.seek(0)
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        file.seek(0, os.SEEK_END)
+        file.write(MARK + digest.encode())
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """What is in a checkpoint file: tensors and plain values."""
+    _verify(path)
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(state, dict) or type(state["step"]) is not int or not _is_plain(state):
+        raise InputError("it holds something else than a state")
     return state
 
 
-def set_random_state(state: dict[str, Any], device: torch.device) -> None:
-    """The inverse of `random_state`."""
-    torch.set_rng_state(state["cpu"])
-    if device.type == "cuda" and "cuda" in state:
-        torch.cuda.set_rng_state(state["cuda"], device)
+def _verify(path: Path) -> None:
+    """Compare a file with the hash in it; one that was written before there was any, with its own check sums."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - len(MARK) - 64))
+        comment = file.read()
+        if comment.startswith(MARK):
+            file.seek(0)
+            digest, rest = hashlib.sha256(), size - len(comment)
+            while rest and (block := file.read(min(rest, 1 << 20))):
+                digest.update(block)
+                rest -= len(block)
+            if digest.hexdigest().encode() != comment[len(MARK) :]:
+                raise InputError("its content does not fit its checksum")
+            return
+    with zipfile.ZipFile(path) as archive:
+        if archive.comment or archive.testzip() is not None:
+            raise InputError("its content does not fit its checksum")
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether `value` is made of tensors and plain values alone."""
+    if isinstance(value, dict):
+        return all(isinstance(key, (str, int)) and _is_plain(entry) for key, entry in value.items())
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    if isinstance(value, Tensor):
+        return value.layout == torch.strided
+    return value is None or isinstance(value, (str, int, float, bool))
 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno is not None:
         return os.strerror(error.errno)
-    return str(error).splitlines()[0]
+    return reason(error)
 
 
 def same_recipe(there: str, here: Recipe) -> bool:
     """Whether a stored recipe says the same; a setting that did not exist when it was stored has its default."""
-    return bool(_completed(there) == json.loads(here.as_json()))
+    return not _difference(_completed(there), here, len(here.stages), 0)
 
 
 def _completed(stored: str) -> dict[str, Any]:
-    recipe: dict[str, Any] = json.loads(stored)
-    defaults = json.loads(json.dumps(dataclasses.asdict(Stage())))
-    return recipe | {"stages": [defaults | stage for stage in recipe.get("stages", ())]}
+    """A stored recipe with every setting."""
+    recipe: dict[str, Any] = {"task": "flow"} | json.loads(stored)
+    defaults = json.loads(json.dumps(flat(Stage(task=task_card(recipe["task"]).settings))))
+    return recipe | {"stages": [defaults | stage for stage in recipe["stages"]]}
 
 
-def _difference(there: str, here: Recipe) -> str:
-    """The first setting in which a stored recipe differs, in words."""
-    old, new = _completed(there), json.loads(here.as_json())
-    for key in ("name", "model", "seed"):
+def _difference(old: dict[str, Any], here: Recipe, stage: int, stage_step: int) -> str:
+    """The first setting in which a stored recipe differs from one that may go on after `stage_step` of `stage`."""
+    new = json.loads(here.as_json())
+    for key in ("name", "task", "model", "seed", "validate"):
         if old.get(key) != new[key]:
             return f"its {key} is {old.get(key)!r}, here it is {new[key]!r}"
-    if len(old.get("stages", ())) != len(new["stages"]):
+    if len(old["stages"]) != len(new["stages"]):
         return "it has another number of stages"
-    for before, after in zip(old["stages"], new["stages"], strict=True):
+    for number, (before, after) in enumerate(zip(old["stages"], new["stages"], strict=True)):
         for key, value in after.items():
-            if before.get(key) != value:
-                return f"stage {after['name']}: {key} was {before.get(key)!r}, here it is {value!r}"
-    return "its stages differ"
+            if before.get(key) == value or (key in MAY_CHANGE and number > stage):
+                continue
+            if number == stage and (key == "patience" or (key == "steps" and value >= stage_step)):
+                continue
+            over = f", and {stage_step} steps are done" if key == "steps" and number == stage else ""
+            return f"stage {after['name']}: {key} was {before.get(key)!r}, here it is {value!r}{over}"
+    return ""

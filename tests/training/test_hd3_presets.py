@@ -7,8 +7,8 @@ from flowzoo import registry
 from flowzoo.datasets.catalogue import dataset_class
 from flowzoo.models.hd3 import HD3
 from flowzoo.settings import replace
-from flowzoo.training.mixture import AUGMENTATIONS
-from flowzoo.training.objective import make_loss
+from flowzoo.training.flow.mixture import AUGMENTATIONS
+from flowzoo.training.flow.objective import make_loss
 from flowzoo.training.recipe import list_presets, load_recipe
 
 PRESETS = [name for name in list_presets() if name.startswith(("hd3-", "pyramid-"))]
@@ -30,15 +30,15 @@ def test_a_preset_fits_together(preset):
     recipe = load_recipe(preset)
     assert recipe.model == "hd3"
     for stage in recipe.stages:
-        assert stage.augmentation in AUGMENTATIONS
-        assert stage.loss == "density"
-        assert all(side % 64 == 0 for side in stage.crop)
+        assert stage.task.pairs.augmentation in AUGMENTATIONS
+        assert stage.task.loss.loss == "density"
+        assert all(side % 64 == 0 for side in stage.task.pairs.crop)
         assert list(stage.milestones) == sorted(stage.milestones)
         assert stage.milestones[-1] < stage.steps
-        for entry in stage.data:
+        for entry in stage.task.pairs.data:
             name, _, subset = entry.partition(":")[0].partition("/")
             assert not subset or subset in dataset_class(name).subsets
-        make_loss(stage)
+        make_loss(stage.task.loss)
     with torch.device("meta"):
         HD3(settings_of(recipe.stages[-1]))
 
@@ -46,10 +46,8 @@ def test_a_preset_fits_together(preset):
 def test_what_the_rows_switch_on():
     def parts(preset):
         stage = load_recipe(preset).stages[-1]
-        found = settings_of(stage)
-        return (
-            found.stop_flow_gradient, found.cost_volume, found.flow_cues, stage.max_pooling < 1, found.cost_range
-        )  # fmt: skip
+        found, pooled = settings_of(stage), stage.task.loss.max_pooling < 1
+        return (found.stop_flow_gradient, found.cost_volume, found.flow_cues, pooled, found.cost_range)
 
     assert parts("pyramid-table1-row1") == (False, "warp", False, False, 4)
     assert parts("pyramid-table1-row2") == (True, "warp", False, False, 4)
@@ -77,14 +75,14 @@ def test_steps_are_the_published_epochs():
     assert steps["pyramid-kitti-range8"] == [1400 * (394 // 32)]
     chairs = load_recipe("hd3-chairs").stages[0]
     assert list(chairs.milestones) == [epoch * (CHAIRS2 // 32) for epoch in (70, 100, 130, 160)]
-    assert load_recipe("pyramid-kitti").stages[0].distillation == 0.9
+    assert load_recipe("pyramid-kitti").stages[0].task.loss.distillation == 0.9
 
 
 def test_synthetic_stages_train_on_both_directions_of_64_pairs_and_real_ones_forward():
     for preset in PRESETS:
         for stage in load_recipe(preset).stages:
             both = preset.startswith(("pyramid-table1", "pyramid-table2-p"))
-            assert stage.both_directions == both
+            assert stage.task.pairs.both_directions == both
             assert stage.batch == (64 if both else 32)
             if both:
                 assert settings_of(stage).both_directions
@@ -95,9 +93,11 @@ def test_the_loss_of_a_preset_trains_its_network(preset):
     stage = load_recipe(preset).stages[-1]
     network = HD3(settings_of(stage)).train()
     prediction = network(*torch.rand(2, 2, 3, 64, 64))
-    labels = torch.cat([torch.randn(2, 2, 64, 64), torch.ones(2, 1, 64, 64)], dim=1) if stage.labels else None
-    reverse = torch.ones(2, 3, 64, 64) if stage.both_directions else None
-    loss = make_loss(stage)(prediction, torch.randn(2, 2, 64, 64) * 5, torch.rand(2, 64, 64) < 0.3, labels, reverse)
+    pairs = stage.task.pairs
+    labels = torch.cat([torch.randn(2, 2, 64, 64), torch.ones(2, 1, 64, 64)], dim=1) if pairs.labels else None
+    reverse = torch.ones(2, 3, 64, 64) if pairs.both_directions else None
+    flow, valid = torch.randn(2, 2, 64, 64) * 5, torch.rand(2, 64, 64) < 0.3
+    loss = make_loss(stage.task.loss)(prediction, flow, valid, labels, reverse)
     loss.backward()
     assert 0 < float(loss.detach()) < float("inf")
     assert all(torch.isfinite(p.grad).all() for p in network.parameters() if p.grad is not None)

@@ -1,7 +1,5 @@
 """Training on both directions: ground truth of the reverse pair, through augmentation, to the loss."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
@@ -12,9 +10,9 @@ from flowzoo.blocks.directions import reverse_of
 from flowzoo.errors import InputError
 from flowzoo.files.flow import write_flow
 from flowzoo.files.images import write_image
-from flowzoo.training.objective import make_loss
-from flowzoo.training.recipe import Stage
-from flowzoo.training.sources import open_source
+from flowzoo.training.flow.objective import make_loss
+from flowzoo.training.flow.settings import LossSettings
+from flowzoo.training.flow.sources import open_source
 
 
 def moved_pair() -> TrainingSample:
@@ -79,8 +77,8 @@ def test_losses_of_both_directions_are_averaged(name):
     first, second = torch.rand(2, 1, 3, 64, 64)
     truth = torch.randn(2, 1, 2, 64, 64)
     known = torch.ones(1, 64, 64, dtype=torch.bool)
-    stage = Stage(loss="density", level_weights=(1.0,) * 5) if name == "hd3" else Stage(level_weights=(0.1,) * 5)
-    loss = make_loss(stage)
+    weights = {"loss": "density", "level_weights": (1.0,) * 5} if name == "hd3" else {"level_weights": (0.1,) * 5}
+    loss = make_loss(LossSettings(**weights))
     with torch.no_grad():
         both = network(first, second)
         found = loss(both, truth[0], known, None, torch.cat([truth[1], known[None].float()], dim=1))
@@ -94,6 +92,6 @@ def test_a_network_of_one_direction_is_named():
     with torch.no_grad():
         prediction = network(*torch.rand(2, 1, 3, 64, 64))
     with pytest.raises(InputError, match="both_directions"):
-        make_loss(dataclasses.replace(Stage(), both_directions=True))(
+        make_loss(LossSettings())(
             prediction, torch.zeros(1, 2, 64, 64), torch.ones(1, 64, 64), None, torch.zeros(1, 3, 64, 64)
         )

@@ -15,9 +15,10 @@ from flowzoo.losses.density import density_loss
 from flowzoo.losses.multiscale import MultiscaleLoss
 from flowzoo.losses.penalties import charbonnier
 from flowzoo.network import FlowPrediction
-from flowzoo.training.objective import make_loss
-from flowzoo.training.recipe import Stage, load_recipe
-from flowzoo.training.sources import open_source
+from flowzoo.training.flow.objective import make_loss
+from flowzoo.training.flow.settings import LossSettings
+from flowzoo.training.flow.sources import open_source
+from flowzoo.training.recipe import load_recipe
 from flowzoo.training.state import same_recipe
 
 
@@ -93,38 +94,38 @@ def densities() -> FlowPrediction:
 def test_equation_seven_with_densities():
     prediction, flow, valid = densities(), torch.randn(2, 2, 16, 32), torch.rand(2, 16, 32) < 0.5
     labels = torch.cat([torch.randn(2, 2, 16, 32), (torch.rand(2, 1, 16, 32) < 0.2).float()], dim=1)
-    stage = Stage(loss="density", level_weights=(1.0,), max_pooling=0.3, distillation=0.8)
+    settings = LossSettings(loss="density", level_weights=(1.0,), max_pooling=0.3, distillation=0.8)
     supervised = density_loss(prediction, flow, valid, share=0.3)
     # Against labels: the mean over the pixels of the level that have any, which share=1 divides by all pixels.
     known = torch.nn.functional.max_pool2d(labels[:, 2:], 4)[:, 0]
     taught = density_loss(prediction, labels[:, :2], labels[:, 2]) / known.mean()
-    found = make_loss(stage)(prediction, flow, valid, labels)
+    found = make_loss(settings)(prediction, flow, valid, labels)
     torch.testing.assert_close(found, 0.8 * supervised + 0.2 * taught)
-    torch.testing.assert_close(make_loss(stage)(prediction, flow, valid), supervised)
+    torch.testing.assert_close(make_loss(settings)(prediction, flow, valid), supervised)
 
 
 def test_equation_seven_with_a_multiscale_loss():
     prediction, flow, valid = densities(), torch.randn(2, 2, 16, 32), torch.ones(2, 16, 32, dtype=torch.bool)
     labels = torch.cat([torch.randn(2, 2, 16, 32), torch.ones(2, 1, 16, 32)], dim=1)
-    stage = Stage(level_weights=(0.5,), distillation=0.9)
+    settings = LossSettings(level_weights=(0.5,), distillation=0.9)
     plain = MultiscaleLoss(charbonnier(0.5, 0.01), (0.5,))
     expected = 0.9 * plain(prediction, flow) + 0.1 * plain(prediction, labels[:, :2])
-    torch.testing.assert_close(make_loss(stage)(prediction, flow, valid, labels), expected)
-    pooled = make_loss(dataclasses.replace(stage, max_pooling=0.1, reduction="mean"))
-    assert pooled(prediction, flow, valid) > make_loss(dataclasses.replace(stage, reduction="mean"))(
+    torch.testing.assert_close(make_loss(settings)(prediction, flow, valid, labels), expected)
+    pooled = make_loss(dataclasses.replace(settings, max_pooling=0.1, reduction="mean"))
+    assert pooled(prediction, flow, valid) > make_loss(dataclasses.replace(settings, reduction="mean"))(
         prediction, flow, valid
     )
 
 
 def test_a_checkpoint_from_before_a_setting_existed_still_resumes():
-    recipe = dataclasses.replace(load_recipe("default"), stages=(Stage(),))
+    recipe = load_recipe("finetune")
     stored = json.loads(recipe.as_json())
     del stored["stages"][0]["max_pooling"]
     assert same_recipe(json.dumps(stored), recipe)
-    assert not same_recipe(json.dumps(stored), dataclasses.replace(recipe, stages=(Stage(max_pooling=0.5),)))
+    assert not same_recipe(json.dumps(stored), load_recipe("finetune", {"max_pooling": "0.5"}))
 
 
 @pytest.mark.parametrize(("key", "value"), [("max_pooling", 0.0), ("distillation", 1.5), ("reach", -1.0)])
 def test_settings_out_of_range_are_named(key, value):
     with pytest.raises(InputError, match=key):
-        Stage(**{key: value})
+        LossSettings(**{key: value})

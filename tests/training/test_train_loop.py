@@ -12,13 +12,12 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from training_runs import trained
 
-from flowzoo.distributed import Ranks
 from flowzoo.errors import InputError
 from flowzoo.synthetic import SyntheticPairs, Textures
 from flowzoo.synthetic.packed import Manifest, write_manifest, write_shard
 from flowzoo.training import state
-from flowzoo.training.loop import Surroundings, train
 from flowzoo.training.recipe import load_recipe
 
 TINY = {
@@ -50,8 +49,7 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(pairs: Path, output: Path, changes: dict[str, str] | None = None, *, resume: bool = False) -> dict:
     recipe = load_recipe("default", TINY | (changes or {}))
-    where = Surroundings(pairs, output, Ranks(0, 1, torch.device("cpu")), resume, workers=0)
-    return train(recipe, where).state_dict()
+    return trained(recipe, pairs, output, resume=resume).network.state_dict()
 
 
 def command(pairs: Path, output: Path, *more: str) -> list[str]:
@@ -166,7 +164,7 @@ def test_bad_data_is_one_line(pairs: Path, tmp_path: Path) -> None:
         run(pairs, tmp_path / "out", {"accumulate": "3"})
     with pytest.raises(InputError, match="did you mean 'flyingchairs'"):
         run(pairs, tmp_path / "out", {"data": "flyingchair"})
-    with pytest.raises(InputError, match="no augmentation"):
+    with pytest.raises(InputError, match="there is no augmentation 'synthetical': did you mean 'synthetic'"):
         run(pairs, tmp_path / "out", {"augmentation": "synthetical"})
 
 

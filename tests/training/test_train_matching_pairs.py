@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from flowzoo.errors import InputError
-from flowzoo.training.sources import open_source
+from flowzoo.training.flow.sources import open_source
 
 
 @pytest.mark.parametrize("kind", ["static", "dynamic"])

@@ -5,14 +5,12 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
+from training_runs import trained
 
-from flowzoo.distributed import Ranks
 from flowzoo.synthetic import SceneSettings
 from flowzoo.synthetic.writing import RenderJob, pair_files, render_to_disk
 from flowzoo.training import state
-from flowzoo.training.loop import Surroundings, train
-from flowzoo.training.mixture import Mixture
+from flowzoo.training.flow.mixture import Mixture
 from flowzoo.training.recipe import list_presets, load_recipe
 
 TINY = {
@@ -46,18 +44,18 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def root_of(samples: Path, preset: str) -> tuple[Path, dict[str, str]]:
     """The folder whose pairs are one batch of a preset, and the settings that go with it."""
     last = load_recipe(preset).stages[-1]
-    changes = {"labels": "."} if last.labels else {}  # the truth itself
-    if last.loss != "density":
+    changes = {"labels": "."} if last.task.pairs.labels else {}  # the truth itself
+    if last.task.loss.loss != "density":
         return samples / "one", changes | {"batch": "1"}
     # HD3 has batch norm at 1/64 of the size: one pair would leave one value a channel.
-    return samples / ("back" if last.both_directions else "two"), changes | {"batch": "2"}
+    return samples / ("back" if last.task.pairs.both_directions else "two"), changes | {"batch": "2"}
 
 
 def rows_of(preset: str, samples: Path, output: Path, changes: dict[str, str]) -> list[dict]:
     """What the loop logs of a preset whose stages all train on the same batch again and again."""
     root, own = root_of(samples, preset)
     recipe = load_recipe(preset, TINY | own | {"augmentation": "none"} | changes)
-    train(recipe, Surroundings(root, output, Ranks(0, 1, torch.device("cpu")), workers=0))
+    trained(recipe, root, output)
     rows = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
     assert all(0 < row["loss"] < float("inf") and row["gradient_norm"] > 0 for row in rows)
     return rows
@@ -114,11 +112,11 @@ def test_every_stage_gets_its_samples(preset: str, samples: Path) -> None:
     """With its own augmentation, labels and directions."""
     root, changes = root_of(samples, preset)
     for stage in load_recipe(preset, TINY | changes).stages:
-        stage = dataclasses.replace(stage, crop=(48, 40))
-        sample = Mixture(stage, root, seed=0)[1]
+        pairs = dataclasses.replace(stage.task.pairs, crop=(48, 40))
+        sample = Mixture(pairs, root, seed=0)[1]
         assert sample.first.shape == sample.second.shape == (3, 48, 40)
         assert 0 <= float(sample.first.min()) < float(sample.first.max()) <= 1
         assert sample.flow[:, sample.valid].isfinite().all()
         assert float(sample.valid.float().mean()) > 0.3
-        assert (sample.labels is not None) == bool(stage.labels)
-        assert (sample.reverse is not None) == stage.both_directions
+        assert (sample.labels is not None) == bool(pairs.labels)
+        assert (sample.reverse is not None) == pairs.both_directions

@@ -9,7 +9,8 @@ import torch
 from flowzoo.cli.parser import run as flowzoo
 from flowzoo.errors import InputError
 from flowzoo.training import optimise
-from flowzoo.training.recipe import Stage, describe, list_presets, load_recipe
+from flowzoo.training.recipe import describe, list_presets, load_recipe
+from flowzoo.training.stage import Stage
 
 
 @pytest.mark.parametrize("preset", list_presets())
@@ -25,7 +26,7 @@ def test_changes_are_typed_and_reach_all_stages_or_one() -> None:
     assert {stage.batch for stage in recipe.stages} == {6}
     assert [stage.steps for stage in recipe.stages if stage.name == "large"] == [7]
     assert recipe.stages[0].steps != 7
-    assert recipe.stages[0].crop == (64, 128)
+    assert recipe.stages[0].task.pairs.crop == (64, 128)
     assert recipe.seed == 5
 
 
@@ -35,12 +36,12 @@ def test_changes_are_typed_and_reach_all_stages_or_one() -> None:
         ("defualt", {}, "did you mean 'default'"),
         ("default", {"learning_rat": "1"}, "did you mean 'learning_rate'"),
         ("default", {"learning_rate": "fast"}, "give a number"),
-        ("default", {"learning_rate": "-1"}, "must be 0 or more"),
+        ("default", {"learning_rate": "-1"}, "must be a number, 0 or more"),
         ("default", {"larg.steps": "3"}, "did you mean 'large'"),
         ("default", {"schedule": "sine"}, "choose one of"),
         ("default", {"batch": "0"}, "at least 1"),
         ("default", {"average": "1"}, "below 1"),
-        ("nowhere.toml", {}, "no preset file"),
+        ("nowhere.toml", {}, "nowhere.toml does not exist"),
     ],
 )
 def test_mistakes_are_one_line(preset: str, changes: dict[str, str], words: str) -> None:
@@ -83,11 +84,11 @@ def test_published_schedules() -> None:
     assert long.steps == 1_200_000
     assert long.batch == 8
     fine = load_recipe("pwcnet-things").stages[0]
-    assert (fine.learning_rate, fine.steps, fine.crop) == (1e-5, 600_000, (384, 768))
+    assert (fine.learning_rate, fine.steps, fine.task.pairs.crop) == (1e-5, 600_000, (384, 768))
     stages = load_recipe("liteflownet2-chairs").stages
     assert [stage.steps for stage in stages] == [300_000, 300_000, 200_000, 200_000, 200_000]
     assert [stage.learning_rate for stage in stages] == [1e-4] * 4 + [6e-5]
-    assert [stage.full_weight for stage in stages] == [0, 0, 0, 0, 6.25e-4]
+    assert [stage.task.loss.full_weight for stage in stages] == [0, 0, 0, 0, 6.25e-4]
 
 
 def test_rates_of_the_smooth_schedules() -> None:

@@ -7,18 +7,20 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from training_runs import CPU, trained
 
 from flowzoo.distributed import Ranks
 from flowzoo.errors import InputError
 from flowzoo.synthetic import SyntheticPairs
 from flowzoo.training import state
-from flowzoo.training.loader import batches, renders_on_device
-from flowzoo.training.loop import Surroundings, train
-from flowzoo.training.mixture import Mixture
-from flowzoo.training.recipe import Recipe, Stage, load_recipe
-from flowzoo.training.rendering import DeviceRenderer, Drawing, Drawings
-
-CPU = Ranks(0, 1, torch.device("cpu"))
+from flowzoo.training.flow.mixture import Mixture
+from flowzoo.training.flow.rendering import DeviceRenderer, Drawing, Drawings, renders_on_device
+from flowzoo.training.flow.settings import FlowSettings, PairSettings
+from flowzoo.training.flow.task import FlowTask
+from flowzoo.training.loader import batches
+from flowzoo.training.recipe import Recipe, load_recipe
+from flowzoo.training.stage import Stage
+from flowzoo.training.task import Place
 
 
 @pytest.fixture(scope="session")
@@ -34,16 +36,23 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def stage(**values: object) -> Stage:
-    usual = {"data": ("scenes",), "crop": (64, 96), "batch": 4, "steps": 2, "augmentation": "synthetic"}
-    return Stage(**usual | values)
+def pairs(**values: object) -> PairSettings:
+    return PairSettings(**{"data": ("scenes",), "crop": (64, 96), "augmentation": "synthetic"} | values)
 
 
-def loaded(photographs: Path, workers: int = 0, ranks: Ranks = CPU, first: int = 0, **values: object) -> list[list]:
+def loaded(
+    photographs: Path,
+    workers: int = 0,
+    ranks: Ranks | None = None,
+    first: int = 0,
+    batch: int = 4,
+    device: torch.device = CPU,
+    **values: object,
+) -> list[list]:
     """Every tensor of every batch."""
-    chosen = stage(**values)
-    mixture = Mixture(chosen, photographs, seed=5)
-    found = batches(mixture, first, chosen, ranks, workers)
+    stage = Stage(steps=2, batch=batch, task=FlowSettings(pairs(**values)))
+    data = FlowTask(Recipe("", "", "wren", 0, (), (stage,)), Place(photographs)).data(stage, 5, device)
+    found = batches(data, first, stage, ranks or Ranks(), workers)
     return [[part for part in vars(batch).values() if part is not None] for batch in found]
 
 
@@ -65,7 +74,7 @@ def test_who_draws_the_scenes_does_not_matter(photographs: Path) -> None:
     alone = loaded(photographs, rendering="device")
     assert same(alone, loaded(photographs, workers=1, rendering="device"))
     assert same(alone[1:], loaded(photographs, first=1, rendering="device"))
-    halves = [loaded(photographs, ranks=Ranks(rank, 2, CPU.device), rendering="device") for rank in range(2)]
+    halves = [loaded(photographs, ranks=Ranks(rank, 2), rendering="device") for rank in range(2)]
     joined = [[torch.cat(pair) for pair in zip(*parts, strict=True)] for parts in zip(*halves, strict=True)]
     assert same(alone, joined)
 
@@ -80,7 +89,7 @@ def test_processes_hand_over_drawings_and_ready_samples(photographs: Path) -> No
     write_manifest(packed, Manifest(2, (96, 128), 0, False, {}))
     write_shard(packed, 0, [source.render(range(2), as_bytes=True)], backward=False)
     mixed = {"data": ("scenes:2", "synthetic")}
-    mixture = Mixture(stage(**mixed), photographs, seed=5)
+    mixture = Mixture(pairs(**mixed), photographs, seed=5)
     kinds = [isinstance(Drawings(mixture)[number], Drawing) for number in range(6)]
     assert kinds == [True, True, False, True, True, False]
     there, here = (loaded(photographs, rendering=how, batch=6, **mixed) for how in ("loader", "device"))
@@ -102,18 +111,18 @@ def test_a_whole_batch_at_once_is_the_same_to_rounding(photographs: Path, monkey
 
 
 def test_textures_are_copied_to_the_device_once(photographs: Path) -> None:
-    mixture = Mixture(stage(), photographs, seed=5)
+    mixture = Mixture(pairs(), photographs, seed=5)
     renderer = DeviceRenderer(mixture, torch.device("meta"))
-    (pairs,) = renderer.sources.values()
-    assert {picture.device.type for picture in pairs.textures.photographs} == {"meta"}
-    assert pairs.textures.procedural[0].device.type == "meta"
+    (scenes,) = renderer.sources.values()
+    assert {picture.device.type for picture in scenes.textures.photographs} == {"meta"}
+    assert scenes.textures.procedural[0].device.type == "meta"
     kept = DeviceRenderer(mixture, torch.device("cpu"))
     assert kept.sources[0].textures is mixture.sources[0].textures
 
 
 def test_only_a_gpu_renders_without_being_asked(photographs: Path) -> None:
-    mixture = Mixture(stage(), photographs, seed=5)
-    where = {(how, kind): renders_on_device(mixture, stage(rendering=how), torch.device(kind))
+    mixture = Mixture(pairs(), photographs, seed=5)
+    where = {(how, kind): renders_on_device(mixture, pairs(rendering=how), torch.device(kind))
              for how in ("auto", "loader", "device") for kind in ("cpu", "cuda")}  # fmt: skip
     assert {key for key, here in where.items() if here} == {("auto", "cuda"), ("device", "cpu"), ("device", "cuda")}
     with pytest.raises(InputError, match="rendering"):
@@ -121,11 +130,12 @@ def test_only_a_gpu_renders_without_being_asked(photographs: Path) -> None:
 
 
 def test_a_run_that_renders_resumes_exactly(photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    small = stage(rendering="device", batch=2, steps=3, save_every=1, log_every=1, crop=(64, 64))
+    chosen = FlowSettings(pairs(rendering="device", crop=(64, 64)))
+    small = Stage(batch=2, steps=3, save_every=1, log_every=1, task=chosen)
     recipe = Recipe("scenes", "", "wren", 0, (), (small,))
 
     def run(output: Path, *, resume: bool = False) -> dict:
-        return train(recipe, Surroundings(photographs, output, CPU, resume, workers=0)).state_dict()
+        return trained(recipe, photographs, output, resume=resume).network.state_dict()
 
     whole = run(tmp_path / "whole")
     save = state.save_state
@@ -152,7 +162,7 @@ def test_a_run_that_renders_resumes_exactly(photographs: Path, tmp_path: Path, m
 @pytest.mark.parametrize("augmentation", ["synthetic", "flownet2"])
 def test_a_gpu_renders_what_the_loader_renders(photographs: Path, augmentation: str) -> None:
     there = loaded(photographs, rendering="loader", augmentation=augmentation)
-    here = loaded(photographs, ranks=Ranks(0, 1, torch.device("cuda", 0)), augmentation=augmentation)
+    here = loaded(photographs, device=torch.device("cuda", 0), augmentation=augmentation)
     for one, other in zip(there, here, strict=True):
         first, second, flow, valid = ((a.float() - b.cpu().float()).abs() for a, b in zip(one, other, strict=True))
         assert float(first.mean()) < 5e-3

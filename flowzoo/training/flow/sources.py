@@ -119,7 +119,7 @@ def open_source(name: str, root: Path | None, labels: str = "", both_directions:
         InputError: nothing of that name, or nothing in it.
     """
     if root is None:
-        raise InputError("give the folder of the training data with --root")
+        raise InputError("give the training data: --root DIR, or --data with a list of pairs")
     if name in RENDERED:
         return rendered(name, root)
     if name == "synthetic":

@@ -12,7 +12,8 @@ from torch.utils.data import Dataset
 from flowzoo.augmentation import TrainingBatch, TrainingSample, collate
 from flowzoo.synthetic import SyntheticPairs
 from flowzoo.synthetic.scene import Scene
-from flowzoo.training.mixture import Mixture
+from flowzoo.training.flow.mixture import Mixture
+from flowzoo.training.flow.settings import PairSettings
 
 
 @dataclass
@@ -61,3 +62,9 @@ class DeviceRenderer:
 def rendered_sources(mixture: Mixture) -> dict[int, SyntheticPairs]:
     """The sources of a mixture that are rendered, by their place in it."""
     return {number: pairs for number, pairs in enumerate(mixture.sources) if isinstance(pairs, SyntheticPairs)}
+
+
+def renders_on_device(mixture: Mixture, pairs: PairSettings, device: torch.device) -> bool:
+    """Whether rendered pairs are made on `device`, by the training process."""
+    wanted = pairs.rendering == "device" or (pairs.rendering == "auto" and device.type == "cuda")
+    return wanted and len(rendered_sources(mixture)) > 0

@@ -13,13 +13,13 @@ from flowzoo.losses.penalties import charbonnier, robust_l1
 from flowzoo.losses.pooled_multiscale import PooledMultiscaleLoss
 from flowzoo.losses.targets import known_pixels
 from flowzoo.network import FlowPrediction
-from flowzoo.training.recipe import Stage
+from flowzoo.training.flow.settings import LossSettings
 
 Loss = Callable[[FlowPrediction, Tensor, Tensor], Tensor]
 TaughtLoss = Callable[[FlowPrediction, Tensor, Tensor, Tensor | None, Tensor | None], Tensor]
 
 
-def make_loss(stage: Stage) -> TaughtLoss:
+def make_loss(settings: LossSettings) -> TaughtLoss:
     """A function of a prediction, the true flow (B,2,H,W) in pixels, where it is known (B,H,W), labels and reverse.
 
     Labels are (B,3,H,W): a teacher's flow, and 1 where it counts. They take part as in equation 7 of "Improving Optical
@@ -29,7 +29,7 @@ def make_loss(stage: Stage) -> TaughtLoss:
     Raises:
         InputError: weights, exponent, epsilon or unit make no loss.
     """
-    supervised, distillation = _losses(stage)
+    supervised, distillation = _losses(settings)
 
     def loss(
         prediction: FlowPrediction,
@@ -43,27 +43,29 @@ def make_loss(stage: Stage) -> TaughtLoss:
             value = (value + supervised(reverse_of(prediction), reverse[:, :2], reverse[:, 2])) / 2
         if labels is None:
             return value
-        return distilled(value, distillation(prediction, labels[:, :2], labels[:, 2]), stage.distillation)
+        return distilled(value, distillation(prediction, labels[:, :2], labels[:, 2]), settings.distillation)
 
     return loss
 
 
-def _losses(stage: Stage) -> tuple[Loss, Loss]:
+def _losses(settings: LossSettings) -> tuple[Loss, Loss]:
     """Against ground truth, and against labels."""
-    weights = stage.level_weights
-    if stage.loss == "density":
+    weights = settings.level_weights
+    if settings.loss == "density":
         return (
             lambda prediction, flow, valid: density_loss(
-                prediction, flow, valid, share=stage.max_pooling, level_weights=weights
+                prediction, flow, valid, share=settings.max_pooling, level_weights=weights
             ),
             lambda prediction, flow, valid: distillation_loss(prediction, flow, valid, level_weights=weights),
         )
-    penalty = {"charbonnier": charbonnier, "robust-l1": robust_l1}[stage.loss](stage.exponent, stage.epsilon)
-    common = (penalty, weights, stage.full_weight, stage.unit, stage.reduction, stage.shrinking, stage.upsample)
+    penalty = {"charbonnier": charbonnier, "robust-l1": robust_l1}[settings.loss](settings.exponent, settings.epsilon)
+    common = (
+        penalty, weights, settings.full_weight, settings.unit, settings.reduction, settings.shrinking, settings.upsample
+    )  # fmt: skip
     plain = MultiscaleLoss(*common)
-    if stage.max_pooling == 1:
+    if settings.max_pooling == 1:
         return plain, plain
-    return PooledMultiscaleLoss(*common, share=stage.max_pooling, reach=stage.reach), plain
+    return PooledMultiscaleLoss(*common, share=settings.max_pooling, reach=settings.reach), plain
 
 
 @torch.no_grad()

@@ -1,5 +1,6 @@
 """Validation during training, by the code of `flowzoo evaluate`, and sample pictures."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from flowzoo.evaluation.report import summarise
 from flowzoo.files.images import write_image
 from flowzoo.inference.estimator import Estimator
 from flowzoo.network import FlowNetwork
-from flowzoo.training.sources import open_training_set
+from flowzoo.training.flow.sources import open_training_set
 from flowzoo.visualise import flow_picture
 
 PICTURES = 3
@@ -54,7 +55,7 @@ class Validation:
             found[name] = float("nan") if epe is None else float(epe)
         return found
 
-    def write_pictures(self, network: FlowNetwork, folder: Path, step: int) -> None:
+    def write_pictures(self, network: FlowNetwork, folder: Path, step: int) -> Iterator[Path]:
         """First image, true and estimated flow of a few pairs, side by side: `folder`/STEP-DATASET-N.png."""
         for name in self.datasets:
             dataset = open_training_set(name, self.root)
@@ -71,4 +72,6 @@ class Validation:
                     flow_picture(sample.flow, sample.valid, max_flow=largest or None),
                     flow_picture(flow, max_flow=largest or None),
                 ]
-                write_image(folder / f"{step:08d}-{dataset.name}-{index}.png", np.concatenate(pictures, axis=1))
+                path = folder / f"{step:08d}-{dataset.name}-{index}.png"
+                write_image(path, np.concatenate(pictures, axis=1))
+                yield path

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from flowzoo import settings
 from flowzoo.augmentation import Augmentation, AugmentationSettings, TrainingSample
 from flowzoo.augmentation.hd3 import hd3_chairs, hd3_kitti, hd3_sintel, hd3_things
 from flowzoo.errors import InputError
-from flowzoo.training.recipe import Stage
-from flowzoo.training.sources import Source, open_source
+from flowzoo.settings import convert, shown, suggestion
+from flowzoo.training.flow.settings import PairSettings
+from flowzoo.training.flow.sources import Source, open_source
 
 AUGMENTATIONS = {
     "none": AugmentationSettings,
@@ -29,6 +29,7 @@ AUGMENTATIONS = {
     "hd3-kitti": hd3_kitti,
     "hd3-sintel": hd3_sintel,
 }
+LARGEST_SHARE = 10000
 
 
 class Mixture(torch.utils.data.Dataset[TrainingSample]):
@@ -41,21 +42,21 @@ class Mixture(torch.utils.data.Dataset[TrainingSample]):
         InputError: an unknown source or augmentation, a source without pairs, or a share that is no whole number.
     """
 
-    def __init__(self, stage: Stage, root: Path | None, seed: int) -> None:
+    def __init__(self, pairs: PairSettings, root: Path | None, seed: int) -> None:
         self.seed = seed
-        if stage.augmentation not in AUGMENTATIONS:
-            known = settings.suggestion(stage.augmentation, AUGMENTATIONS)
-            raise InputError(f"stage {stage.name!r} has no augmentation {stage.augmentation!r}: {known}")
-        self.augmentation = Augmentation(AUGMENTATIONS[stage.augmentation](), stage.crop, seed)
+        if pairs.augmentation not in AUGMENTATIONS:
+            known = suggestion(pairs.augmentation, AUGMENTATIONS)
+            raise InputError(f"there is no augmentation {shown(pairs.augmentation)}: {known}")
+        self.augmentation = Augmentation(AUGMENTATIONS[pairs.augmentation](), pairs.crop, seed)
         self.sources: list[Source] = []
         self.turns: list[tuple[int, int]] = []  # (source, which of its pairs in a cycle)
         self.shares: list[int] = []
-        for number, entry in enumerate(stage.data):
+        for number, entry in enumerate(pairs.data):
             name, _, share = entry.partition(":")
-            parts = settings.convert(share or "1", int, f"the share of {name!r} in stage {stage.name!r}")
-            if parts < 1:
-                raise InputError(f"the share of {name!r} in stage {stage.name!r} must be at least 1, not {parts}")
-            source = open_source(name, root, stage.labels, stage.both_directions)
+            parts = convert(share or "1", int, f"the share of {shown(name)}")
+            if not 1 <= parts <= LARGEST_SHARE:
+                raise InputError(f"the share of {shown(name)} must be 1 to {LARGEST_SHARE}, not {shown(parts)}")
+            source = open_source(name, root, pairs.labels, pairs.both_directions)
             if len(source) == 0:
                 raise InputError(f"the data source {name!r} in {root} has no pairs")
             self.sources.append(source)

@@ -1,0 +1,49 @@
+"""What a training batch of any task is: a dataclass of tensors that moves as one."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, Self, TypeVar
+
+import torch
+from torch import Tensor
+
+B = TypeVar("B")
+
+
+class Tensors:
+    """Base of dataclasses whose fields are tensors, None, plain values, or lists, tuples and dicts of these."""
+
+    def to(self, device: torch.device | str) -> Self:
+        """All tensors on `device`; everything else as it is."""
+        fields = dataclasses.fields(self)  # type: ignore[arg-type]
+        return type(self)(**{entry.name: _moved(getattr(self, entry.name), device) for entry in fields})
+
+
+def _moved(value: Any, device: torch.device | str) -> Any:
+    if isinstance(value, Tensor):
+        return value.to(device, non_blocking=True)
+    if isinstance(value, (list, tuple)):
+        return type(value)(_moved(entry, device) for entry in value)
+    if isinstance(value, dict):
+        return {key: _moved(entry, device) for key, entry in value.items()}
+    return value
+
+
+def stacked(kind: type[B], samples: Sequence[Any]) -> B:
+    """The dataclass `kind` of the samples' tensors of the same names, stacked: (...) becomes (B,...).
+
+    What only some samples have is 0 for the others; what none has is None.
+    """
+    return kind(
+        **{
+            entry.name: _stack([getattr(sample, entry.name) for sample in samples])
+            for entry in dataclasses.fields(kind)  # type: ignore[arg-type]
+        }
+    )
+
+
+def _stack(parts: list[Tensor | None]) -> Tensor | None:
+    some = next((part for part in parts if part is not None), None)
+    if some is None:
+        return None
+    return torch.stack([torch.zeros_like(some) if part is None else part for part in parts])

@@ -1,0 +1,80 @@
+"""What a stage that trains optical flow says about its pairs and its loss. No torch import."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from flowzoo.errors import InputError
+
+
+@dataclass(frozen=True)
+class PairSettings:
+    """Which pairs, and what is done to them.
+
+    Attributes:
+        data: sources and their shares of a batch, as "NAME" or "NAME:share"; see `flowzoo.training.flow.mixture`.
+        crop: height and width of the training crops, pixels.
+        augmentation: name of the augmentation ("none" only crops); see `flowzoo.training.flow.mixture`.
+        rendering: where pairs that are rendered while training are made: by the "loader" processes one by one, on the
+            training "device" a batch at a time, or "auto": on the device where it is a GPU.
+        labels: folder that `flowzoo distill` wrote, relative to the data's; its flow is a second ground truth.
+        both_directions: one sample for two pairs that are each other's reverse, whose losses are averaged; for networks
+            with both_directions or flow_cues.
+    """
+
+    data: tuple[str, ...] = ("synthetic",)
+    crop: tuple[int, int] = (320, 448)
+    augmentation: str = "flownet2"
+    rendering: Literal["auto", "loader", "device"] = "auto"
+    labels: str = ""
+    both_directions: bool = False
+
+    def __post_init__(self) -> None:
+        if min(self.crop) < 1:
+            raise InputError(f"setting 'crop' is height,width in pixels, not {self.crop}")
+        if not self.data:
+            raise InputError("setting 'data' is empty: name at least one source")
+
+
+@dataclass(frozen=True)
+class LossSettings:
+    """What is minimised.
+
+    Attributes:
+        loss: "charbonnier" (du^2+dv^2+epsilon)^exponent, "robust-l1" (|du|+|dv|+epsilon)^exponent, or "density" (HD3).
+        level_weights: of the pyramid's sizes, coarse to fine; full_weight: of the flow at full size.
+        unit: pixels that count as an error of 1. reduction: "sum" over pixels, as published, or "mean".
+        shrinking: how true flow gets to a level's size; upsample: enlarge the levels' flows instead (sparse truth).
+        max_pooling: share of a level's known pixels that counts, those with the largest losses; 1 = all (off).
+        reach: with max_pooling, the largest rest that a level can add, in pixels of the level; pixels beyond it count
+            as 0. The density loss knows its own reach.
+        distillation: with labels, weight of the loss against ground truth; the rest goes to the labels.
+    """
+
+    loss: Literal["charbonnier", "robust-l1", "density"] = "charbonnier"
+    exponent: float = 0.5
+    epsilon: float = 0.01
+    level_weights: tuple[float, ...] = (0.32, 0.08, 0.02, 0.01, 0.005)
+    full_weight: float = 0.0
+    unit: float = 20.0
+    reduction: Literal["sum", "mean"] = "sum"
+    shrinking: Literal["average", "caffe", "bilinear"] = "caffe"
+    upsample: bool = False
+    max_pooling: float = 1.0
+    reach: float = 4.0
+    distillation: float = 0.9
+
+    def __post_init__(self) -> None:
+        if not 0 < self.max_pooling <= 1 or not self.reach > 0:
+            raise InputError(
+                f"max_pooling must be above 0 up to 1 and reach above 0, not {self.max_pooling} and {self.reach}"
+            )
+        if not 0 <= self.distillation <= 1:
+            raise InputError(f"setting 'distillation' must be 0 to 1, not {self.distillation}")
+
+
+@dataclass(frozen=True)
+class FlowSettings:
+    """The two together; a preset names their settings beside those of `Stage`."""
+
+    pairs: PairSettings = PairSettings()
+    loss: LossSettings = LossSettings()

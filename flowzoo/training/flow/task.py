@@ -1,0 +1,104 @@
+"""Optical flow as a task: pairs with ground truth, losses of pyramids, end-point errors."""
+
+import logging
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+
+from flowzoo.augmentation import TrainingBatch, collate
+from flowzoo.errors import InputError
+from flowzoo.network import FlowNetwork, FlowPrediction
+from flowzoo.training.flow.mixture import Mixture
+from flowzoo.training.flow.objective import end_point_error, make_loss
+from flowzoo.training.flow.rendering import DeviceRenderer, Drawings, renders_on_device
+from flowzoo.training.flow.settings import FlowSettings
+from flowzoo.training.flow.validation import Validation
+from flowzoo.training.recipe import Recipe
+from flowzoo.training.stage import Stage
+from flowzoo.training.task import Data, Loss, Place, Score, Task
+
+log = logging.getLogger(__name__)
+
+
+class FlowTask(Task):
+    """Learns the flow of image pairs; the settings of its stages are `FlowSettings`."""
+
+    quantities: ClassVar = ("epe",)
+    score: ClassVar = Score("epe", "px")
+
+    def __init__(self, recipe: Recipe, place: Place) -> None:
+        super().__init__(recipe, place)
+        self.validation = self._find_validation()
+
+    def data(self, stage: Stage, seed: int, device: torch.device) -> Data:
+        """Augmented pairs of the stage's mixture.
+
+        Where the stage renders on the training device, other processes draw the scenes only.
+        """
+        pairs = settings_of(stage).pairs
+        try:
+            mixture = Mixture(pairs, self.place.root, seed)
+        except InputError as error:
+            raise InputError(f"stage {stage.name!r}: {error}") from error
+        if renders_on_device(mixture, pairs, device):
+            return Data(Drawings(mixture), list, DeviceRenderer(mixture, device))
+        return Data(mixture, collate)
+
+    def predict(self, network: FlowNetwork, batch: TrainingBatch) -> FlowPrediction:
+        """The flow of every pair."""
+        prediction: FlowPrediction = network(batch.first, batch.second)
+        return prediction
+
+    def objective(self, stage: Stage) -> Callable[[FlowPrediction, TrainingBatch], Loss]:
+        """The stage's loss, and the end-point error at full size, pixels."""
+        loss = make_loss(settings_of(stage).loss)
+
+        def cost(prediction: FlowPrediction, batch: TrainingBatch) -> Loss:
+            value = loss(prediction, batch.flow, batch.valid, batch.labels, batch.reverse)
+            return Loss(value, {"epe": end_point_error(prediction.flow, batch.flow, batch.valid)})
+
+        return cost
+
+    @property
+    def validates(self) -> bool:
+        """Whether a validation set is there."""
+        return self.validation is not None
+
+    def validate(self, network: FlowNetwork) -> dict[str, float]:  # type: ignore[override]
+        """End-point error of each data set, pixels, by its official protocol."""
+        return {} if self.validation is None else self.validation.scores(network)
+
+    def pictures(self, network: FlowNetwork, folder: Path, step: int) -> Iterable[Path]:  # type: ignore[override]
+        """First image, true and estimated flow of a few validation pairs."""
+        return () if self.validation is None else self.validation.write_pictures(network, folder, step)
+
+    def _find_validation(self) -> Validation | None:
+        """What the user names, else what the recipe names and is there."""
+        folder, limit = self.place.validation_root or self.place.root, self.place.validation_limit
+        stages = self.recipe.stages
+        if folder is None:
+            return None
+        if self.place.validate:
+            return Validation(self.place.validate, folder, limit)
+        if not self.recipe.validate or not any(stage.validate_every for stage in stages):
+            return None
+        try:
+            return Validation(self.recipe.validate, folder, limit)
+        except InputError as error:
+            if any(stage.patience for stage in stages):
+                raise InputError(f"early stopping needs a validation set ({error}), or --set patience=0") from error
+            log.warning("training without validation: %s", error)
+            return None
+
+
+def settings_of(stage: Stage) -> FlowSettings:
+    """The settings of this task.
+
+    Raises:
+        InputError: the stage is another task's.
+    """
+    if not isinstance(stage.task, FlowSettings):
+        raise InputError(f"stage {stage.name!r} says nothing about optical flow: it belongs to another task")
+    return stage.task

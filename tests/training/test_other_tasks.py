@@ -1,0 +1,137 @@
+"""The loop trains what is no optical flow: resumes it bit for bit, on several ranks, with its own score and log."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from toy_task import register
+from training_runs import trained
+
+from flowzoo import registry
+from flowzoo.errors import InputError
+from flowzoo.training import state
+from flowzoo.training.recipe import Recipe, describe, load_recipe
+from flowzoo.training.tasks import TASKS
+
+PRESET = """
+task = "denoising"
+model = "denoiser"
+seed = 7
+[network]
+dropout = 0.3
+[all]
+noise = 0.2
+batch = 4
+learning_rate = 1e-3
+average = 0.9
+validate_every = 2
+save_every = 1
+log_every = 2
+[[stage]]
+name = "rough"
+steps = 3
+[[stage]]
+name = "fine"
+steps = 4
+penalty = "l2"
+accumulate = 2
+"""
+
+
+@pytest.fixture(autouse=True)
+def _known(monkeypatch: pytest.MonkeyPatch) -> None:
+    cards = dict(registry.cards())
+    monkeypatch.setattr(registry, "cards", lambda: cards)
+    register()
+    yield
+    TASKS.pop("denoising")
+
+
+@pytest.fixture
+def preset(tmp_path: Path) -> Path:
+    path = tmp_path / "toy.toml"
+    path.write_text(PRESET)
+    return path
+
+
+def recipe(preset: Path, **changes: str) -> Recipe:
+    return load_recipe(str(preset), changes)
+
+
+def rows(output: Path) -> list[dict]:
+    return [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
+
+
+def test_a_preset_has_the_tasks_settings(preset: Path, tmp_path: Path) -> None:
+    found = recipe(preset)
+    assert [stage.task.penalty for stage in found.stages] == ["l1", "l2"]
+    copy = tmp_path / "copy" / "toy.toml"
+    copy.parent.mkdir()
+    copy.write_text(describe(found))
+    assert load_recipe(str(copy)) == found
+    with pytest.raises(InputError, match="has no setting 'crop'"):  # one of another task
+        recipe(preset, crop="8,8")
+    preset.write_text('task = "denoisin"')
+    with pytest.raises(InputError, match="did you mean 'denoising'"):
+        recipe(preset)
+
+
+def test_it_trains_by_its_own_score(preset: Path, tmp_path: Path) -> None:
+    result = trained(recipe(preset, learning_rate="1e-2", steps="40", validate_every="10"), tmp_path, tmp_path / "run")
+    found = rows(tmp_path / "run")
+    header = (tmp_path / "run" / "log.csv").read_text().splitlines()[0]
+    assert header == ("stage,step,loss,psnr,learning_rate,gradient_norm,samples_per_second,waiting,validation_psnr")
+    scores = [row["validation_psnr"] for row in found if "validation_psnr" in row]
+    assert len(scores) == 8
+    assert scores[3] > scores[0]
+    assert result.ending.score == max(scores[4:])  # the best is the highest, of the last stage
+    assert type(result.network).__name__ == "Denoiser"
+
+
+@pytest.mark.parametrize("stopped_at", [1, 3, 5, 7])
+def test_it_resumes_bit_for_bit(preset: Path, tmp_path: Path, stopped_at: int, monkeypatch) -> None:
+    """Also what dropout draws."""
+    whole = trained(recipe(preset), tmp_path, tmp_path / "whole")
+    save = state.save_state
+
+    def dying(folder: Path, of: object, step: int, content: dict) -> None:
+        save(folder, of, step, content)
+        if step == stopped_at:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(state, "save_state", dying)
+    with pytest.raises(KeyboardInterrupt):
+        trained(recipe(preset), tmp_path, tmp_path / "cut")
+    monkeypatch.setattr(state, "save_state", save)
+    torch.manual_seed(stopped_at)
+    again = trained(recipe(preset), tmp_path, tmp_path / "cut", resume=True)
+    assert again.file.read_bytes() == whole.file.read_bytes()
+    for one, other in zip(rows(tmp_path / "whole"), rows(tmp_path / "cut"), strict=True):
+        assert {key: one.get(key) for key in ("step", "loss", "psnr", "validation_psnr", "gradient_norm")} == {
+            key: other.get(key) for key in ("step", "loss", "psnr", "validation_psnr", "gradient_norm")
+        }
+
+
+def test_two_ranks_are_one_process(preset: Path, tmp_path: Path) -> None:
+    """With batch norm over both ranks."""
+    preset.write_text(PRESET.replace("dropout = 0.3", "dropout = 0"))
+    one = trained(recipe(preset), tmp_path, tmp_path / "one")
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    script = [str(Path(__file__).with_name("toy_task.py")), "train", str(preset), "-o", str(tmp_path / "two")]
+    done = subprocess.run([*launcher, *script], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    two = load_file(tmp_path / "two" / "denoiser.safetensors")
+    for name, value in one.network.state_dict().items():
+        torch.testing.assert_close(two[name], value, rtol=1e-5, atol=1e-5)
+    for left, right in zip(rows(tmp_path / "one"), rows(tmp_path / "two"), strict=True):
+        for key in left.keys() & {"loss", "psnr", "gradient_norm", "validation_psnr"}:
+            assert left[key] == pytest.approx(right[key], rel=1e-4), key
+
+
+def test_a_network_of_another_task_is_refused(preset: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="wren is a network for flow, the preset toy trains denoising"):
+        trained(load_recipe(str(preset), {"network": ""}, "wren"), tmp_path, tmp_path / "run")
