@@ -4,6 +4,7 @@ Torch is imported where there are several.
 """
 
 import itertools
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -170,6 +171,10 @@ def start(device: "torch.device | None" = None, timeout: timedelta | None = None
     backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
     group = PrefixStore("group", store)
     dist.init_process_group(backend, store=group, rank=rank, world_size=count, timeout=timeout or TIMEOUT)
+    ours = logging.getLogger("flowzoo")
+    level = ours.level
+    if rank > 0:  # what all ranks notice is said once
+        ours.setLevel(logging.ERROR)
     try:
         yield Ranks(rank, count, local, PrefixStore("ranks", store))
     except RuntimeError as error:
@@ -180,6 +185,7 @@ def start(device: "torch.device | None" = None, timeout: timedelta | None = None
             "(its own message stands above); the last checkpoint is complete: run the same command with --resume"
         ) from error
     finally:
+        ours.setLevel(level)
         if dist.is_initialized():
             dist.destroy_process_group()
 

@@ -82,6 +82,11 @@ class Step(nn.Module):
         self.kind, self.mixed = run.device.type, precision != "float32"
         self.precision: torch.dtype = getattr(torch, precision)
 
+    @property
+    def _ddp_params_and_buffers_to_ignore(self) -> list[str]:
+        """The network's constants: what it does not want ranks to exchange."""
+        return [f"network.{name}" for name in self.network._ddp_params_and_buffers_to_ignore]
+
     def forward(self, batch: Any) -> Loss:
         """What the batch costs."""
         with torch.autocast(self.kind, self.precision, enabled=self.mixed):

@@ -5,7 +5,7 @@ import torch
 
 import flowzoo
 from flowzoo import registry
-from flowzoo.training.objective import make_loss
+from flowzoo.training.flow.objective import make_loss
 from flowzoo.training.recipe import Recipe, list_presets, load_recipe
 
 NAMES = flowzoo.list_models(task="flow")
@@ -40,9 +40,10 @@ def cases():
     for preset in sorted(list_presets(), reverse=True):
         recipe = load_recipe(preset)
         for stage in recipe.stages:
-            loss = (stage.loss, stage.level_weights, stage.full_weight > 0, stage.max_pooling < 1, stage.upsample)
+            own, both = stage.task.loss, stage.task.pairs.both_directions
+            loss = (own.loss, own.level_weights, own.full_weight > 0, own.max_pooling < 1, own.upsample)
             family = registry.card(recipe.model).build.partition(":")[2]
-            part = () if family in ("GLUNet", "BaseNet") else (recipe.model, stage.network, stage.both_directions)
+            part = () if family in ("GLUNet", "BaseNet") else (recipe.model, stage.network, both)
             key = (family, loss, part)
             if key not in seen:
                 seen.add(key)
@@ -56,7 +57,7 @@ def test_every_presets_loss_reaches_all_parameters_that_are_trained(recipe: Reci
     for key, value in network.named_parameters():
         value.requires_grad_(value.requires_grad and not key.startswith(stage.frozen or "-"))
     flow, valid = torch.randn(1, 2, 64, 64), torch.ones(1, 64, 64)
-    reverse = torch.cat([-flow, valid.unsqueeze(1)], dim=1) if stage.both_directions else None
-    make_loss(stage)(network(*torch.rand(2, 1, 3, 64, 64)), flow, valid, None, reverse).backward()
+    reverse = torch.cat([-flow, valid.unsqueeze(1)], dim=1) if stage.task.pairs.both_directions else None
+    make_loss(stage.task.loss)(network(*torch.rand(2, 1, 3, 64, 64)), flow, valid, None, reverse).backward()
     missed = [key for key, value in network.named_parameters() if value.requires_grad and value.grad is None]
     assert not missed
