@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--root", metavar="DIR", type=Path, help="folder of the data set, or its parent")
     data.add_argument("--subset", metavar="NAME", help="part of the data set")
     data.add_argument("--partial", action="store_true", help="label the pairs that are there")
-    data.add_argument("--pairs", metavar="FILE", help="text file with two image paths a line, instead of a data set")
+    data.add_argument("--pairs", metavar="FILE", help="a list of image pairs instead of a data set")
     data.add_argument("--limit", type=int, metavar="N", help="only the first N pairs")
     outputs = parser.add_argument_group("outputs")
     outputs.add_argument("-o", "--output", metavar="DIR", type=Path, required=True, help="folder for the labels")
@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> None:
     from flowzoo.devices import pick_precision
     from flowzoo.files.run_files import RunFiles
     from flowzoo.inference.estimator import DEFAULT_MEMORY, Estimator
-    from flowzoo.inference.pseudo_truth import LIST, PseudoTruth, label_path
+    from flowzoo.inference.pseudo_truth import LIST, PseudoTruth, label_path, list_of_labels
     from flowzoo.losses.distillation import Trust
 
     files = RunFiles()
@@ -81,6 +81,7 @@ def run(arguments: argparse.Namespace) -> None:
         files.writes(label_path(arguments.output, task, arguments.format), f"the label of {task.first.name}")
     files.writes(arguments.output / LIST, "the list of labels")
     files.check()
+    list_of_labels(arguments.output, tasks, arguments.format)
     network, weights = make_network(arguments)
     precision = pick_precision(arguments.precision, network.device)
     estimator = Estimator(network, precision, memory=arguments.memory or DEFAULT_MEMORY, backward=True)
@@ -119,6 +120,8 @@ def find_tasks(arguments: argparse.Namespace) -> "tuple[list[Task], list[Path]]"
         from flowzoo.inference.sources import FilePairs, open_source
 
         source = open_source("", None, arguments.pairs)
+        for note in source.notes:
+            print(note)
         assert isinstance(source, FilePairs)  # what a list always gives
         source.require_one_size()
         files = [(a, b, name) for name, (a, b) in zip(source.names, source.files, strict=True)]

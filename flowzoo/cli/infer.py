@@ -8,6 +8,7 @@ from flowzoo.errors import InputError
 
 if TYPE_CHECKING:
     from flowzoo.inference.estimator import Estimator
+    from flowzoo.inference.outputs import OutputChoice
     from flowzoo.inference.sources import PairSource
 
 HELP = "Flow from FIRST to SECOND; FIRST alone may be a video or a folder of frames (consecutive pairs)."
@@ -33,11 +34,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     parser.add_argument("first", nargs="?", metavar="FIRST", help="image, video, or folder of frames")
     parser.add_argument("second", nargs="?", metavar="SECOND", help="image")
-    parser.add_argument("--pairs", metavar="FILE", help="text file with two image paths a line")
+    parser.add_argument(
+        "--pairs", metavar="FILE", help="list of pairs: FIRST SECOND on each line (docs/infer.md); - is standard input"
+    )
+    parser.add_argument("--pattern", metavar="GLOB", help="of a folder, only frames with such names, such as '*.png'")
+    parser.add_argument(
+        "--partial", action="store_true", help="take what is there of a folder with gaps, or of a cut video"
+    )
     outputs = parser.add_argument_group("outputs")
     outputs.add_argument("-o", "--output", metavar="OUT", help="file, or folder (default: ./flow/)")
     outputs.add_argument("--format", choices=FORMATS, help="flow file format (default: by suffix, flo in a folder)")
     outputs.add_argument("--picture", metavar="FILE", help="also write the colour picture of a single pair here")
+    outputs.add_argument("--no-pictures", action="store_true", help="in a folder, flow files alone")
     outputs.add_argument("--backward", action="store_true", help="also flow from SECOND to FIRST: NAME_backward")
     outputs.add_argument(
         "--occlusion", action="store_true", help="NAME_occlusion.png: forward-backward check, 255 = occluded"
@@ -73,25 +81,20 @@ def run(arguments: argparse.Namespace) -> None:
         InputError: see the messages.
     """
     check(arguments)
+    source, outputs = plan(arguments)
+    for note in source.notes:
+        print(note)
+    if arguments.skip_existing and outputs.all_done(source):
+        print(f"nothing to do: the outputs of {source.title} are there already")
+        return
     from flowzoo.cli.common import make_network
     from flowzoo.devices import pick_precision
-    from flowzoo.files.run_files import RunFiles
     from flowzoo.inference.estimator import DEFAULT_MEMORY, Estimator
-    from flowzoo.inference.outputs import choose_outputs
     from flowzoo.inference.run import InferenceRun
-    from flowzoo.inference.sources import open_source
     from flowzoo.operators.native import build_for_next_time
 
-    single = arguments.second is not None
-    if single:
+    if source.count == 1:
         build_for_next_time()
-    extras = {name: getattr(arguments, name) for name in EXTRAS}
-    outputs = choose_outputs(arguments.output, arguments.format, single=single, picture=arguments.picture, **extras)
-    source = open_source(arguments.first, arguments.second, arguments.pairs)
-    files = RunFiles()
-    files.reads(*source.inputs, arguments.weights)
-    outputs.state(files, source.pair_names())
-    files.check()
     network, weights = make_network(arguments)
     if network.same_size:
         source.require_one_size()
@@ -106,6 +109,35 @@ def run(arguments: argparse.Namespace) -> None:
     )
     print(describe(estimator, weights, source))
     InferenceRun(estimator, source, outputs, arguments.batch_size, arguments.max_flow, arguments.skip_existing)()
+
+
+def plan(arguments: argparse.Namespace) -> "tuple[PairSource, OutputChoice]":
+    """What is read and what is written, compared.
+
+    Raises:
+        InputError: wrong inputs, options that contradict each other, or outputs that would replace inputs.
+    """
+    from flowzoo.files.run_files import RunFiles
+    from flowzoo.inference.outputs import choose_outputs
+    from flowzoo.inference.sources import open_source
+
+    source = open_source(
+        arguments.first, arguments.second, arguments.pairs, pattern=arguments.pattern, partial=arguments.partial
+    )
+    outputs = choose_outputs(
+        arguments.output,
+        arguments.format,
+        single=source.count == 1,
+        picture=arguments.picture,
+        pictures=not arguments.no_pictures,
+        **{name: getattr(arguments, name) for name in EXTRAS},
+    )
+    files = RunFiles()
+    files.reads(*source.inputs, arguments.weights)
+    outputs.state(files, source.pair_names())
+    files.check()
+    outputs.keep_apart(source)
+    return source, outputs
 
 
 def describe(estimator: "Estimator", weights: str, source: "PairSource") -> str:
@@ -134,6 +166,8 @@ def check(arguments: argparse.Namespace) -> None:
         raise InputError("give either --pairs FILE or images, not both")
     if arguments.pairs is None and arguments.first is None:
         raise InputError("nothing to do: give two images, a folder, a video, or --pairs FILE")
+    if arguments.pattern is not None and (arguments.second is not None or arguments.pairs is not None):
+        raise InputError("--pattern chooses among the frames of a folder: give one folder alone, or drop it")
     if arguments.batch_size < 1:
         raise InputError(f"--batch-size must be at least 1, got {arguments.batch_size}")
     if arguments.max_flow is not None and not arguments.max_flow > 0:

@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import io
 import logging
 import os
 import signal
@@ -35,6 +36,8 @@ EPILOG = """examples:
   flowzoo VERB --help"""
 
 _TERMINATED = 128 + signal.SIGTERM
+LONGEST_MESSAGE = 990
+"""Characters of a message; of a longer one the middle is left out."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -64,6 +67,7 @@ def make_parser(verb: str | None) -> Parser:
 def run(words: Sequence[str]) -> int:
     """Run the command `words`; returns the exit status."""
     debug = "--debug" in words
+    _print_whatever_a_name_holds()
     logging.basicConfig(level=logging.INFO, format="flowzoo: %(message)s", stream=sys.stderr)
     previous = signal.getsignal(signal.SIGTERM)
     if previous is signal.SIG_DFL:
@@ -77,7 +81,7 @@ def run(words: Sequence[str]) -> int:
             return 0
         make_parser(None).parse_args(list(words) or ["--help"])
     except InputError as error:
-        return _fail(" ".join(str(error).split()), 2, debug)
+        return _fail(str(error), 2, debug)
     except KeyboardInterrupt:
         return _fail("interrupted; what was written is complete", 130, False)
     except BrokenPipeError:
@@ -89,6 +93,9 @@ def run(words: Sequence[str]) -> int:
             resume = ": go on with --resume" if words[:1] == ["train"] else ""
             return _fail(f"terminated; what was written is complete{resume}", _TERMINATED, False)
         return exit_request.code if isinstance(exit_request.code, int) else 1
+    except OSError as error:
+        # Whatever the system refuses about a file or the machine is the user's to mend, wherever we met it.
+        return _fail(_refusal(error), 2, debug)
     except Exception as error:  # the last door: a fault of ours, said in one line
         return _fail(f"internal error: {type(error).__name__}: {error} (--debug shows where)", 1, debug)
     finally:
@@ -100,8 +107,36 @@ def _terminated(number: int, frame: object) -> NoReturn:
     raise SystemExit(_TERMINATED)
 
 
+def _print_whatever_a_name_holds() -> None:
+    """A character that the console cannot show is printed as an escape, and never ends the work."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _refusal(error: OSError) -> str:
+    names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+    reason = error.strerror or str(error) or type(error).__name__
+    what = f"{' and '.join(names)}: {reason}; check the path and its permissions" if names else reason
+    return f"{what} (--debug shows where)"
+
+
 def _fail(message: str, status: int, debug: bool) -> int:
     if debug:
         traceback.print_exc()
-    print(f"flowzoo: {message}", file=sys.stderr)
+    print(f"flowzoo: {one_line(message)}", file=sys.stderr)
     return status
+
+
+def one_line(message: str) -> str:
+    """A message on one line, without control characters, and not too long to be read."""
+    text = " ".join(part.strip() for part in message.splitlines())
+    line = "".join(letter if letter.isprintable() else _escape(letter) for letter in text)
+    if len(line) <= LONGEST_MESSAGE:
+        return line
+    kept = (LONGEST_MESSAGE - 5) // 2
+    return f"{line[:kept]} ... {line[-kept:]}"
+
+
+def _escape(letter: str) -> str:
+    return letter.encode("unicode_escape").decode("ascii")

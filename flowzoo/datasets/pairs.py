@@ -1,17 +1,23 @@
 """Any pairs: a text file with the paths of first image, second image and flow on each line."""
 
+import functools
+import os
+from collections import Counter
 from pathlib import Path
 from typing import ClassVar
 
 from flowzoo.datasets.dataset import FlowDataset, Pair
 from flowzoo.errors import InputError
+from flowzoo.files.pair_list import read_pair_list
+from flowzoo.files.reading import existing_file
 
 
 class Pairs(FlowDataset):
-    """`--root` is the text file, or a folder with `pairs.txt`. Paths are relative to the file's folder.
+    """`--root` is a list of pairs (`flowzoo.files.pair_list` says how it is written), or a folder with `pairs.txt`.
 
-    Words are separated by blanks (or by tabs alone, where a line has one); empty lines and lines that start with #
-    are left out. A prediction has the flow's path relative to that folder, or its file name if it lies elsewhere.
+    A pair's prediction has the flow's path relative to the list's folder. Where the flow lies elsewhere, it is the
+    flow's file name, or, if several of these are alike, its path below the folder that they have in common. Pairs that
+    share one flow file are told apart by a number.
     """
 
     name, title = "pairs", "list of pairs"
@@ -20,37 +26,73 @@ class Pairs(FlowDataset):
 
     def find_root(self, root: Path) -> Path:
         """Folder of the list, which is remembered."""
-        self.file = root / "pairs.txt" if root.is_dir() else root
-        if not self.file.is_file():
-            raise InputError(f"--root {root}: no such file; give {self.layout}")
+        self.file = existing_file(root / "pairs.txt" if os.path.isdir(root) else root, self.layout)
         return self.file.parent
 
     def list_pairs(self) -> tuple[list[Pair], int]:
         """One pair a line."""
-        pairs, seen = [], set()
-        try:
-            lines = self.file.read_text(encoding="utf-8").splitlines()
-        except UnicodeDecodeError as error:
-            raise InputError(f"{self.file} is not a text file: {error.reason}; give {self.layout}") from error
-        for number, line in enumerate(lines, start=1):
-            if not line.strip() or line.lstrip().startswith("#"):
-                continue
-            words = line.strip().split("\t") if "\t" in line.strip() else line.split()
-            if len(words) != 3:
-                raise InputError(f"{self.file} line {number} has {len(words)} paths; give FIRST SECOND FLOW")
-            first, second, flow = (self.root / word.strip() for word in words)
-            name = self._name(words[2].strip())
-            if name in seen:
-                raise InputError(f"{self.file} line {number}: flow {words[2].strip()} is listed twice; remove one line")
-            seen.add(name)
-            pairs.append(Pair(name.rpartition(".")[0], first, second, flow, name))
+        listed = read_pair_list(self.file)
+        seen: dict[tuple[str, ...], int] = {}
+        folder = functools.cache(os.path.realpath)
+        flows = []
+        for pair in listed:
+            if pair.flow is None:
+                raise InputError(f"{self.file} line {pair.line} has 2 paths; give FIRST SECOND FLOW")
+            flows.append(pair.flow)
+            files = (pair.first, pair.second, pair.flow)
+            key = tuple(os.path.join(folder(os.path.dirname(file)), os.path.basename(file)) for file in files)
+            if key in seen:
+                raise InputError(f"{self.file} lists line {seen[key]} again in line {pair.line}; remove one of them")
+            seen[key] = pair.line
+        names = prediction_names(flows, self.root)
+        pairs = [
+            Pair(os.path.splitext(name)[0], pair.first, pair.second, pair.flow, name)
+            for pair, name in zip(listed, names, strict=True)
+        ]
         return pairs, len(pairs)
 
     def files(self) -> list[Path]:
         """The list, too."""
         return [self.file, *super().files()]
 
-    @staticmethod
-    def _name(word: str) -> str:
-        path = Path(word)
-        return path.name if path.is_absolute() or ".." in path.parts else path.as_posix()
+
+def prediction_names(flows: list[Path], root: Path) -> list[str]:
+    """Unique relative paths for predictions of these flow files; see `Pairs`."""
+    normal = [os.path.normpath(flow) for flow in flows]
+    inside = [_below(flow, root) for flow in normal]
+    outside = {flow for flow, path in zip(normal, inside, strict=True) if path is None}
+    alike = len({os.path.basename(flow).casefold() for flow in outside}) < len(outside)
+    common = os.path.commonpath([os.path.dirname(os.path.abspath(flow)) for flow in outside]) if alike else ""
+    names = []
+    for flow, path in zip(normal, inside, strict=True):
+        if path is None:
+            path = os.path.relpath(os.path.abspath(flow), common) if alike else os.path.basename(flow)
+        names.append(Path(path).as_posix())
+    return _numbered(names)
+
+
+def _below(path: str, folder: Path) -> str | None:
+    """`path` relative to `folder`, or None where it lies elsewhere."""
+    try:
+        relative = os.path.relpath(path, folder)
+    except ValueError:  # another drive
+        return None
+    return None if relative.split(os.sep)[0] == os.pardir else relative
+
+
+def _numbered(names: list[str]) -> list[str]:
+    """A number behind every name that was there before."""
+    taken = Counter(name.casefold() for name in names)
+    if max(taken.values(), default=0) < 2:
+        return names
+    used: set[str] = set()
+    found = []
+    for name in names:
+        stem, suffix = os.path.splitext(name)
+        number, unique = 1, name
+        while unique.casefold() in used or (number > 1 and unique.casefold() in taken):
+            number += 1
+            unique = f"{stem}-{number}{suffix}"
+        used.add(unique.casefold())
+        found.append(unique)
+    return found

@@ -1,6 +1,5 @@
 """Video files, one frame at a time in constant memory. Needs the extra `video` (PyAV)."""
 
-import itertools
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -14,6 +13,7 @@ import numpy as np
 from flowzoo.errors import InputError
 from flowzoo.files.atomic import replacing
 from flowzoo.files.reading import existing_file, reason
+from flowzoo.files.video_ends import what_is_missing
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -30,20 +30,39 @@ BT709 = 1
 """Number of this colour space in ITU-T H.273; the same for matrix, primaries and transfer."""
 
 
+FORMATS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,vvc,av1,obu,ivf,vc1,h261,h263,dirac,"
+    "flv,live_flv,asf,asf_o,gif,apng,yuv4mpegpipe,ogg,nut,mxf,mxf_opatom,gxf,dv,rm,mjpeg,wtv"
+)
+"""FFmpeg's names of the formats that are read. They hold their frames themselves, unlike playlists and scripts, which
+name other files; still images are no videos."""
+STATED_LENGTH = ("mov", "matroska", "flv", "asf", "mxf")
+"""Formats, by the start of FFmpeg's name, that state how long they are, so that an early end is noticed."""
+LEAST_GAP = 0.1
+"""Seconds; a video may end that much, and two frames, before the time that its header states."""
+
+
 class Video:
     """A video open for reading: iterate over it for its frames, HxWx3 uint8 RGB, upright as players show them.
 
     Use it in a `with` statement. Each iteration starts at the first frame. A rotation in the file (phones) is applied.
+    Opening reads the file once without decoding it, so that one that was cut off is noticed before any work.
+
+    Args:
+        path: the file; its content gives the format, not its name.
+        partial: take a cut or damaged video up to where it breaks off, instead of refusing it; `notes` says so.
 
     Attributes:
         path: the file.
         height, width: size of the frames, after rotation.
         rate: frames per second, or None where the file does not say.
-        frames: number of frames as the file says, or None; only reading to the end is sure.
+        frames: number of frames that the file holds, or None where decoding alone can tell.
+        notes: what of the file cannot be read, for the user.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = existing_file(path, "a video file")
+    def __init__(self, path: str | os.PathLike[str], *, partial: bool = False) -> None:
+        self.path, self.partial = existing_file(path, "a video file"), partial
+        self.notes: list[str] = []
         self._av = _pyav()
         self._container = self._open()
         try:
@@ -52,18 +71,27 @@ class Video:
             if first is None:
                 raise InputError(f"{self.path} holds no frame: is it a complete video?")
             self.height, self.width = self._upright(first).shape[:2]
+            stream = self._container.streams.video[0]
+            self.rate = float(stream.average_rate) if stream.average_rate else None
+            packets, problem = self._look_through()
         except InputError:
             self.close()
             raise
-        stream = self._container.streams.video[0]
-        self.rate = float(stream.average_rate) if stream.average_rate else None
-        self.frames = int(stream.frames) or None
+        self.frames = int(stream.frames) or packets or None
+        if problem is not None:
+            if not partial:
+                self.close()
+                raise InputError(
+                    f"{self.path} is truncated or damaged: {problem}; get it again, or take what is there (--partial)"
+                )
+            self.notes.append(f"{self.path} is truncated or damaged, {problem}: taking the frames that are there")
+            self.frames = None
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """The frames in order.
 
         Raises:
-            InputError: the file is damaged or breaks off, or the frame size changes.
+            InputError: the file is damaged or breaks off (not with `partial`), or the frame size changes.
         """
         with self._open() as container:
             for index, frame in enumerate(self._decoded(container)):
@@ -74,19 +102,6 @@ class Video:
                         f"at frame {index}: split it there"
                     )
                 yield pixels
-
-    def pairs(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Neighbouring frames.
-
-        Raises:
-            InputError: as iterating, or there is only one frame.
-        """
-        count = 0
-        for pair in itertools.pairwise(self):
-            count += 1
-            yield pair
-        if not count:
-            raise InputError(f"{self.path} has only one frame: flow needs two")
 
     def close(self) -> None:
         """Close the file."""
@@ -101,31 +116,58 @@ class Video:
         self.close()
 
     def _open(self) -> "InputContainer":
+        options = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
         try:
-            # With "file:" no name is taken for a network address; text files must not pass for ANSI art.
-            container: InputContainer = self._av.open(f"file:{self.path}", metadata_errors="replace")
+            # With "file:" no name is taken for a network address.
+            container: InputContainer = self._av.open(f"file:{self.path}", options=options, metadata_errors="replace")
+        except self._av.ArgumentError as error:
+            raise InputError(
+                f"{self.path} holds no video of a format that is read (MP4, MOV, MKV, WebM, AVI, MPEG, FLV, WMV, GIF, "
+                "...): give a video file"
+            ) from error
         except (self._av.FFmpegError, OSError) as error:
             raise InputError(f"{self.path} is no video that can be read: {reason(error)}") from error
-        if not container.streams.video or container.format.name == "tty":
+        if not container.streams.video:
             container.close()
             raise InputError(f"{self.path} holds no video: give a video file")
-        stream = container.streams.video[0]
-        # Decoders take a file that was cut off for a shorter video; its index (where there is one) tells.
-        size, needed = (
-            self.path.stat().st_size,
-            max((entry.pos + entry.size for entry in stream.index_entries), default=0),
-        )
-        if needed > size:
-            container.close()
-            raise InputError(f"{self.path} is truncated: its frames take {needed} bytes, the file has {size}")
-        stream.thread_type = "AUTO"
+        container.streams.video[0].thread_type = "AUTO"
         return container
+
+    def _look_through(self) -> tuple[int, str | None]:
+        """The number of the video's packets, and what says that the file is not whole, from all its packets."""
+        with self._open() as container:
+            stream = container.streams.video[0]
+            problem = what_is_missing(self.path, container.format.name) or self._index_beyond_end(stream)
+            count, end = 0, 0.0
+            try:
+                for packet in container.demux():
+                    count += packet.stream is stream and packet.size > 0
+                    if packet.pts is not None and packet.time_base is not None:
+                        end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+                    if packet.is_corrupt and packet.stream is stream and problem is None:
+                        problem = f"packet {count} is incomplete"
+            except (self._av.FFmpegError, OSError) as error:
+                problem = problem or reason(error)
+            if problem is None and 0 < count < stream.frames and container.format.name != "avi":
+                # AVI counts frames that repeat the one before, and has no packets for them.
+                problem = f"{count} of {stream.frames} frames are there"
+            stated = (container.duration or 0) / 1e6 if container.format.name.startswith(STATED_LENGTH) else 0.0
+            begin = (container.start_time or 0) / 1e6
+            if problem is None and stated and end - begin + LEAST_GAP + 2 / (self.rate or 25.0) < stated:
+                problem = f"it ends after {end - begin:.2f} of {stated:.2f} seconds"
+        return count, problem
+
+    def _index_beyond_end(self, stream: Any) -> str | None:
+        size = self.path.stat().st_size
+        needed = max((entry.pos + entry.size for entry in stream.index_entries), default=0)
+        return f"its frames take {needed} bytes, the file has {size}" if needed > size else None
 
     def _decoded(self, container: "InputContainer") -> Iterator[Any]:
         try:
             yield from container.decode(video=0)
         except (self._av.FFmpegError, OSError) as error:
-            raise InputError(f"{self.path} is truncated or damaged: {reason(error)}") from error
+            if not self.partial:
+                raise InputError(f"{self.path} is truncated or damaged: {reason(error)}") from error
 
     @staticmethod
     def _upright(frame: Any) -> np.ndarray:
@@ -135,13 +177,13 @@ class Video:
         return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
 
 
-def open_video(path: str | os.PathLike[str]) -> Video:
+def open_video(path: str | os.PathLike[str], *, partial: bool = False) -> Video:
     """Open a video file for reading.
 
     Raises:
-        InputError: PyAV is missing, or the file is missing, empty, damaged, or no video.
+        InputError: PyAV is missing, or the file is missing, empty, no video, or (without `partial`) cut or damaged.
     """
-    return Video(path)
+    return Video(path, partial=partial)
 
 
 class VideoWriter:

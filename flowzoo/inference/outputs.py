@@ -1,9 +1,10 @@
 """Which files `flowzoo infer` writes for a pair, and writing them."""
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,12 +12,17 @@ from flowzoo.errors import InputError
 from flowzoo.files.flow import write_flow
 from flowzoo.files.images import write_image
 from flowzoo.files.run_files import RunFiles
-from flowzoo.inference.estimator import Estimate
+from flowzoo.inference.sources import PairSource
 from flowzoo.visualise import flow_picture
+
+if TYPE_CHECKING:
+    from flowzoo.inference.estimator import Estimate
 
 FLOW_SUFFIXES = (".flo", ".pfm", ".npy", ".flo5")
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
+EXTRA_FILES = ("backward", "occlusion", "warped", "confidence")
+"""Files beside the flow, named after it."""
 SUFFIX_OF_FORMAT = {"flo": ".flo", "pfm": ".pfm", "npy": ".npy", "flo5": ".flo5", "kitti": ".png"}
 KINDS = {
     "flow": "flow",
@@ -72,7 +78,7 @@ class OutputChoice:
             paths["picture"] = (
                 self.picture_file or (self.file if self.flow_format is None else None) or (self.folder / beside)
             )
-        for extra in ("occlusion", "warped", "confidence"):
+        for extra in EXTRA_FILES[1:]:
             if getattr(self, extra):
                 paths[extra] = self.folder / f"{stem}_{extra}.png"
         return paths
@@ -86,7 +92,32 @@ class OutputChoice:
             for kind, path in self.paths(name).items():
                 files.writes(path, f"the {KINDS[kind]} of {name}")
 
-    def write(self, name: str, found: Estimate, second: np.ndarray, max_flow: float | None) -> list[Path]:
+    def keep_apart(self, source: PairSource) -> None:
+        """Keep pictures out of a folder of frames, where the next run would take them for frames.
+
+        Raises:
+            InputError: they would lie there.
+        """
+        if source.folder is None or not os.path.isdir(self.folder) or not os.path.samefile(self.folder, source.folder):
+            return
+        for path in self.paths(next(source.pair_names())).values():
+            if path.suffix.lower() in PICTURE_SUFFIXES:
+                raise InputError(
+                    f"{path.name} would lie among the frames of {source.folder}, and be taken for one next time: give "
+                    "another folder, or --no-pictures"
+                )
+
+    def done(self, name: str) -> bool:
+        """Whether every file of the pair `name` is there."""
+        return all(path.is_file() for path in self.paths(name).values())
+
+    def all_done(self, source: PairSource) -> bool:
+        """Whether everything that a run over `source` would write is there."""
+        if self.video is not None:
+            return self.video.is_file()
+        return all(map(self.done, source.pair_names())) and all(map(self.done, source.all_names()))
+
+    def write(self, name: str, found: "Estimate", second: np.ndarray, max_flow: float | None) -> list[Path]:
         """Write the files of one pair, each complete or not at all; returns them.
 
         Raises:
@@ -130,7 +161,13 @@ def warped_image(second: np.ndarray, flow: np.ndarray) -> np.ndarray:
 
 
 def choose_outputs(
-    output: str | None, flow_format: str | None, *, single: bool, picture: str | None = None, **extras: Any
+    output: str | None,
+    flow_format: str | None,
+    *,
+    single: bool,
+    picture: str | None = None,
+    pictures: bool = True,
+    **extras: Any,
 ) -> OutputChoice:
     """From `-o`, `--format`, `--picture` and the other options to files.
 
@@ -138,21 +175,47 @@ def choose_outputs(
         output: a file (format by its suffix), a folder, or None for ./flow/.
         flow_format: "kitti" or a flow format; None = by suffix, .flo in a folder.
         single: whether there is just one pair.
+        picture: where the colour picture of a single pair goes.
+        pictures: whether a folder also gets a colour picture of every pair.
 
     Raises:
-        InputError: options that contradict each other, or a suffix that is no format.
+        InputError: options that contradict each other, that the output cannot hold, or a suffix that is no format.
     """
-    pictured = Path(picture) if picture else None
-    if pictured is not None and not single:
+    chosen = _choose(output, flow_format, single, _picture_file(picture, single, pictures), pictures, extras)
+    if extras.get("clip") and chosen.flow_format != "kitti":
+        raise InputError("--clip limits flow to the range of --format kitti: add that, or drop --clip")
+    if extras.get("legend") and not chosen.picture and chosen.video is None:
+        raise InputError("--legend is drawn into colour pictures, and none is written: drop it, or add --picture FILE")
+    return chosen
+
+
+def _picture_file(picture: str | None, single: bool, pictures: bool) -> Path | None:
+    if picture is None:
+        return None
+    path = Path(picture)
+    if not pictures:
+        raise InputError("--picture FILE and --no-pictures contradict each other: drop one of them")
+    if not single:
         raise InputError("--picture FILE is for one pair: a folder or video writes a picture a pair anyway")
-    if pictured is not None and pictured.suffix.lower() not in PICTURE_SUFFIXES:
-        raise InputError(f"--picture {pictured}: give a file that ends in {', '.join(PICTURE_SUFFIXES)}")
+    if path.suffix.lower() not in PICTURE_SUFFIXES:
+        raise InputError(f"--picture {path}: give a file that ends in {', '.join(PICTURE_SUFFIXES)}")
+    return path
+
+
+def _choose(
+    output: str | None,
+    flow_format: str | None,
+    single: bool,
+    picture: Path | None,
+    pictures: bool,
+    extras: dict[str, Any],
+) -> OutputChoice:
     path = Path(output) if output is not None else Path("flow")
     suffix = path.suffix.lower()
-    if output is None or path.is_dir() or output.endswith(("/", "\\")) or not suffix:
-        return OutputChoice(path, flow_format=flow_format or "flo", picture_file=pictured, **extras)
-    if suffix in VIDEO_SUFFIXES and not single:
-        return OutputChoice(path.parent, flow_format=None, picture=False, video=path, **extras)
+    if output is None or os.path.isdir(path) or output.endswith(("/", "\\")) or not suffix:
+        return OutputChoice(path, None, flow_format or "flo", pictures, picture, **extras)
+    if suffix in VIDEO_SUFFIXES:
+        return _video(path, flow_format, picture, extras)
     if not single:
         raise InputError(f"-o {path} is one file, but there are many pairs: give a folder, or a video file (.mp4)")
     if flow_format is not None:
@@ -160,12 +223,26 @@ def choose_outputs(
             raise InputError(
                 f"-o {path} does not end in {SUFFIX_OF_FORMAT[flow_format]} as --format {flow_format} asks"
             )
-        return OutputChoice(path.parent, path, flow_format, pictured is not None, pictured, **extras)
+        return OutputChoice(path.parent, path, flow_format, picture is not None, picture, **extras)
     if suffix in FLOW_SUFFIXES:
-        return OutputChoice(path.parent, path, suffix[1:], pictured is not None, pictured, **extras)
+        return OutputChoice(path.parent, path, suffix[1:], picture is not None, picture, **extras)
     if suffix in PICTURE_SUFFIXES:
-        if pictured is not None:
-            raise InputError(f"-o {path} is a colour picture already: leave out --picture (or add --format kitti)")
+        if picture is not None or not pictures:
+            raise InputError(
+                f"-o {path} is a colour picture itself: drop --picture and --no-pictures (or add --format kitti)"
+            )
         return OutputChoice(path.parent, path, None, True, **extras)
     known = ", ".join((*FLOW_SUFFIXES, *PICTURE_SUFFIXES))
     raise InputError(f"-o {path}: no format ends in {suffix!r}; give one of {known}, or a folder")
+
+
+def _video(path: Path, flow_format: str | None, picture: Path | None, extras: dict[str, Any]) -> OutputChoice:
+    """A colour video, which holds nothing else."""
+    lost = [f"--{name}" for name in EXTRA_FILES if extras.get(name)]
+    lost += [f"--format {flow_format}"] * (flow_format is not None) + ["--picture"] * (picture is not None)
+    if lost:
+        raise InputError(
+            f"-o {path} is a colour video and cannot hold what {', '.join(lost)} asks for: drop these, or give a folder"
+        )
+    kept = {name: extras[name] for name in extras if name not in EXTRA_FILES}
+    return OutputChoice(path.parent, flow_format=None, picture=False, video=path, **kept)

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from flowzoo.errors import InputError
-from flowzoo.files.atomic import replacing
 from flowzoo.files.flow import read_flow, write_flow
 from flowzoo.files.images import read_image
+from flowzoo.files.pair_list import read_pair_list, write_pair_list
 from flowzoo.inference.estimator import Estimator
 from flowzoo.losses.distillation import Trust, trusted
 
@@ -40,9 +40,37 @@ def label_path(folder: Path, task: Task, format: str) -> Path:
     return folder / f"{task.name}{'.png' if format == 'kitti' else '.flo'}"
 
 
+def list_of_labels(folder: Path, tasks: list[Task], format: str) -> list[tuple[str, str, str]]:
+    """Lines of the list of labels in `folder`: those of earlier runs, then those of `tasks`.
+
+    Images are absolute, labels relative to the folder.
+
+    Raises:
+        InputError: the folder has a list that was not written so, or a label of the same name but of other images.
+    """
+    own = {
+        label_path(folder, task, format).relative_to(folder).as_posix(): (
+            os.path.realpath(task.first),
+            os.path.realpath(task.second),
+        )
+        for task in tasks
+    }
+    earlier = []
+    path = folder / LIST
+    for pair in read_pair_list(path) if os.path.lexists(path) else ():
+        if pair.flow is None or not all(map(os.path.isabs, pair.names[:2])):
+            raise InputError(f"{path} was not written by flowzoo distill and would be replaced: give another folder")
+        images, label = (str(pair.first), str(pair.second)), os.path.relpath(pair.flow, folder).replace(os.sep, "/")
+        if own.get(label, images) != images:
+            raise InputError(f"{pair.flow} is the label of {pair.first} by the list there: give another folder")
+        if label not in own:
+            earlier.append((*images, label))
+    return earlier + [(*images, label) for label, images in own.items()]
+
+
 @dataclass
 class PseudoTruth:
-    """Labels pairs and lists them.
+    """Labels pairs and lists them; labels that are there already stay, and so do their lines in the list.
 
     Attributes:
         estimator: the teacher; must also give the backward flow.
@@ -75,6 +103,7 @@ class PseudoTruth:
         Raises:
             InputError: an image cannot be read, or two images of a pair differ in size.
         """
+        rows = list_of_labels(self.folder, tasks, self.format)
         kept = []
         for task in progress(tasks):
             path = self.path(task)
@@ -84,12 +113,7 @@ class PseudoTruth:
             else:
                 valid = read_flow(path)[1]
             kept.append(float(valid.mean()))
-        lines = (
-            f"{task.first.resolve()}\t{task.second.resolve()}\t{self.path(task).relative_to(self.folder).as_posix()}\n"
-            for task in tasks
-        )
-        with replacing(self.folder / LIST) as temporary:
-            temporary.write_text("".join(lines), encoding="utf-8")
+        write_pair_list(self.folder / LIST, rows)
         return float(np.mean(kept))
 
     def label(self, first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

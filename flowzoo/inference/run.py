@@ -40,9 +40,6 @@ class InferenceRun:
 
     def __call__(self) -> None:
         """Do it."""
-        if self.outputs.video is not None and self.skip_existing and self.outputs.video.is_file():
-            self.say(f"{self.outputs.video} is there already: nothing to do")
-            return
         if self.max_flow is None and (self.outputs.picture or self.outputs.video is not None):
             self.max_flow = self._common_scale()
         began, count = time.perf_counter(), 0
@@ -56,11 +53,9 @@ class InferenceRun:
                 else:
                     progress.set_postfix_str(name)
         seconds = time.perf_counter() - began
-        if many and not count:
-            self.say(f"nothing to do: the outputs of {self.source.title} are there already")
-        elif many:
+        if many:
             target = self.outputs.video or self.outputs.folder
-            self.say(f"wrote {count} pairs to {target} in {seconds:.1f} s ({seconds / count:.2f} s a pair)")
+            self.say(f"wrote {count} pairs to {target} in {seconds:.1f} s ({seconds / max(count, 1):.2f} s a pair)")
 
     def _files(self) -> Iterator[tuple[str, list[str]]]:
         """Compute and write every pair's files."""
@@ -79,7 +74,7 @@ class InferenceRun:
                 yield pair.name, [str(self.outputs.video)]
 
     def _done(self, index: int, name: str) -> bool:
-        return all(path.is_file() for path in self.outputs.paths(name).values())
+        return self.outputs.done(name)
 
     def _estimates(self, skip: Callable[[int, str], bool] | None) -> Iterator[tuple[Pair, Estimate]]:
         """Pairs with their flow, computed in batches of equal size."""

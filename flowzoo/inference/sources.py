@@ -1,7 +1,8 @@
 """Where image pairs come from: two files, a folder of frames, a list of pairs, a video. Read lazily, in order."""
 
 import itertools
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -9,9 +10,12 @@ from typing import Protocol
 import numpy as np
 
 from flowzoo.errors import InputError
-from flowzoo.files.images import image_size, list_images, read_image
+from flowzoo.files.images import image_size, read_image
+from flowzoo.files.pair_list import STANDARD_INPUT, read_pair_list
+from flowzoo.inference.frames import frames_of
 
-VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".gif")
+PROBED = 3
+"""Frames of a video that are decoded to see whether it holds a single pair."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,8 @@ class PairSource(Protocol):
         count: number of pairs, or None where only reading to the end tells.
         rate: frames per second of a video, else None.
         inputs: every file that is read.
+        notes: what is left out, and what else the user should know.
+        folder: folder of frames that the pairs are neighbours in, or None.
     """
 
     title: str
@@ -39,9 +45,15 @@ class PairSource(Protocol):
     count: int | None
     rate: float | None
     inputs: list[Path]
+    notes: list[str]
+    folder: Path | None
 
     def pair_names(self) -> Iterator[str]:
         """The pairs' names in order, as far as they are known beforehand."""
+        ...
+
+    def all_names(self) -> Iterator[str]:
+        """The names of all pairs in order; a video is decoded for that."""
         ...
 
     def require_one_size(self) -> None:
@@ -60,17 +72,32 @@ class PairSource(Protocol):
 class FilePairs:
     """Pairs of image files: one pair, a list of them, or neighbours in a folder.
 
+    Args:
+        files: first and second image of every pair, at least one.
+        names: of the pairs; None: from the first images' names.
+        title: for messages.
+        sizes: sizes of the images as far as they are known.
+
     Raises:
         InputError: a file is missing or no image.
     """
 
     rate: float | None = None
+    folder: Path | None = None
 
-    def __init__(self, files: list[tuple[Path, Path]], names: list[str], title: str) -> None:
-        self.files, self.names, self.title = files, names, title
+    def __init__(
+        self,
+        files: list[tuple[Path, Path]],
+        title: str,
+        names: list[str] | None = None,
+        sizes: Mapping[Path, tuple[int, int]] | None = None,
+    ) -> None:
+        self.files, self.title = files, title
+        self.names = unique_names([first for first, _ in files]) if names is None else names
         self.inputs = list(dict.fromkeys(file for pair in files for file in pair))
+        self.notes: list[str] = []
         self.count: int | None = len(files)
-        self.sizes = {path: image_size(path) for path in self.inputs}
+        self.sizes = {path: image_size(path) for path in self.inputs} if sizes is None else sizes
         self.size = self.sizes[files[0][0]]
 
     def require_one_size(self) -> None:
@@ -82,6 +109,10 @@ class FilePairs:
                 raise InputError(f"{pair[0]} is {shown[0]} but {pair[1]} is {shown[1]}: resize one of them")
 
     def pair_names(self) -> Iterator[str]:
+        """See `PairSource`."""
+        return iter(self.names)
+
+    def all_names(self) -> Iterator[str]:
         """See `PairSource`."""
         return iter(self.names)
 
@@ -97,16 +128,27 @@ class FilePairs:
 
 
 class VideoPairs:
-    """Neighbouring frames of a video; constant memory."""
+    """Neighbouring frames of a video; constant memory.
 
-    def __init__(self, path: Path) -> None:
+    Raises:
+        InputError: no video, one that is cut (unless `partial`), or fewer than two frames.
+    """
+
+    folder: Path | None = None
+
+    def __init__(self, path: Path, *, partial: bool = False) -> None:
         from flowzoo.files.video import open_video
 
-        self.path, self.title, self.inputs = path, path.name, [path]
-        with open_video(path) as video:
+        self.path, self.partial, self.title, self.inputs = path, partial, path.name, [path]
+        with open_video(path, partial=partial) as video:
             self.size = (video.height, video.width)
             self.rate: float | None = video.rate
-            self.count: int | None = None if video.frames is None else max(0, video.frames - 1)
+            self.notes = list(video.notes)
+            probed = sum(1 for _ in itertools.islice(video, PROBED))
+            if probed < 2:
+                raise InputError(f"{path} has fewer than two frames: flow needs a pair")
+            # Two frames are one pair for sure; beyond that a file's own number of frames need not be right.
+            self.count: int | None = 1 if probed == 2 else None if video.frames is None else max(2, video.frames - 1)
 
     def pair_names(self) -> Iterator[str]:
         """See `PairSource`."""
@@ -115,6 +157,13 @@ class VideoPairs:
     def require_one_size(self) -> None:
         """See `PairSource`; a video whose frames change their size is refused while it is read."""
 
+    def all_names(self) -> Iterator[str]:
+        """See `PairSource`."""
+        from flowzoo.files.video import open_video
+
+        with open_video(self.path, partial=self.partial) as video:
+            yield from (self._name(index) for index, _ in enumerate(video, -1) if index >= 0)
+
     def _name(self, index: int) -> str:
         return f"{self.path.stem}_{index:06d}"
 
@@ -122,84 +171,94 @@ class VideoPairs:
         """See `PairSource`.
 
         Raises:
-            InputError: the video has fewer than two frames, or breaks off in the middle.
+            InputError: the video breaks off in the middle, and `partial` does not allow it.
         """
         from flowzoo.files.video import open_video
 
-        index = -1
         before: np.ndarray | None = None
-        with open_video(self.path) as video:
+        with open_video(self.path, partial=self.partial) as video:
             for index, frame in enumerate(video, -1):
                 name = self._name(index)
                 if before is not None and not (skip is not None and skip(index, name)):
                     yield Pair(name, before, frame)
                 before = frame
-        if index < 0:
-            raise InputError(f"{self.path} has fewer than two frames: flow needs a pair")
 
 
-def open_source(first: str, second: str | None, pairs_file: str | None) -> PairSource:
+def open_source(
+    first: str,
+    second: str | None = None,
+    pairs_file: str | None = None,
+    *,
+    pattern: str | None = None,
+    partial: bool = False,
+) -> PairSource:
     """The source that the command line describes.
 
     Args:
         first: an image, a folder or a video.
         second: an image, when `first` is one.
-        pairs_file: a text file with two image paths a line; then the other two are empty.
+        pairs_file: a list of pairs (see `flowzoo.files.pair_list`); then the other two are empty.
+        pattern: of a folder, only names that match it.
+        partial: take what is there of a folder with gaps, or of a cut video.
 
     Raises:
         InputError: something is missing or there is nothing to do.
     """
     if pairs_file is not None:
-        return _listed_pairs(Path(pairs_file))
+        return _listed_pairs(pairs_file)
     path = Path(first)
-    if not path.exists():
-        raise InputError(f"{path} does not exist: check the path")
     if second is not None:
         for given in (path, Path(second)):
-            if given.is_dir():
+            if os.path.isdir(given):
                 raise InputError(f"{given} is a folder: give two image files, or one folder alone")
-        return FilePairs([(path, Path(second))], [path.stem], f"{path.name} -> {Path(second).name}")
-    if path.is_dir():
-        frames = list_images(path)
-        if len(frames) < 2:
-            raise InputError(f"{path} has {len(frames)} images: a folder of frames needs at least two")
-        files = list(itertools.pairwise(frames))
-        return FilePairs(files, unique_names([a for a, _ in files]), f"folder {path}")
-    if path.suffix.lower() in VIDEO_SUFFIXES:
-        return VideoPairs(path)
-    raise InputError(
-        f"{path} is one file: give a second image, a folder of frames, or a video ({VIDEO_SUFFIXES[0]}, ...)"
-    )
+        return FilePairs([(path, Path(second))], f"{path.name} -> {Path(second).name}")
+    if os.path.isdir(path):
+        return _neighbours(path, pattern, partial)
+    return _video(path, partial)
 
 
-def _listed_pairs(path: Path) -> FilePairs:
-    """Two paths a line, separated by white space or a comma; relative ones start at the list's folder."""
+def _neighbours(folder: Path, pattern: str | None, partial: bool) -> FilePairs:
+    frames = frames_of(folder, pattern=pattern, partial=partial)
+    if len(frames.files) < 2:
+        left_out = "".join(f"; {note}" for note in frames.notes)
+        raise InputError(f"{folder} has 1 image: a folder of frames needs at least two{left_out}")
+    source = FilePairs(list(itertools.pairwise(frames.files)), f"folder {folder}", sizes=frames.sizes)
+    source.notes += frames.notes
+    source.folder = folder
+    return source
+
+
+def _video(path: Path, partial: bool) -> VideoPairs:
+    """The video at `path`, whatever it is called."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read the list of pairs {path}: {error}") from error
-    files = []
-    for number, line in enumerate(lines, 1):
-        words = line.replace(",", " ").split()
-        if not words or words[0].startswith("#"):
-            continue
-        if len(words) != 2:
-            raise InputError(f"{path}, line {number}: expected two image paths, found {len(words)} words")
-        files.append((path.parent / words[0], path.parent / words[1]))
-    if not files:
-        raise InputError(f"{path} lists no pairs: write two image paths a line")
-    source = FilePairs(files, unique_names([first for first, _ in files]), f"list {path}")
-    source.inputs.append(path)
+        return VideoPairs(path, partial=partial)
+    except InputError as error:
+        try:
+            image_size(path)
+        except InputError:
+            raise error from None
+        raise InputError(
+            f"{path} is one image: give a second image, a folder of frames, or a video ({error})"
+        ) from error
+
+
+def _listed_pairs(path: str) -> FilePairs:
+    listed = read_pair_list(path)
+    source = FilePairs([(pair.first, pair.second) for pair in listed], f"list {path}")
+    if path != STANDARD_INPUT:
+        source.inputs.append(Path(path))
+    if with_flow := sum(pair.flow is not None for pair in listed):
+        source.notes.append(f"the third column of {path} (flow, {with_flow} lines) is not needed here")
+        source.inputs += [pair.flow for pair in listed if pair.flow is not None]
     return source
 
 
 def unique_names(paths: list[Path]) -> list[str]:
-    """File stems; where two are equal, their folders (and then a number) tell them apart."""
+    """File stems; where two are equal but for case, their folders (and then a number) tell them apart."""
     stems = [path.stem for path in paths]
-    if len(set(stems)) == len(stems):
-        return stems
     longer = [f"{path.parent.name}_{path.stem}" for path in paths]
-    if len(set(longer)) == len(longer):
-        return longer
+    for names in (stems, longer):
+        if len({name.casefold() for name in names}) == len(names):
+            return names
     width = len(str(len(paths)))
     return [f"{index:0{width}d}_{stem}" for index, stem in enumerate(stems, 1)]

@@ -83,6 +83,24 @@ def test_vectors_that_do_not_fit_the_format_are_left_out(tmp_path, teacher):
     assert not labels.label(wide, wide)[1][:, :2].any()
 
 
+def test_a_folder_keeps_the_labels_and_lines_of_earlier_runs(tmp_path, teacher, images, capsys):
+    assert distill(tmp_path, teacher, "--limit", "1", *EVERYTHING) == 0
+    (tmp_path / "list.txt").write_text("1.png 2.png\n")
+    assert distill(tmp_path, teacher, *EVERYTHING) == 0
+    dataset = open_dataset("pairs", tmp_path / "labels")
+    assert [(pair.first.name, pair.flow.name) for pair in dataset.pairs] == [("0.png", "0.png"), ("1.png", "1.png")]
+    before = (tmp_path / "labels" / "1.png").read_bytes()
+    (tmp_path / "list.txt").write_text("1.png 0.png\n")
+    for more in ([], ["--overwrite"]):
+        assert distill(tmp_path, teacher, *more) == 2
+        assert "is the label of" in capsys.readouterr().err
+    (tmp_path / "list.txt").write_text("2.png 0.png\n")
+    (tmp_path / "labels" / "pairs.txt").write_text("a.png b.png c.flo\n")
+    assert distill(tmp_path, teacher) == 2
+    assert "not written by flowzoo distill" in capsys.readouterr().err
+    assert (tmp_path / "labels" / "1.png").read_bytes() == before
+
+
 def test_equal_names_are_told_apart(tmp_path):
     tasks = tasks_of([(tmp_path, tmp_path, "a"), (tmp_path, tmp_path, "b"), (tmp_path, tmp_path, "a")])
     assert [task.name for task in tasks] == ["a", "b", "a-2"]

@@ -91,19 +91,6 @@ def test_rotation_is_applied(tmp_path: Path, angle: int) -> None:
     assert np.abs(shown.astype(int) - expected).max() <= 2
 
 
-def test_pairs_need_two_frames(tmp_path: Path) -> None:
-    frames = [stripes(shift=16 * index) for index in range(3)]
-    with open_video(write(tmp_path / "three.mp4", frames)) as video:
-        pairs = list(video.pairs())
-    assert len(pairs) == 2
-    np.testing.assert_array_equal(pairs[0][1], pairs[1][0])
-    with (
-        open_video(write(tmp_path / "one.mp4", frames[:1])) as video,
-        pytest.raises(InputError, match=r"one\.mp4 has only one frame"),
-    ):
-        list(video.pairs())
-
-
 def test_frames_are_read_one_at_a_time(shared: Path) -> None:
     with open_video(shared / "data" / "video" / "car-turn.mp4") as video:
         assert (video.height, video.width, video.rate, video.frames) == (360, 640, 25, 81)
@@ -131,6 +118,72 @@ def test_a_video_cut_off_is_an_error_that_names_it(tmp_path: Path, share: float,
     with pytest.raises(InputError, match=r"cut\.mp4") as caught, open_video(tmp_path / "cut.mp4") as video:
         list(video)
     assert "\n" not in str(caught.value)
+
+
+KINDS = {
+    "a.avi": ("mpeg4", None),
+    "h.avi": ("libx264", None),
+    "a.mkv": ("libx264", None),
+    "a.webm": ("libvpx-vp9", None),
+    "a.flv": ("flv1", None),
+    "a.wmv": ("wmv2", None),
+    "a.ts": ("mpeg2video", None),
+    "a.mts": ("libx264", "mpegts"),
+    "a.mpg": ("mpeg1video", None),
+    "a.3gp": ("libx264", None),
+    "a.y4m": ("wrapped_avframe", None),
+    "a.gif": ("gif", None),
+    "no suffix": ("libx264", "matroska"),
+}
+
+
+def encode(path: Path, codec: str, container: str | None) -> None:
+    """Thirty frames of noise by PyAV alone."""
+    noise = np.random.default_rng(0).integers(0, 256, (30, 48, 64, 3)).astype(np.uint8)
+    with av.open(str(path), "w", format=container) as file:
+        stream = file.add_stream(codec, rate=25)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "rgb8" if codec == "gif" else "yuv420p"
+        for frame in [av.VideoFrame.from_ndarray(pixels) for pixels in noise] + [None]:
+            file.mux(stream.encode(frame))
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_other_containers_are_read_whatever_they_are_called_and_cut_ones_are_noticed(tmp_path: Path, name: str) -> None:
+    whole, cut = tmp_path / name, tmp_path / f"cut {name}"
+    encode(whole, *KINDS[name])
+    with open_video(whole) as video:
+        assert (video.height, video.width) == (48, 64)
+        assert len(list(video)) == video.frames == 30
+        assert not video.notes
+    content = whole.read_bytes()
+    for share in (0.5, 0.8, 0.95):
+        cut.write_bytes(content[: int(share * len(content))])
+        with pytest.raises(InputError, match="cut ") as caught:
+            open_video(cut)
+        assert len(str(caught.value)) < 400
+    if name == "a.3gp":
+        return  # nothing of it can be read without its index at the end
+    with open_video(cut, partial=True) as video:
+        assert 20 < len(list(video)) <= 30
+        assert "taking the frames that are there" in video.notes[0]
+
+
+def test_no_file_leads_to_another(tmp_path: Path) -> None:
+    """Texts that FFmpeg takes for playlists, whatever they are called."""
+    encode(tmp_path / "other.ts", "mpeg2video", None)
+    encode(tmp_path / "other.mp4", "libx264", None)
+    texts = {
+        "concat": "ffconcat version 1.0\nfile other.mp4\n",
+        "hls": "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\nother.ts\n#EXT-X-ENDLIST\n",
+        "dash": '<?xml version="1.0"?>\n<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static"><Period/></MPD>\n',
+        "sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 33\n",
+        "smil": "<smil><body><video src='other.mp4'/></body></smil>\n",
+    }
+    for name, text in texts.items():
+        for suffix in (".mp4", ".ts", ".m3u8", ".ffconcat", ".sdp", ""):
+            (tmp_path / f"{name}{suffix}").write_text(text)
+            with pytest.raises(InputError, match="no video"):
+                open_video(tmp_path / f"{name}{suffix}")
 
 
 def test_what_is_no_video(tmp_path: Path) -> None:
