@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from flowzoo.blocks.memory import memory_limit
 from flowzoo.blocks.resize import Size, resize, round_up, scale_flow
 from flowzoo.blocks.strips import strip_pixels
 from flowzoo.errors import InputError
@@ -158,7 +159,7 @@ class Estimator:
     def _predict(self, first: Tensor, second: Tensor) -> FlowPrediction:
         height, width = first.shape[2:]
         plan = self._plan((height, width), first.shape[0])
-        with strip_pixels(plan.strip_pixels):
+        with strip_pixels(plan.strip_pixels), memory_limit(self.memory * 1e9):
             if plan.tiles is None:
                 prediction = self._network(first, second)
                 return FlowPrediction(flow=prediction.flow.float(), confidence=prediction.confidence)

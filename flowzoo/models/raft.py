@@ -10,13 +10,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from flowzoo.blocks.convex_head import ConvexHead
+from flowzoo.blocks.memory import memory_beside
 from flowzoo.blocks.normalised_convolution import BatchNorm
 from flowzoo.blocks.padding import padding_to
 from flowzoo.blocks.recurrent_update import MotionEncoder, UpdateBlock
 from flowzoo.blocks.residual_encoder import ResidualEncoder
 from flowzoo.errors import InputError
 from flowzoo.network import FlowNetwork, FlowPrediction
-from flowzoo.operators.lookup import prepare_lookup
+from flowzoo.operators.lookup import STORED_BYTES, prepare_lookup
 from flowzoo.zoo.raft import RAFTSettings
 
 STRIDE = 8
@@ -75,7 +76,10 @@ class RAFT(FlowNetwork):
         images = [_scaled(padding.pad(image)) for image in (first, second)]
         # One image at a time needs half the memory of both in a batch, and no more time.
         one, two = (self.features(image) for image in images)
-        lookup = prepare_lookup(one, two, self.settings.radius, self.settings.levels, self.settings.cost_volume)
+        pixels = images[0].shape[0] * images[0].shape[2] * images[0].shape[3]
+        memory = memory_beside(self.bytes_per_pixel * pixels, STORED_BYTES)
+        numbers = self.settings.radius, self.settings.levels
+        lookup = prepare_lookup(one, two, *numbers, self.settings.cost_volume, memory)
         state, context = self.context(images[0]).split((self.settings.hidden, self.settings.context), dim=1)
         state, prepared = torch.tanh(state), self.update.prepare(F.relu(context))
         precise = torch.promote_types(first.dtype, torch.float32)

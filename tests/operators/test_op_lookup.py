@@ -6,10 +6,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch.library import opcheck
 
 from flowzoo.errors import InputError
 from flowzoo.operators import lookup
-from flowzoo.operators.lookup import prepare_lookup
+from flowzoo.operators.lookup import definition, prepare_lookup
 
 FORMS = ("stored", "on-demand")
 
@@ -109,8 +110,8 @@ def test_forms_agree_in_float32_where_values_are_large():
     assert one.abs().max() > 50
 
 
-def test_auto_stores_what_fits():
-    first, second, _ = inputs((6, 8), (6, 8))
+def test_auto_stores_what_fits_where_there_is_no_kernel():
+    first, second, _ = inputs((6, 8), (6, 8))  # float64: no kernel
     stored = 2 * 48 * (48 + 12 + 2) * 8  # 48 + 3*4 + 1*2 pixels on three levels
     assert "Stored" in type(prepare_lookup(first, second, 2, 3, "auto", stored)).__name__
     assert "OnDemand" in type(prepare_lookup(first, second, 2, 3, "auto", stored - 1)).__name__
@@ -126,3 +127,43 @@ def test_mistakes_are_named():
         lookup(first, second, coordinates, 1, 0)
     with pytest.raises(InputError, match="floating point"):
         lookup(first.long(), second.long(), coordinates, 1, 1)
+
+
+def packed(second: torch.Tensor, levels: int) -> torch.Tensor:
+    return definition.packed(second, levels)
+
+
+@pytest.mark.parametrize("batch", [0, 2])
+def test_opcheck(batch):
+    first, second, coordinates = inputs((3, 4), (5, 4), batch=batch, dtype=torch.float32)
+    tensors = [tensor.requires_grad_() for tensor in (first, packed(second, 2), coordinates)]
+    opcheck(torch.ops.flowzoo.lookup.default, (*tensors, 5, 4, 1, 2))
+    gradient = torch.randn(batch, 18, 3, 4)
+    plain = [tensor.detach() for tensor in tensors]
+    opcheck(torch.ops.flowzoo.lookup_backward.default, (gradient, *plain, 5, 4, 1, 2, True))
+
+
+def test_compiles_in_one_graph_and_exports():
+    tensors = [tensor.requires_grad_() for tensor in inputs((3, 4), (5, 4), dtype=torch.float32)]
+    torch._dynamo.reset()
+    compiled = torch.compile(lambda *args: lookup(*args, 1, 2), fullgraph=True, backend="aot_eager")
+    found, wanted = compiled(*tensors), lookup(*tensors, 1, 2)
+    assert torch.allclose(found, wanted, atol=1e-6)
+    for one, other in zip(*(torch.autograd.grad(out.sum(), tensors) for out in (found, wanted)), strict=True):
+        assert torch.allclose(one, other, atol=1e-5)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_autocast_keeps_float32(form):
+    first, second, coordinates = inputs((3, 4), (5, 4), dtype=torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = lookup(first.bfloat16(), second.bfloat16(), coordinates, 1, 2, form)
+    assert found.dtype == torch.float32
+    wanted = lookup(first.bfloat16().float(), second.bfloat16().float(), coordinates, 1, 2)
+    assert torch.allclose(found, wanted, atol=2e-2)
+
+
+def test_works_on_the_meta_device():
+    first, second, coordinates = (tensor.to("meta") for tensor in inputs())
+    for form in FORMS:
+        assert lookup(first, second, coordinates, 2, 3, form).shape == (2, 75, 3, 4)

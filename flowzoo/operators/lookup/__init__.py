@@ -9,10 +9,12 @@ from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
+from torch.amp import is_autocast_available
 
 from flowzoo.errors import InputError
 from flowzoo.operators.checks import check_maps, check_same_kind
 from flowzoo.operators.lookup import definition
+from flowzoo.operators.lookup.cpu import has_kernel
 from flowzoo.operators.lookup.registered import LOOKUP
 from flowzoo.operators.precision import working_dtype
 
@@ -73,7 +75,8 @@ def prepare_lookup(
 
     Args:
         first, second, radius, levels: as for `lookup`.
-        form: "stored", "on-demand", or "auto": stored where that takes at most `memory` bytes.
+        form: "stored", "on-demand", or "auto": on demand where a native kernel does it, which is faster at any size;
+            elsewhere stored where that takes at most `memory` bytes.
         memory: bytes.
 
     Raises:
@@ -90,8 +93,13 @@ def prepare_lookup(
     if radius < 0 or levels < 1:
         raise InputError(f"radius must be >= 0 and levels >= 1, got radius {radius}, levels {levels}")
     if form == "auto":
-        form = "stored" if volume_bytes(first, second, levels) <= memory else "on-demand"
+        fits = volume_bytes(first, second, levels) <= memory
+        form = "stored" if fits and not has_kernel(radius, levels, first, second) else "on-demand"
     size = (second.shape[2], second.shape[3])
+    if is_autocast_available(first.device.type) and torch.is_autocast_enabled(first.device.type):
+        with torch.autocast(first.device.type, enabled=False):
+            wide = [maps.to(working_dtype(maps)) for maps in (first, second)]
+            return prepare_lookup(wide[0], wide[1], radius, levels, form, memory)
     if form == "stored":
         return StoredLookup(definition.volumes(first, second, levels), size, radius, first.dtype)
     return OnDemandLookup(first, definition.packed(second, levels), size, radius, levels)

@@ -216,14 +216,14 @@ def lookup_backward(
                 place = slice(level.begin, level.begin + level.pixels)
                 vectors = _gathered(table[image, place].to(dtype), windows)
                 weights, along = _window_gradient(incoming[here, level.number], vectors, base[here], windows)
-                to_points[here] += along / 2**level.number * _counts(points[here], level.number, level.size, radius)
+                to_points[here] += along / 2**level.number
                 to_base[here] += (weights.unsqueeze(1) @ vectors).squeeze(1)
                 spread = (weights * windows.inside.flatten(1)).unsqueeze(2) * base[here].unsqueeze(1)
                 to_table[image, place].index_add_(0, windows.places.flatten(), spread.flatten(0, 1))
     return (
         _maps(to_base / channels**0.5, batch, size).to(first.dtype),
         to_table.to(table.dtype),
-        _maps(to_points, batch, size).to(coordinates.dtype),
+        _maps(to_points, batch, size).contiguous().to(coordinates.dtype),
     )
 
 
@@ -236,9 +236,3 @@ def _window_gradient(gradient: Tensor, vectors: Tensor, base: Tensor, windows: _
     to_right = (to_across * (dots[:, 1:] - dots[:, :-1])).sum(dim=(1, 2))
     to_dots = F.pad(to_across * (1 - windows.right), (0, 0, 0, 1)) + F.pad(to_across * windows.right, (0, 0, 1, 0))
     return to_dots.flatten(1), torch.stack([to_right, to_down], dim=1)
-
-
-def _counts(points: Tensor, level: int, size: Size, radius: int) -> Tensor:
-    """(n,2): 0 where a coordinate was replaced by one far away and so is flat, else 1."""
-    near: Tensor = (points / 2**level).abs() <= sum(size) + 2 * radius + 4
-    return near.to(points.dtype)

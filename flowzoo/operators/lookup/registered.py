@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from flowzoo.operators.lookup import definition
+from flowzoo.operators.lookup import cpu, cuda, definition
 from flowzoo.operators.registration import register
 
 _INPUTS = "Tensor first, Tensor table, Tensor coordinates, int height, int width, int radius, int levels"
@@ -22,8 +22,9 @@ def _fake(
 def _fake_backward(
     gradient: Tensor, first: Tensor, table: Tensor, coordinates: Tensor, *numbers: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
-    maps = [torch.empty_like(like, memory_format=torch.channels_last) for like in (first, coordinates)]
-    return maps[0], torch.empty_like(table, memory_format=torch.contiguous_format), maps[1]
+    to_first = torch.empty_like(first, memory_format=torch.channels_last)
+    others = [torch.empty_like(like, memory_format=torch.contiguous_format) for like in (table, coordinates)]
+    return to_first, others[0], others[1]
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -52,12 +53,23 @@ def _double_backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
     return *result, None, None, None, None, None
 
 
-LOOKUP = register("lookup", f"({_INPUTS}) -> Tensor", definition.lookup, _fake, save=_save, backward=_backward)
+LOOKUP = register(
+    "lookup",
+    f"({_INPUTS}) -> Tensor",
+    definition.lookup,
+    _fake,
+    cpu=cpu.lookup,
+    cuda=cuda.lookup,
+    save=_save,
+    backward=_backward,
+)
 LOOKUP_BACKWARD = register(
     "lookup_backward",
     f"(Tensor gradient, {_INPUTS}, bool with_coordinates) -> (Tensor, Tensor, Tensor)",
     definition.lookup_backward,
     _fake_backward,
+    cpu=cpu.lookup_backward,
+    cuda=cuda.lookup_backward,
     save=_save,
     backward=_double_backward,
 )
