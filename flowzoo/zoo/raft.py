@@ -13,8 +13,8 @@ class RAFTSettings:
     Attributes:
         iterations: updates of the flow, 12 unless set; the authors score Sintel with 32 and KITTI with 24.
         cost_volume: how the correlation of all pairs is had: "stored", "on-demand" (memory grows with the pixels, not
-            with their square), or "auto": on demand where a native kernel does it, else stored where there is memory for
-            it. The flow is the same.
+            with their square), or "auto": on demand where a native kernel does it, else stored where there is memory
+            for it. The flow is the same.
         padding: how images get sides that are multiples of 8, by repeating their border: "sintel" on all sides, "kitti"
             with all rows at the bottom.
         batch_norm: of the context encoder: "frozen" keeps its statistics while training (as the authors do after
