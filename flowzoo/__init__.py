@@ -10,14 +10,16 @@ from collections.abc import Mapping
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
+from flowzoo.errors import InputError
+
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from flowzoo.network import FlowNetwork
+    from flowzoo.network import FlowNetwork, ZooNetwork
 
 __version__ = "0.1.0"
-__all__ = ["create", "estimate", "import_checkpoint", "list_models", "read_flow", "write_flow"]
+__all__ = ["InputError", "create", "estimate", "import_checkpoint", "list_models", "read_flow", "write_flow"]
 
 
 def list_models(pattern: str = "*", task: str | None = None) -> list[str]:
@@ -35,7 +37,7 @@ def list_models(pattern: str = "*", task: str | None = None) -> list[str]:
     return registry.list_models(pattern, task)
 
 
-def create(name: str, weights: "str | PathLike[str] | None" = None, **settings: Any) -> "FlowNetwork":
+def create(name: str, weights: "str | PathLike[str] | None" = None, **settings: Any) -> "ZooNetwork":
     """Build the network `name` in eval mode.
 
     Args:
@@ -55,6 +57,10 @@ def estimate(network_or_name: "FlowNetwork | str", first: "np.ndarray", second: 
     """Flow from `first` to `second`, both HxWx3 uint8 RGB; HxWx2 float32, x then y, pixels of the input.
 
     A name stands for that network with its default weights; give a network for any other choice.
+
+    Raises:
+        InputError: an image is no such array (the message says how to make one), the sizes differ, or the name is not
+            of a flow network.
     """
     from flowzoo.inference.estimator import estimate as run
 
@@ -63,6 +69,11 @@ def estimate(network_or_name: "FlowNetwork | str", first: "np.ndarray", second: 
 
 def import_checkpoint(name: str, state_dict: "Mapping[str, Tensor]", **settings: Any) -> "dict[str, Tensor]":
     """Turn a published state dict of network `name` into one that `create(name, **settings)` loads strictly.
+
+    Args:
+        name: a name of `list_models()`.
+        state_dict: published names -> tensors; not changed.
+        settings: as for `create`.
 
     Raises:
         InputError: a key of the file is left over, a parameter is missing, or a shape differs.

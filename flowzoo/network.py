@@ -56,6 +56,39 @@ class ZooNetwork(nn.Module):
         norms = [name for name, module in self.named_modules() if isinstance(module, nn.modules.batchnorm._NormBase)]
         return [name for name, _ in self.named_buffers() if name.rpartition(".")[0] not in norms]
 
+    def check_images(self, name: str, images: Tensor, axes: str) -> None:
+        """Refuse what the network cannot take.
+
+        Args:
+            name: of the argument, for the message.
+            images: float RGB in [0,1], of the parameters' type and on their device.
+            axes: of `images`, a letter each; 3 = colours, T and the sides are 1 or more, B may be 0.
+
+        Raises:
+            InputError: a type, shape or device is not like that; the message says how to convert.
+        """
+        wanted = f"({','.join(axes)}) float RGB in [0,1]"
+        if not isinstance(images, Tensor):
+            raise InputError(
+                f"{name} must be a tensor {wanted}, got {type(images).__name__} (flowzoo.estimate takes HxWx3 uint8 "
+                "arrays)"
+            )
+        fits = images.dim() == len(axes) and images.shape[-3] == 3 and 0 not in images.shape[1:]
+        if not fits:
+            raise InputError(f"{name} must be {wanted} with no side of 0, got {tuple(images.shape)}")
+        if not images.is_floating_point():
+            raise InputError(f"{name} must be float RGB in [0,1], got {images.dtype}: divide uint8 images by 255")
+        weight = next(self.parameters())
+        if images.device != weight.device:
+            raise InputError(f"{name} is on {images.device} but the network on {weight.device}: move one with .to(...)")
+        kinds = {images.dtype, weight.dtype}
+        cast = torch.is_autocast_enabled(images.device.type) and torch.float64 not in kinds
+        if len(kinds) > 1 and not cast:
+            raise InputError(
+                f"{name} is {images.dtype} but the network's weights are {weight.dtype}: convert it by "
+                f"{name}.to({weight.dtype}), or the network by network.to({images.dtype})"
+            )
+
 
 class FlowNetwork(ZooNetwork):
     """Base of all flow networks. A network defines `predict`; `forward` checks the input once for all of them."""
@@ -82,10 +115,7 @@ class FlowNetwork(ZooNetwork):
             InputError: a shape or type is not like that.
         """
         for name, images in (("first", first), ("second", second)):
-            if images.dim() != 4 or images.shape[1] != 3 or 0 in images.shape[2:]:
-                raise InputError(f"{name} must be (B,3,H,W) with H, W >= 1, got {tuple(images.shape)}")
-            if not images.is_floating_point():
-                raise InputError(f"{name} must be float RGB in [0,1], got {images.dtype}: divide uint8 images by 255")
+            self.check_images(name, images, "B3HW")
         same = first.shape == second.shape if self.same_size else first.shape[0] == second.shape[0]
         if not same:
             raise InputError(f"first is {tuple(first.shape)} but second is {tuple(second.shape)}: give equal shapes")
@@ -139,10 +169,7 @@ class VideoNetwork(ZooNetwork):
         Raises:
             InputError: a shape or type is not like that, or T is not what the network takes.
         """
-        if frames.dim() != 5 or frames.shape[2] != 3 or 0 in frames.shape[1:]:
-            raise InputError(f"frames must be (B,T,3,H,W) with T, H, W >= 1, got {tuple(frames.shape)}")
-        if not frames.is_floating_point():
-            raise InputError(f"frames must be float RGB in [0,1], got {frames.dtype}: divide uint8 frames by 255")
+        self.check_images("frames", frames, "BT3HW")
         if self.frames_in is not None and frames.shape[1] != self.frames_in:
             raise InputError(f"{self.model_name} takes {self.frames_in} frames at a time, got {frames.shape[1]}")
         return self.predict(frames)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, get_args
 from flowzoo import settings as settings_module
 from flowzoo import zoo
 from flowzoo.errors import InputError
-from flowzoo.zoo.card import Card, Task
+from flowzoo.zoo.card import VERBS, Card, Task
 
 if TYPE_CHECKING:
-    from flowzoo.network import FlowNetwork, ZooNetwork
+    from flowzoo.network import ZooNetwork
 
 
 @functools.cache
@@ -58,15 +58,26 @@ def resolve(reference: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
-def build(name: str, **settings: Any) -> "FlowNetwork":
-    """The network `name` with random weights, in training mode.
+def require_task(name: str, *tasks: Task) -> None:
+    """Refuse a network of another task than the wanted ones.
+
+    Raises:
+        InputError: it is one, or there is no such network; the message names the command for it.
+    """
+    found = card(name).task
+    if found not in tasks:
+        raise InputError(f"{name} is a network for {found}, not for {' or '.join(tasks)}: use flowzoo {VERBS[found]}")
+
+
+def build(name: str, **settings: Any) -> "ZooNetwork":
+    """The network `name`, of whatever task, with random weights, in training mode.
 
     Raises:
         InputError: unknown name or setting.
     """
     entry = card(name)
     values = settings_module.replace(entry.settings, f"network {name}", **settings)
-    network: FlowNetwork = resolve(entry.build)(values)
+    network: ZooNetwork = resolve(entry.build)(values)
     network.model_name, network.settings = name, values
     return network
 

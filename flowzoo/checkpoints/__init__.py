@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from flowzoo.network import FlowNetwork, ZooNetwork
+    from flowzoo.network import ZooNetwork
 
 __all__ = ["describe", "import_checkpoint", "load_weights", "model_of_weights", "save_weights"]
 
@@ -31,7 +31,7 @@ def import_checkpoint(name: str, state_dict: "Mapping[str, Any]", **settings: An
     return run(name, state_dict, **settings)
 
 
-def load_weights(name: str, weights: "str | PathLike[str]", **settings: Any) -> "FlowNetwork":
+def load_weights(name: str, weights: "str | PathLike[str]", **settings: Any) -> "ZooNetwork":
     """Build network `name` with weights, in training mode.
 
     Args:

@@ -10,7 +10,7 @@ from flowzoo import registry
 from flowzoo.checkpoints.formats.nested import find_state_dict
 from flowzoo.checkpoints.keymap import shorten
 from flowzoo.errors import InputError
-from flowzoo.network import FlowNetwork
+from flowzoo.network import ZooNetwork
 
 
 def import_checkpoint(name: str, state_dict: Mapping[str, Any], **settings: Any) -> dict[str, Tensor]:
@@ -18,19 +18,19 @@ def import_checkpoint(name: str, state_dict: Mapping[str, Any], **settings: Any)
     return import_into(outline(name, **settings), state_dict)
 
 
-def build_quietly(name: str, **settings: Any) -> FlowNetwork:
+def build_quietly(name: str, **settings: Any) -> ZooNetwork:
     """A network that is about to be filled: the global random numbers stay as they are."""
     with torch.random.fork_rng(devices=[]):
         return registry.build(name, **settings)
 
 
-def outline(name: str, **settings: Any) -> FlowNetwork:
+def outline(name: str, **settings: Any) -> ZooNetwork:
     """A network without values: names, shapes and types of what it needs."""
     with torch.device("meta"):
         return registry.build(name, **settings)
 
 
-def import_into(network: FlowNetwork, state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
+def import_into(network: ZooNetwork, state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
     """The state dict that `network` loads strictly; the network is not changed.
 
     Raises:
@@ -49,7 +49,7 @@ def import_into(network: FlowNetwork, state_dict: Mapping[str, Any]) -> dict[str
         raise InputError(f"these are no weights of {name}: {error}") from error
 
 
-def matched(network: FlowNetwork, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def matched(network: ZooNetwork, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """`tensors` in the network's order and types, after comparison with what it needs.
 
     Raises:

@@ -12,12 +12,12 @@ from flowzoo.checkpoints.formats import Checkpoint, native, read_checkpoint
 from flowzoo.checkpoints.importing import build_quietly, import_into, matched, models_that_fit
 from flowzoo.checkpoints.index import Entry
 from flowzoo.errors import InputError
-from flowzoo.network import FlowNetwork, ZooNetwork
+from flowzoo.network import ZooNetwork
 
 Weights = str | os.PathLike[str]
 
 
-def load_weights(name: str, weights: Weights, **settings: Any) -> FlowNetwork:
+def load_weights(name: str, weights: Weights, **settings: Any) -> ZooNetwork:
     """See `flowzoo.checkpoints.load_weights`."""
     registry.card(name)
     found = locate(weights)
@@ -32,7 +32,7 @@ def load_weights(name: str, weights: Weights, **settings: Any) -> FlowNetwork:
 
 def network_from(
     name: str, checkpoint: Checkpoint, path: Path, recorded: dict[str, Any], settings: dict[str, Any]
-) -> FlowNetwork:
+) -> ZooNetwork:
     """The network `name` with the contents of a file.
 
     Args:

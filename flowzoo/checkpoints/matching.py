@@ -13,7 +13,7 @@ from flowzoo.checkpoints.keymap import Renaming
 from flowzoo.errors import InputError
 
 if TYPE_CHECKING:
-    from flowzoo.network import FlowNetwork
+    from flowzoo.network import ZooNetwork
     from flowzoo.zoo.glunet import MatchingSettings
 
 CONTEXT_LAYERS = 7
@@ -23,7 +23,7 @@ _IMAGENET = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21)
 """Of the same convolutions in the usual list of VGG-16's layers."""
 
 
-def vgg_in_place(network: "FlowNetwork", state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def vgg_in_place(network: "ZooNetwork", state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The whole state of `network` with the backbone of ImageNet's VGG-16 (`features.N.weight`) in it.
 
     Raises:

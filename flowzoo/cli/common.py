@@ -46,15 +46,18 @@ def make_network(arguments: argparse.Namespace) -> "tuple[FlowNetwork, str]":
     Raises:
         InputError: no weights are known for it, or any of the options is wrong.
     """
-    from flowzoo.creation import create
+    from flowzoo import registry
+    from flowzoo.creation import create_flow_network
     from flowzoo.devices import pick_device, pick_precision
     from flowzoo.settings import parse_settings
 
     device = pick_device(arguments.device)
     pick_precision(arguments.precision, device)
     settings: dict[str, Any] = parse_settings(arguments.set)
+    if arguments.model is not None:
+        registry.require_task(arguments.model, "flow")
     name, weights = choose(arguments.model, arguments.weights)
-    return create(name, weights, **settings).to(device), weights
+    return create_flow_network(name, weights, **settings).to(device), weights
 
 
 def choose(model: str | None, weights: str | None) -> tuple[str, str]:

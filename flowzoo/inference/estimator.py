@@ -10,11 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from flowzoo import registry
 from flowzoo.blocks.memory import memory_limit
 from flowzoo.blocks.resize import Size, resize, round_up, scale_flow
 from flowzoo.blocks.strips import strip_pixels
+from flowzoo.creation import create_flow_network, default_weights
 from flowzoo.errors import InputError
 from flowzoo.flow.consistency import cycle_confidence, occlusion
+from flowzoo.inference.arrays import fault_of
 from flowzoo.inference.tiling import TilePlan, blend_tiles, plan_tiles
 from flowzoo.network import FlowNetwork, FlowPrediction
 
@@ -128,8 +131,9 @@ class Estimator:
 
     def _tensor(self, images: list[np.ndarray]) -> Tensor:
         for image in images:
-            if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
-                raise InputError(f"an image must be HxWx3 uint8 RGB, got {image.shape} {image.dtype}")
+            fault = fault_of(image)
+            if fault:
+                raise InputError(f"an image must be an HxWx3 uint8 RGB array, got {fault}")
             if image.shape != images[0].shape:
                 raise InputError(f"images of one batch have different sizes: {images[0].shape} and {image.shape}")
         stacked = torch.from_numpy(np.ascontiguousarray(np.stack(images)))
@@ -190,7 +194,10 @@ def _array(flow: Tensor) -> np.ndarray:
 def estimate(network_or_name: FlowNetwork | str, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """See `flowzoo.estimate`."""
     if isinstance(network_or_name, str):
-        from flowzoo.creation import create, default_weights
-
-        network_or_name = create(network_or_name, default_weights(network_or_name))
-    return Estimator(network_or_name)(first, second).flow
+        registry.require_task(network_or_name, "flow")
+        network = create_flow_network(network_or_name, default_weights(network_or_name))
+    elif isinstance(network_or_name, FlowNetwork):
+        network = network_or_name
+    else:
+        raise InputError(f"estimate takes a flow network or its name, got {type(network_or_name).__name__}")
+    return Estimator(network)(first, second).flow

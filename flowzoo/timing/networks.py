@@ -31,7 +31,7 @@ class NetworkTask:
         Raises:
             InputError: a wrong name, setting or device.
         """
-        from flowzoo.creation import create
+        from flowzoo.creation import create_flow_network
         from flowzoo.devices import pick_device, pick_precision
         from flowzoo.inference.estimator import Estimator
         from flowzoo.settings import parse_settings
@@ -39,7 +39,7 @@ class NetworkTask:
         if self.threads:
             torch.set_num_threads(self.threads)
         device = pick_device(self.device)
-        network = create(self.model, None, **parse_settings(list(self.settings))).to(device)
+        network = create_flow_network(self.model, None, **parse_settings(list(self.settings))).to(device)
         estimator = Estimator(network, pick_precision(self.precision, device))
         generator = torch.Generator().manual_seed(0)
         shape = (2, self.batch, 3, self.height, self.width)

@@ -4,6 +4,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Task = Literal["flow", "super-resolution", "prediction", "interpolation"]
+VERBS: dict[Task, str] = {
+    "flow": "infer",
+    "super-resolution": "superresolve",
+    "prediction": "predict",
+    "interpolation": "interpolate",
+}
+"""The command that runs networks of a task."""
 
 
 @dataclass(frozen=True)
