@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from flowzoo.datasets.server import ServerLayout
 from flowzoo.errors import InputError
 from flowzoo.files.flow import read_flow
 from flowzoo.files.images import image_size, read_image
@@ -75,8 +76,21 @@ class FlowSample:
 class FlowDataset:
     """Image pairs with ground truth; usable wherever torch takes a map-style data set.
 
-    `dataset[i]` reads pair i; `dataset.pairs` are the files. A subclass lists its files in `list_pairs` and may
-    change how they are read.
+    `dataset[i]` reads pair i; `dataset.pairs` are the files. A subclass lists its files in `list_pairs`, may change how
+    they are read, and carries all facts about the set as class attributes; one that has a `name` is found by it.
+
+    Attributes of the class:
+        name, title: what the user types, and what messages say.
+        layout: its files, in words.
+        markers: patterns below the data set's folder by which that is recognised.
+        subsets: its parts and what they are; the first is the default.
+        protocol: "module:class" of `flowzoo.metrics` that scores it.
+        sparse: ground truth is known at single pixels, so that it must not be interpolated when it is resized.
+        per_image: images differ in size or in known pixels; the end-point error is the mean of the images' own.
+        invalid_mask: has official masks of pixels that may be left out.
+        required_extras: kinds of further files without which a pair is incomplete.
+        without_extra: what it means for the numbers that files of a kind are missing.
+        server: what the benchmark's server takes, or None.
 
     Args:
         root: folder of the data set, or its parent.
@@ -93,9 +107,13 @@ class FlowDataset:
     layout: ClassVar[str] = ""
     markers: ClassVar[tuple[str, ...]] = ()
     subsets: ClassVar[Mapping[str, str]] = {"all": "every pair"}
+    protocol: ClassVar[str] = "protocol:Dense"
+    sparse: ClassVar[bool] = False
+    per_image: ClassVar[bool] = False
+    invalid_mask: ClassVar[bool] = False
     required_extras: ClassVar[frozenset[str]] = frozenset()
     without_extra: ClassVar[Mapping[str, str]] = {}
-    """What it means for the numbers that files of a kind are missing."""
+    server: ClassVar[ServerLayout | None] = None
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flowzoo.datasets.catalogue import open_dataset
+from flowzoo.datasets.catalogue import dataset_class, open_dataset
 from flowzoo.datasets.dataset import FlowDataset
 from flowzoo.distributed import Ranks, start
 from flowzoo.errors import InputError
@@ -15,7 +15,7 @@ from flowzoo.evaluation.pictures import write_error_pictures
 from flowzoo.evaluation.predictors import FilePredictor, NetworkPredictor, Predictor
 from flowzoo.evaluation.protocols import protocol_for
 from flowzoo.evaluation.report import Report, summarise
-from flowzoo.evaluation.submission import LAYOUTS, Submission
+from flowzoo.evaluation.submission import Submission
 from flowzoo.files.run_files import RunFiles
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Evaluation:
     """What to evaluate.
 
     Attributes:
-        dataset: a name of `flowzoo.datasets.catalogue.DATASETS`.
+        dataset: a name of `flowzoo.datasets.catalogue.list_datasets`.
         root: folder of the data set, or its parent.
         subset: one of the data set's; None = its first, or the server's split for a submission.
         partial: take the pairs that are there.
@@ -94,8 +94,9 @@ class Evaluation:
             raise InputError(f"--worst must be at least 0, got {self.worst}")
         protocol = protocol_for(self.dataset, mask_invalid=self.mask_invalid)
         subset = self.subset
-        if subset is None and self.submission is not None and self.dataset in LAYOUTS:
-            subset = LAYOUTS[self.dataset].subset
+        server = dataset_class(self.dataset).server
+        if subset is None and self.submission is not None and server is not None:
+            subset = server.subset
         dataset = open_dataset(self.dataset, self.root, subset, partial=self.partial, images=self.predictions is None)
         count = len(dataset) if self.limit is None else min(self.limit, len(dataset))
         submission = None if self.submission is None else Submission(self.submission, dataset, count)

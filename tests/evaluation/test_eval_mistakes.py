@@ -102,7 +102,7 @@ def test_incomplete_data_set(chairs: tuple[Path, Path], capsys: pytest.CaptureFi
 def test_options_that_do_not_fit(chairs: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "--limit must be at least 1" in score(capsys, chairs, "--limit", 0)
     assert "--batch-size must be at least 1" in score(capsys, chairs, "--batch-size", 0)
-    assert "--mask-invalid is for Sintel" in score(capsys, chairs, "--mask-invalid")
+    assert "FlyingChairs has no masks of invalid pixels" in score(capsys, chairs, "--mask-invalid")
     assert "--pictures needs --worst" in score(capsys, chairs, "--pictures", tmp_path)
     assert "it is a folder" in score(capsys, chairs, "--json", tmp_path)
     assert "flyingchairs has no server" in score(capsys, chairs, "--submission", tmp_path / "out")
