@@ -3,12 +3,15 @@
 import os
 import shutil
 import zipfile
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 
 from flowzoo.datasets.dataset import FlowDataset, Pair
 from flowzoo.errors import InputError
+from flowzoo.files.claim import NAME as LOCK
+from flowzoo.files.claim import claimed
 from flowzoo.files.flow import read_flow, write_flow
 
 
@@ -24,7 +27,7 @@ class Submission:
     """
 
     def __init__(self, target: Path, dataset: FlowDataset, count: int) -> None:
-        self.target, self.dataset = target, dataset
+        self.target, self.dataset, self._held = target, dataset, ExitStack()
         if target.name in ("", ".."):
             raise InputError(f"--submission {target}: give a folder of its own, with a name")
         if dataset.server is None:
@@ -58,14 +61,18 @@ class Submission:
         return Path(self.layout.folder) / pair.prediction
 
     def begin(self) -> None:
-        """Make the hidden folder, empty."""
-        self.discard()
-        try:
-            self.staging.mkdir(parents=True)
-        except OSError as error:
-            raise InputError(
-                f"--submission: cannot make {self.staging}: {error.strerror}; choose another place"
-            ) from error
+        """Make the hidden folder, empty, and hold it until `discard`.
+
+        Raises:
+            InputError: another process is filling it, or it cannot be made.
+        """
+        self._held.enter_context(claimed(self.staging, "evaluation with this --submission"))
+        for leftover in self.staging.iterdir():
+            if leftover.is_dir():
+                shutil.rmtree(leftover)
+            elif leftover.name != LOCK:
+                leftover.unlink()
+        self._held.callback(shutil.rmtree, self.staging, ignore_errors=True)
 
     def keep(self, pair: Pair, flow: np.ndarray) -> None:
         """Check and store one prediction (HxWx2 float32, all finite, of the image's size).
@@ -117,5 +124,5 @@ class Submission:
                 archive.writestr(entry, (self.staging / self._relative(pair)).read_bytes())
 
     def discard(self) -> None:
-        """Remove the hidden folder."""
-        shutil.rmtree(self.staging, ignore_errors=True)
+        """Remove the hidden folder, if this process holds it."""
+        self._held.close()

@@ -40,6 +40,29 @@ def existing_file(path: str | os.PathLike[str], what: str) -> Path:
     return file
 
 
+def existing_folder(path: str | os.PathLike[str], what: str) -> Path:
+    """`path` as a Path if it is a folder whose entries can be listed.
+
+    Args:
+        path: the user's path.
+        what: what is expected, with its article: "the folder of KITTI 2015".
+
+    Raises:
+        InputError: it is missing, no folder, or not ours to read.
+    """
+    folder = Path(path)
+    try:
+        with os.scandir(folder) as entries:
+            next(entries, None)
+    except FileNotFoundError as error:
+        raise InputError(f"no such folder: {folder}; give {what}") from error
+    except NotADirectoryError as error:
+        raise InputError(f"{folder} is no folder: give {what}") from error
+    except OSError as error:
+        raise InputError(f"cannot read the folder {folder}: {reason(error)}; give {what}") from error
+    return folder
+
+
 @contextmanager
 def opened(path: str | os.PathLike[str], what: str) -> Iterator[tuple[BinaryIO, int]]:
     """Open the file at `path`; yields it with its size in bytes.
