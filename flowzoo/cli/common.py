@@ -3,11 +3,30 @@
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from flowzoo.errors import InputError
+
 if TYPE_CHECKING:
     from flowzoo.network import FlowNetwork
 
 DEFAULT_MODEL = "wren"
 """The network of `flowzoo infer` without options; its weights ship with the package."""
+
+LARGEST_SIDE = 1 << 16
+"""Pixels a side; a larger --size is a slip of the finger."""
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Width and height in pixels of "1024x436": (1024, 436). The one form of --size, in every command.
+
+    Raises:
+        InputError: it is not of this form, or a side is not within 1 to 65536.
+    """
+    sides = text.lower().split("x")
+    if len(sides) == 2 and all(side.isascii() and side.isdecimal() and len(side) < 9 for side in sides):
+        width, height = map(int, sides)
+        if 0 < width <= LARGEST_SIDE and 0 < height <= LARGEST_SIDE:
+            return width, height
+    raise InputError(f"--size is WIDTHxHEIGHT in pixels, such as 1024x436, got {text!r}")
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:

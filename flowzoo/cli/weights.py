@@ -17,6 +17,7 @@ HELP = "List, download, convert and inspect weights."
 EXAMPLES = """examples:
   flowzoo weights list                     everything that is published, and what ships with the package
   flowzoo weights list "liteflownet2*"     by tag or model
+  flowzoo weights list --model pwcnet      of one network
   flowzoo weights get pwcnet-sintel        into the cache; --weights pwcnet-sintel does so on first use
   flowzoo weights get pwcnet-sintel -o pwcnet.safetensors
   flowzoo weights import pwc_net.pth.tar --model pwcnet -o pwcnet.safetensors
@@ -33,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     listing = actions.add_parser("list", help="the index as a table", formatter_class=shown)
     listing.add_argument("pattern", nargs="?", default="*", metavar="PATTERN", help="tags or models, with * and ?")
+    listing.add_argument("--model", metavar="NAME", help="only weights of this network")
     listing.add_argument("--json", action="store_true", help="everything the index says, for machines")
 
     getting = actions.add_parser("get", help="download weights of the index", formatter_class=shown)
@@ -69,15 +71,20 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _list(arguments: argparse.Namespace) -> None:
+    from flowzoo import registry
     from flowzoo.checkpoints.index import entries
 
+    if arguments.model is not None:
+        registry.card(arguments.model)
     chosen = [
         entry
         for entry in entries().values()
-        if fnmatchcase(entry.tag, arguments.pattern) or fnmatchcase(entry.model, arguments.pattern)
+        if arguments.model in (None, entry.model)
+        and (fnmatchcase(entry.tag, arguments.pattern) or fnmatchcase(entry.model, arguments.pattern))
     ]
     if not chosen:
-        raise InputError(f"no weights match {arguments.pattern!r}: flowzoo weights list shows all of them")
+        wanted = repr(arguments.pattern) if arguments.model is None else f"{arguments.pattern!r} of {arguments.model}"
+        raise InputError(f"no weights match {wanted}: flowzoo weights list shows all of them")
     if arguments.json:
         print(json.dumps([vars(entry) for entry in chosen], indent=1))
         return
