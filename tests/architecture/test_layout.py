@@ -9,6 +9,7 @@ LOOSE = {
     "__init__": "the front door",
     "__main__": "python -m flowzoo",
     "assets": "ground: where data files of the package are",
+    "cache": "ground: files kept between runs",
     "creation": "above models and checkpoints, below everything that wants a network",
     "devices": "ground: names of devices and precisions",
     "distributed": "ground: one process of several",
