@@ -70,10 +70,7 @@ def draw_spatial(
     room = np.array((width - 1, height - 1)) / 2
     excess = float((reach / np.maximum(room, 1e-9)).max())
     if excess > 1:
-        if max(settings.zoom) <= 1 and not (columns <= width and rows <= height):
-            raise InputError(
-                f"a crop of {columns}x{rows} does not fit frames of {width}x{height}: choose a smaller crop"
-            )
+        check_crop(settings, size, crop)
         linear, reach = linear / excess, reach / excess
     play = np.maximum(room - reach, 0)
     if settings.translation is not None:
@@ -84,6 +81,17 @@ def draw_spatial(
     if np.allclose(np.abs(linear), np.eye(2), atol=0, rtol=0):
         first[:2, 2] = np.round(first[:2, 2])
     return SpatialPlan(first, first @ _relative(rng, settings, crop, strength), crop)
+
+
+def check_crop(settings: AugmentationSettings, size: tuple[int, int], crop: tuple[int, int]) -> None:
+    """A crop must fit frames of `size` (height, width), unless `zoom` may enlarge them.
+
+    Raises:
+        InputError: it does not.
+    """
+    (height, width), (rows, columns) = size, crop
+    if max(settings.zoom) <= 1 and not (columns <= width and rows <= height):
+        raise InputError(f"a crop of {columns}x{rows} does not fit frames of {width}x{height}: choose a smaller crop")
 
 
 def _affine(linear: Array, shift: Array) -> Array:

@@ -162,7 +162,7 @@ class FlowDataset:
             if len(there[kind]) < len(present):
                 meaning = self.without_extra.get(kind, "numbers that need them cover these pairs only")
                 self.notes.append(f"{kind} files are there for {len(there[kind])} of {len(present)} pairs: {meaning}")
-        self.expected = expected
+        self.expected, self.missing = expected, missing
         return [
             dataclasses.replace(pair, extras={kind: path for kind, path in pair.extras.items() if path.is_file()})
             for pair in present

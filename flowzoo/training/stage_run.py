@@ -222,8 +222,7 @@ class StageRun:
             mean = sum(scores.values()) / max(1, len(scores))
             if self.task.score.better(mean, None if self.best is None else self.best.score):
                 self.best, self.stale = Ending(last.weights, last.step, last.averaged, mean), 0
-                if self.ranks.leads:
-                    save_weights(self.network, self.where.output / BEST, recipe=self.recipe.name, **self.best.facts)
+                self._write_best(self.best)
             else:
                 self.stale += 1
         finally:
@@ -232,6 +231,11 @@ class StageRun:
         if self.journal is not None:
             self._write_scores(scores, mean)
         self.clock.begin()
+
+    def _write_best(self, best: Ending) -> None:
+        """The network has these weights now."""
+        if self.ranks.leads:
+            save_weights(self.network, self.where.output / BEST, recipe=self.recipe.name, **best.facts)
 
     def _scores(self) -> dict[str, float]:
         scores = self.task.validate(self.network)
@@ -256,8 +260,8 @@ class StageRun:
         return Ending(copies, self.done + self.step, self.average is not None)
 
     def save(self) -> None:
-        """Write a checkpoint."""
-        self._check_finite()
+        """Write a checkpoint, unless there is no going on from it."""
+        self._check_finite(self.network.state_dict())
         sums = self.tally.shared(self.ranks)  # a resumed run continues the interval of its log, too
         if not self.ranks.leads:
             return
@@ -279,8 +283,11 @@ class StageRun:
         """Go on from a checkpoint of this stage."""
         self.step, self.stale = saved["stage_step"], saved["stale"]
         best = saved["best"]
-        self.best = Ending(**best) if isinstance(best, dict) else None
-        if self.best is None:  # in older checkpoints only the score was kept, and not what reached it
+        if isinstance(best, dict):
+            self.best = Ending(**best)
+            self.network.load_state_dict(self.best.weights)
+            self._write_best(self.best)
+        else:  # in older checkpoints only the score was kept, and not what reached it
             self.stale = 0
         self.network.load_state_dict(saved["network"])
         self.optimizer.load_state_dict(saved["optimizer"])
@@ -289,12 +296,19 @@ class StageRun:
             self.average.state = {name: value.to(self.device) for name, value in saved["average"].items()}
         self.tally.restore(saved)
 
-    def _check_finite(self) -> None:
-        """Before anything is logged or saved: steps that leave no finite weights end the run."""
-        if not self.tally.is_finite(skipping=self.scaler.is_enabled()):
+    def _check_finite(self, weights: dict[str, Tensor] | None = None) -> None:
+        """Before anything is logged or saved: loss, gradients and `weights` must be finite.
+
+        Raises:
+            InputError: they are not; the last checkpoint is fine.
+        """
+        fine = self.tally.is_finite(skipping=self.scaler.is_enabled())
+        for value in (weights or {}).values():
+            fine = fine & value.isfinite().all()
+        if not fine:
             raise InputError(
                 f"the loss of stage {self.stage.name!r} is not finite at step {self.step}: lower learning_rate or set "
-                "clip, then --resume from the last checkpoint"
+                "clip, then start again, or --resume from the last checkpoint if it was good until then"
             )
 
     def _exchange(self, *, now: bool) -> AbstractContextManager[None]:

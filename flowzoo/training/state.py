@@ -16,14 +16,12 @@ from torch import Tensor
 from flowzoo.errors import InputError
 from flowzoo.files.atomic import replacing
 from flowzoo.files.reading import reason
-from flowzoo.settings import flat
+from flowzoo.settings import flat, shown
 from flowzoo.training.recipe import Recipe
 from flowzoo.training.stage import Stage
 from flowzoo.training.tasks import task_card
 
 KEPT = 2
-MAY_CHANGE = ("steps", "patience")
-"""Settings of stages that are not over: with others in them, a run goes on."""
 MARK = b"sha256:"
 log = logging.getLogger(__name__)
 
@@ -54,7 +52,7 @@ def load_state(
 ) -> dict[str, Any] | None:
     """The newest undamaged state in `folder`, on the CPU; None where there is none.
 
-    The recipe may have other `MAY_CHANGE` settings than the stored one, in stages that are not over.
+    The recipe may have other numbers of steps than the stored one, where they are not over, and another patience.
 
     Args:
         check: raises an exception for a state that cannot be used; it then counts as damaged.
@@ -72,7 +70,7 @@ def load_state(
         except Exception as error:  # whatever a damaged file makes the readers raise
             log.warning("%s is damaged (%s): trying the one before", path, str(error)[:200] or type(error).__name__)
             continue
-        difference = _difference(stored, recipe, *place)
+        difference = _difference(stored, recipe, place)
         if difference:
             raise InputError(
                 f"{path} belongs to another recipe ({difference}): resume with the preset and --set values it was "
@@ -151,7 +149,7 @@ def _reason(error: Exception) -> str:
 
 def same_recipe(there: str, here: Recipe) -> bool:
     """Whether a stored recipe says the same; a setting that did not exist when it was stored has its default."""
-    return not _difference(_completed(there), here, len(here.stages), 0)
+    return not _difference(_completed(there), here)
 
 
 def _completed(stored: str) -> dict[str, Any]:
@@ -161,9 +159,14 @@ def _completed(stored: str) -> dict[str, Any]:
     return recipe | {"stages": [defaults | stage for stage in recipe["stages"]]}
 
 
-def _difference(old: dict[str, Any], here: Recipe, stage: int, stage_step: int) -> str:
-    """The first setting in which a stored recipe differs from one that may go on after `stage_step` of `stage`."""
+def _difference(old: dict[str, Any], here: Recipe, place: tuple[int, int] | None = None) -> str:
+    """The first setting in which a stored recipe differs, or "".
+
+    A run that goes on from `place` (stage, steps of it that are done) may have another number of steps where they are
+    not over, and another patience.
+    """
     new = json.loads(here.as_json())
+    resuming, (stage, stage_step) = place is not None, place or (0, 0)
     for key in ("name", "task", "model", "seed", "validate"):
         if old.get(key) != new[key]:
             return f"its {key} is {old.get(key)!r}, here it is {new[key]!r}"
@@ -171,10 +174,15 @@ def _difference(old: dict[str, Any], here: Recipe, stage: int, stage_step: int) 
         return "it has another number of stages"
     for number, (before, after) in enumerate(zip(old["stages"], new["stages"], strict=True)):
         for key, value in after.items():
-            if before.get(key) == value or (key in MAY_CHANGE and number > stage):
+            if before.get(key) == value or (resuming and key == "patience"):
                 continue
-            if number == stage and (key == "patience" or (key == "steps" and value >= stage_step)):
-                continue
-            over = f", and {stage_step} steps are done" if key == "steps" and number == stage else ""
-            return f"stage {after['name']}: {key} was {before.get(key)!r}, here it is {value!r}{over}"
+            over = ""
+            if resuming and key == "steps":
+                if (number, value) >= (stage, stage_step):
+                    continue
+                present = new["stages"][stage]["name"]
+                over = f", and that stage is over; --set {present}.steps sets the present one's"
+                if number == stage:
+                    over = f", and {stage_step} steps are done"
+            return f"stage {after['name']}: {key} was {shown(before.get(key))}, here it is {shown(value)}{over}"
     return ""

@@ -43,10 +43,9 @@ class Tally:
         self.skipped += ~finite
         self.steps += 1
 
-    def is_finite(self, *, skipping: bool) -> bool:
+    def is_finite(self, *, skipping: bool) -> Tensor:
         """Whether the loss is finite and, unless such steps are skipped (`skipping`), every gradient was."""
-        fine = torch.isfinite(self.sums[0]) & (skipping | (self.skipped == 0))
-        return bool(fine)
+        return torch.isfinite(self.sums[0]) & (skipping | (self.skipped == 0))
 
     def means(self, ranks: Ranks) -> dict[str, float]:
         """Over steps and ranks, by the names of the log's columns; "skipped" steps where there are any."""

@@ -8,54 +8,22 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from toy_task import register
+from toy_task import PRESET, known, toy_preset
 from training_runs import trained
 
-from flowzoo import registry
 from flowzoo.errors import InputError
 from flowzoo.training import state
 from flowzoo.training.recipe import Recipe, describe, load_recipe
-from flowzoo.training.tasks import TASKS
-
-PRESET = """
-task = "denoising"
-model = "denoiser"
-seed = 7
-[network]
-dropout = 0.3
-[all]
-noise = 0.2
-batch = 4
-learning_rate = 1e-3
-average = 0.9
-validate_every = 2
-save_every = 1
-log_every = 2
-[[stage]]
-name = "rough"
-steps = 3
-[[stage]]
-name = "fine"
-steps = 4
-penalty = "l2"
-accumulate = 2
-"""
 
 
 @pytest.fixture(autouse=True)
 def _known(monkeypatch: pytest.MonkeyPatch) -> None:
-    cards = dict(registry.cards())
-    monkeypatch.setattr(registry, "cards", lambda: cards)
-    register()
-    yield
-    TASKS.pop("denoising")
+    known(monkeypatch)
 
 
 @pytest.fixture
 def preset(tmp_path: Path) -> Path:
-    path = tmp_path / "toy.toml"
-    path.write_text(PRESET)
-    return path
+    return Path(toy_preset(tmp_path))
 
 
 def recipe(preset: Path, **changes: str) -> Recipe:
@@ -135,3 +103,18 @@ def test_two_ranks_are_one_process(preset: Path, tmp_path: Path) -> None:
 def test_a_network_of_another_task_is_refused(preset: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="wren is a network for flow, the preset toy trains denoising"):
         trained(load_recipe(str(preset), {"network": ""}, "wren"), tmp_path, tmp_path / "run")
+
+
+def test_skipped_steps_are_counted_and_the_log_stays_json(preset: Path, tmp_path: Path) -> None:
+    """In float16, steps whose scaled gradient overflows are skipped: their norm is no number that JSON has."""
+    preset.write_text(PRESET.replace("dropout = 0.3", "norm = false"))
+    changes = {"precision": "float16", "noise": "300", "rough.steps": "4", "validate_every": "0", "log_every": "1"}
+    trained(recipe(preset, **changes, **{"fine.steps": "0"}), tmp_path, tmp_path / "run")
+    text = (tmp_path / "run" / "log.jsonl").read_text()
+
+    def refused(word: str) -> None:
+        raise AssertionError(f"{word} is no JSON")
+
+    found = [json.loads(line, parse_constant=refused) for line in text.splitlines()]
+    assert any(row.get("skipped") == 1 and row["gradient_norm"] is None for row in found)
+    assert (tmp_path / "run" / "log.csv").read_text().count("inf") == 0

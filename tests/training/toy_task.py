@@ -7,9 +7,11 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -21,6 +23,30 @@ from flowzoo.training.stage import Stage
 from flowzoo.training.task import Data, Loss, Score, Task
 from flowzoo.training.tasks import TASKS, TaskCard
 from flowzoo.zoo.card import Card
+
+PRESET = """
+task = "denoising"
+model = "denoiser"
+seed = 7
+[network]
+dropout = 0.3
+[all]
+noise = 0.2
+batch = 4
+learning_rate = 1e-3
+average = 0.9
+validate_every = 2
+save_every = 1
+log_every = 2
+[[stage]]
+name = "rough"
+steps = 3
+[[stage]]
+name = "fine"
+steps = 4
+penalty = "l2"
+accumulate = 2
+"""
 
 
 @dataclass(frozen=True)
@@ -116,6 +142,21 @@ def register() -> None:
     registry.cards()["denoiser"] = Card(
         "denoiser", "", f"{__name__}:Denoiser", DenoiserSettings(), 227, "", task="denoising"
     )
+
+
+def known(patch: pytest.MonkeyPatch) -> None:
+    """`register`, until the end of a test."""
+    cards = dict(registry.cards())
+    patch.setattr(registry, "cards", lambda: cards)
+    patch.setitem(TASKS, "denoising", None)
+    register()
+
+
+def toy_preset(folder: Path) -> str:
+    """The file of `PRESET`, in `folder`."""
+    path = folder / "toy.toml"
+    path.write_text(PRESET)
+    return str(path)
 
 
 if __name__ == "__main__":

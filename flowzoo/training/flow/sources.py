@@ -1,6 +1,5 @@
 """Where the pairs of a training stage come from, by name: "NAME" or "NAME/SUBSET"."""
 
-import logging
 from pathlib import Path
 from typing import Protocol
 
@@ -17,7 +16,6 @@ from flowzoo.files.flow import read_flow
 HELD_OUT = 10  # of a list of pairs without subsets of its own, every tenth pair is for validation
 RENDERED = ("scenes", "static", "dynamic")
 SPARSE = ("kitti-2012", "kitti-2015", "hd1k")
-log = logging.getLogger(__name__)
 
 
 class Source(Protocol):
@@ -32,39 +30,82 @@ class DatasetSource:
     """The pairs of an evaluation data set that have ground truth, as training samples.
 
     With `both_directions`, one sample for every two pairs that are each other's reverse, with both ground truths.
+
+    Attributes:
+        notes: what of the data set is not there or not taken, one line each.
     """
 
     def __init__(self, dataset: FlowDataset, labels: "Labels | None" = None, both_directions: bool = False) -> None:
         self.dataset, self.sparse, self.labels = dataset, dataset.name in SPARSE, labels
         self.reverses: dict[int, int] = {}
         self.indices = [index for index, pair in enumerate(dataset.pairs) if pair.flow is not None]
+        self.notes = [*dataset.notes]
+        left_out = len(dataset.pairs) - len(self.indices)
+        if left_out:
+            self.notes.append(f"{left_out} of {len(dataset.pairs)} pairs have no ground truth and are left out")
         if both_directions:
+            found = len(self.indices)
             self.reverses = reverses_of(dataset.pairs, self.indices)
             self.indices = sorted(self.reverses)
             if not self.indices:
                 raise InputError(f"{dataset.name} ({dataset.subset}) has no pairs with ground truth in both directions")
+            single = found - 2 * len(self.indices)
+            if single:
+                self.notes.append(f"{single} of {found} pairs are left out: the reverse of them is not there")
+        if labels is not None:
+            labelled = sum(labels.path_of(dataset.pairs[index]) is not None for index in self.indices)
+            if labelled < len(self.indices):
+                self.notes.append(f"{labelled} of {len(self.indices)} pairs have labels")
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def __getitem__(self, index: int) -> TrainingSample:
+        pair = self.pair(index)
         sample = self.dataset[self.indices[index]]
-        if sample.flow is None or sample.valid is None or sample.first.shape != sample.second.shape:
-            raise InputError(f"{sample.name} of {self.dataset.name} cannot be trained on: its images differ in size")
+        assert sample.flow is not None  # only pairs with ground truth are in the list
+        assert sample.valid is not None
+        size = sample.first.shape[:2]
+        for path, other in ((pair.second, sample.second.shape[:2]), (pair.flow, sample.valid.shape)):
+            check_size(pair.first, size, path, other)
+        if not sample.valid.any():
+            raise InputError(
+                f"{pair.flow} has no valid pixel, so nothing can be learned from it: take its line out, or mend it"
+            )
         first, second, flow = (
             torch.from_numpy(array).permute(2, 0, 1).contiguous()
             for array in (sample.first, sample.second, sample.flow)
         )
-        labels = None if self.labels is None else self.labels.of(self.dataset.pairs[self.indices[index]])
+        labels = None if self.labels is None else self.labels.of(pair)
+        if labels is not None and self.labels is not None:
+            check_size(pair.first, size, self.labels.path_of(pair), labels.shape[1:])
         valid = torch.from_numpy(sample.valid)
-        return TrainingSample(first, second, flow.float(), valid, self.sparse, labels, self._reverse(index))
+        return TrainingSample(first, second, flow.float(), valid, self.sparse, labels, self._reverse(index, size))
 
-    def _reverse(self, index: int) -> torch.Tensor | None:
+    def pair(self, index: int) -> Pair:
+        """The files of sample `index`."""
+        return self.dataset.pairs[self.indices[index]]
+
+    def _reverse(self, index: int, size: tuple[int, ...]) -> torch.Tensor | None:
         if self.indices[index] not in self.reverses:
             return None
-        truth = self.dataset.read_truth(self.dataset.pairs[self.reverses[self.indices[index]]])
+        pair = self.dataset.pairs[self.reverses[self.indices[index]]]
+        truth = self.dataset.read_truth(pair)
         assert truth is not None  # only pairs with ground truth are in the list
-        return _as_map(*self.dataset.training_flow(truth))
+        reverse = _as_map(*self.dataset.training_flow(truth))
+        check_size(pair.first, size, pair.flow, reverse.shape[1:])
+        return reverse
+
+
+def check_size(first: Path, size: tuple[int, ...], other: Path | None, found: tuple[int, ...]) -> None:
+    """A file of a pair must have the size (height, width) of its first image.
+
+    Raises:
+        InputError: it has another.
+    """
+    if tuple(size) != tuple(found):
+        sizes = f"{found[1]}x{found[0]} pixels, and not {size[1]}x{size[0]}"
+        raise InputError(f"{other} has {sizes} as {first}: it cannot belong to it; correct the pair")
 
 
 def reverses_of(pairs: list[Pair], indices: list[int]) -> dict[int, int]:
@@ -97,12 +138,14 @@ class Labels:
         pairs = [pair for path in lists for pair in open_dataset("pairs", path, images=False).pairs]
         self.files = {(pair.first.resolve(), pair.second.resolve()): pair.flow for pair in pairs}
 
+    def path_of(self, pair: Pair) -> Path | None:
+        """The file with the labels of a pair, or None."""
+        return self.files.get((pair.first.resolve(), pair.second.resolve()))
+
     def of(self, pair: Pair) -> torch.Tensor | None:
         """(3,H,W) float32: flow, and 1 where it counts; None for a pair without labels."""
-        path = self.files.get((pair.first.resolve(), pair.second.resolve()))
-        if path is None:
-            return None
-        return _as_map(*read_flow(path))
+        path = self.path_of(pair)
+        return None if path is None else _as_map(*read_flow(path))
 
 
 def open_source(name: str, root: Path | None, labels: str = "", both_directions: bool = False) -> Source:
@@ -160,11 +203,12 @@ def open_training_set(name: str, root: Path) -> FlowDataset:
         raise InputError(f"no data source named {base!r}: {settings.suggestion(base, known)}")
     split = base == "pairs" and subset in ("train", "val")
     dataset = open_dataset(base, _folder_of(base, root), None if split else subset or None, partial=True)
+    if len(dataset) < dataset.expected:
+        first = f", the first file that is missing is {dataset.missing[0]}" if dataset.missing else ""
+        dataset.notes.append(f"{len(dataset)} of {dataset.expected} pairs are there{first}")
     if split:
         held_out = [index % HELD_OUT == HELD_OUT - 1 for index in range(len(dataset.pairs))]
         dataset.pairs = [p for p, out in zip(dataset.pairs, held_out, strict=True) if out == (subset == "val")]
-    elif len(dataset) < dataset.expected:
-        log.info("%s: taking the %d of %d pairs that are there", name, len(dataset), dataset.expected)
     return dataset
 
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
@@ -10,14 +11,15 @@ import torch
 from flowzoo.augmentation import TrainingBatch, collate
 from flowzoo.errors import InputError
 from flowzoo.network import FlowNetwork, FlowPrediction
+from flowzoo.training.flow.checking import check_headers, check_mixture
 from flowzoo.training.flow.mixture import Mixture
 from flowzoo.training.flow.objective import end_point_error, make_loss
 from flowzoo.training.flow.rendering import DeviceRenderer, Drawings, renders_on_device
 from flowzoo.training.flow.settings import FlowSettings
+from flowzoo.training.flow.sources import DatasetSource, open_training_set
 from flowzoo.training.flow.validation import Validation
-from flowzoo.training.recipe import Recipe
 from flowzoo.training.stage import Stage
-from flowzoo.training.task import Data, Loss, Place, Score, Task
+from flowzoo.training.task import Data, Loss, Score, Task
 
 log = logging.getLogger(__name__)
 
@@ -28,21 +30,26 @@ class FlowTask(Task):
     quantities: ClassVar = ("epe",)
     score: ClassVar = Score("epe", "px")
 
-    def __init__(self, recipe: Recipe, place: Place) -> None:
-        super().__init__(recipe, place)
-        self.validation = self._find_validation()
+    def check(self) -> None:
+        """The pairs of all stages, then the validation set: what is wrong with a list is said of the list."""
+        checked = set()
+        for stage in self.recipe.stages:
+            pairs = settings_of(stage).pairs
+            make_loss(settings_of(stage).loss)
+            if stage.steps and pairs not in checked:
+                checked.add(pairs)
+                check_mixture(self._mixture(stage, 0))
+        if self.validation is not None:
+            for name in self.validation.datasets:
+                check_headers(DatasetSource(open_training_set(name, self.validation.root)))
 
     def data(self, stage: Stage, seed: int, device: torch.device) -> Data:
         """Augmented pairs of the stage's mixture.
 
         Where the stage renders on the training device, other processes draw the scenes only.
         """
-        pairs = settings_of(stage).pairs
-        try:
-            mixture = Mixture(pairs, self.place.root, seed)
-        except InputError as error:
-            raise InputError(f"stage {stage.name!r}: {error}") from error
-        if renders_on_device(mixture, pairs, device):
+        mixture = self._mixture(stage, seed)
+        if renders_on_device(mixture, settings_of(stage).pairs, device):
             return Data(Drawings(mixture), list, DeviceRenderer(mixture, device))
         return Data(mixture, collate)
 
@@ -74,7 +81,14 @@ class FlowTask(Task):
         """First image, true and estimated flow of a few validation pairs."""
         return () if self.validation is None else self.validation.write_pictures(network, folder, step)
 
-    def _find_validation(self) -> Validation | None:
+    def _mixture(self, stage: Stage, seed: int) -> Mixture:
+        try:
+            return Mixture(settings_of(stage).pairs, self.place.root, seed)
+        except InputError as error:
+            raise InputError(f"stage {stage.name!r}: {error}") from error
+
+    @cached_property
+    def validation(self) -> Validation | None:
         """What the user names, else what the recipe names and is there."""
         folder, limit = self.place.validation_root or self.place.root, self.place.validation_limit
         stages = self.recipe.stages

@@ -51,8 +51,12 @@ class Validation:
                 dataset, protocol, NetworkPredictor(Estimator(network), dataset), limit=self.limit or None
             )
             metrics = summarise(protocol, loop.run(), 0)["metrics"]
-            epe = metrics.get("epe")
-            found[name] = float("nan") if epe is None else float(epe)
+            if metrics.get("epe") is None:
+                raise InputError(
+                    f"no pixel of the ground truth of the validation set {name!r} is valid: choose another with "
+                    "--validate"
+                )
+            found[name] = float(metrics["epe"])
         return found
 
     def write_pictures(self, network: FlowNetwork, folder: Path, step: int) -> Iterator[Path]:
