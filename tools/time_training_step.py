@@ -1,6 +1,6 @@
 """How much faster a training step on the CPU is than the published formulas under autograd.
 
-    python tools/time_training_step.py [--models liteflownet2,pwcnet] [--size 320x448] [--batch 1] [--repeat 3]
+    python tools/time_training_step.py [--models liteflownet2,pwcnet] [--size 448x320] [--batch 1] [--repeat 3]
         [--precision float32]
 
 Times forward, backward and the optimiser's step of both in turns, in one process, from the same weights and images,
@@ -86,12 +86,12 @@ def main() -> None:
     """Read the options, time, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", default="liteflownet2,pwcnet")
-    parser.add_argument("--size", default="320x448", metavar="HxW")
+    parser.add_argument("--size", default="448x320", metavar="WxH")
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     arguments = parser.parse_args()
-    height, width = map(int, arguments.size.split("x"))
+    width, height = map(int, arguments.size.split("x"))
     dtype = getattr(torch, arguments.precision)
     torch.manual_seed(0)
     images = (torch.rand(arguments.batch, 3, height, width), torch.rand(arguments.batch, 3, height, width))

@@ -31,12 +31,16 @@ def import_checkpoint(name: str, state_dict: "Mapping[str, Any]", **settings: An
     return run(name, state_dict, **settings)
 
 
-def load_weights(name: str, weights: "str | PathLike[str]", **settings: Any) -> "ZooNetwork":
+def load_weights(
+    name: str, weights: "str | PathLike[str]", *, entry: str | None = None, **settings: Any
+) -> "ZooNetwork":
     """Build network `name` with weights, in training mode.
 
     Args:
         name: of the network.
         weights: a tag of the index (downloaded on first use), or a file of any known format.
+        entry: which of several state dicts in a training script's file, as a path of keys: "model_ema". None: the
+            trained weights under their usual name, else an average of them; a log line says which where there are more.
         settings: that differ from the card; those that our files or the index record are applied first.
 
     Raises:
@@ -44,7 +48,7 @@ def load_weights(name: str, weights: "str | PathLike[str]", **settings: Any) -> 
     """
     from flowzoo.checkpoints.loading import load_weights as run
 
-    return run(name, weights, **settings)
+    return run(name, weights, entry=entry, **settings)
 
 
 def save_weights(network: "ZooNetwork", path: "str | PathLike[str]", **facts: Any) -> None:
@@ -61,22 +65,28 @@ def save_weights(network: "ZooNetwork", path: "str | PathLike[str]", **facts: An
     run(network, path, **facts)
 
 
-def describe(path: "str | PathLike[str]") -> dict[str, Any]:
+def describe(path: "str | PathLike[str]", entry: str | None = None) -> dict[str, Any]:
     """What a file of weights is.
+
+    Args:
+        path: the file.
+        entry: as for `load_weights`.
 
     Returns:
         "file", "format", "bytes", "sha256", "tensors" (number), "parameters" (numbers in them), "models" (networks of
-        the zoo that it fits), "tags" (entries of the index with this content), "facts" (what it says about itself).
+        the zoo that it fits), "tags" (entries of the index with this content), "entry" (which of its state dicts this
+        is), "others" (those that it also holds), "ignored" (classes of other programs' objects in it), "facts" (what it
+        says about itself).
 
     Raises:
         InputError: it is no file of weights, or damaged.
     """
     from flowzoo.checkpoints.loading import describe as run
 
-    return run(path)
+    return run(path, entry)
 
 
-def model_of_weights(weights: "str | PathLike[str]") -> str:
+def model_of_weights(weights: "str | PathLike[str]", entry: str | None = None) -> str:
     """The network that a tag or a file belongs to.
 
     Raises:
@@ -84,4 +94,4 @@ def model_of_weights(weights: "str | PathLike[str]") -> str:
     """
     from flowzoo.checkpoints.loading import model_of_weights as run
 
-    return run(weights)
+    return run(weights, entry)

@@ -37,7 +37,7 @@ def import_into(network: ZooNetwork, state_dict: Mapping[str, Any]) -> dict[str,
         InputError: as for `import_checkpoint`.
     """
     name = network.model_name
-    tensors, _ = find_state_dict(state_dict)
+    tensors = find_state_dict(state_dict).tensors
     if not tensors:
         raise InputError(f"these are no weights of {name}: there are no tensors in them")
     converter = registry.card(name).checkpoint

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from torch import Tensor
 
 from flowzoo.errors import InputError
+from flowzoo.files.reading import shown
 
 SHOWN = 4
 
@@ -78,9 +79,9 @@ class Renaming:
 
 
 def shorten(names: Iterable[str]) -> str:
-    """The first few names and an ellipsis."""
+    """The first few names, none of them long, and an ellipsis."""
     names = list(names)
-    return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+    return ", ".join(map(shown, names[:SHOWN])) + (", ..." if len(names) > SHOWN else "")
 
 
 def unknown_names(source: Iterable[str], known: str) -> InputError:

@@ -1,23 +1,29 @@
 """Networks from weights and weights from networks: tags, files, and our own format."""
 
+import logging
 import os
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from flowzoo import registry
 from flowzoo.cache import sha256_of
 from flowzoo.checkpoints import index
 from flowzoo.checkpoints.download import obtain
 from flowzoo.checkpoints.formats import Checkpoint, native, read_checkpoint
-from flowzoo.checkpoints.importing import build_quietly, import_into, matched, models_that_fit
+from flowzoo.checkpoints.importing import build_quietly, import_into, matched, models_that_fit, outline
 from flowzoo.checkpoints.index import Entry
 from flowzoo.errors import InputError
+from flowzoo.files.reading import decoding, shown
 from flowzoo.network import ZooNetwork
+
+_LOG = logging.getLogger("flowzoo")
 
 Weights = str | os.PathLike[str]
 
 
-def load_weights(name: str, weights: Weights, **settings: Any) -> ZooNetwork:
+def load_weights(name: str, weights: Weights, *, entry: str | None = None, **settings: Any) -> ZooNetwork:
     """See `flowzoo.checkpoints.load_weights`."""
     registry.card(name)
     found = locate(weights)
@@ -27,7 +33,21 @@ def load_weights(name: str, weights: Weights, **settings: Any) -> ZooNetwork:
             raise InputError(f"weights {found.tag} are of {found.model}, not of {name}: use --model {found.model}")
         recorded = found.settings
         found = obtain(found)
-    return network_from(name, read_checkpoint(found), found, recorded, settings)
+    checkpoint = read_checkpoint(found, entry)
+    if entry is None and (checkpoint.others or "n_averaged" in checkpoint.facts):
+        _LOG.warning("%s: %s", found, taken(checkpoint))
+    return network_from(name, checkpoint, found, recorded, settings)
+
+
+def taken(checkpoint: Checkpoint) -> str:
+    """Which of a file's state dicts was read, and which others there are; "" for a file of one alone."""
+    what = shown(checkpoint.entry)
+    if "n_averaged" in checkpoint.facts:
+        what = f"{what}, an average of {checkpoint.facts['n_averaged']}".lstrip(", ")
+    if not checkpoint.others:
+        return f"the weights are {what}" if what else ""
+    others = shown(", ".join(checkpoint.others), 200)
+    return f"the weights are {what or 'those at the top'}; --entry (entry=) can choose {others}"
 
 
 def network_from(
@@ -48,22 +68,37 @@ def network_from(
     if checkpoint.format == "flowzoo":
         model = checkpoint.facts["model"]
         if model != name:
-            raise InputError(f"{path} holds weights of {model}, not of {name}: use --model {model}")
+            raise InputError(f"{path} holds weights of {shown(model)}, not of {name}: use --model {shown(model)}")
         recorded = recorded | dict(checkpoint.facts.get("settings") or {})
+    state = state_for(name, checkpoint, path, recorded | settings)
     network = build_quietly(name, **(recorded | settings))
+    network.load_state_dict(state, strict=True)
+    return network
+
+
+def state_for(name: str, checkpoint: Checkpoint, path: Path | str, settings: dict[str, Any]) -> dict[str, Tensor]:
+    """The state dict that the network `name` with these settings loads strictly.
+
+    Nothing of the network's size is made before the file is known to fill it: its settings may come from the file.
+
+    Raises:
+        InputError: the file does not fit; `path` is named.
+    """
+    with decoding(f"the settings in {path} make no network {name}"):
+        network = outline(name, **settings)
     try:
         if checkpoint.format == "flowzoo":
-            state = matched(network, checkpoint.tensors)
-        else:
-            state = import_into(network, checkpoint.tensors)
+            return matched(network, checkpoint.tensors)
+        return import_into(network, checkpoint.tensors)
     except InputError as error:
         others = [] if checkpoint.format == "flowzoo" else models_that_fit(checkpoint.tensors)
         if others and name not in others:
-            shown = " or ".join(others)
-            raise InputError(f"{path} holds weights of {shown}, not of {name}: use --model {others[0]}") from error
-        raise InputError(f"{path}: {error}") from error
-    network.load_state_dict(state, strict=True)
-    return network
+            shown_names = " or ".join(others)
+            raise InputError(
+                f"{path} holds weights of {shown_names}, not of {name}: use --model {others[0]}"
+            ) from error
+        note = f" ({taken(checkpoint)})" if checkpoint.others else ""
+        raise InputError(f"{path}: {error}{note}") from error
 
 
 def locate(weights: Weights) -> Path | Entry:
@@ -77,11 +112,17 @@ def locate(weights: Weights) -> Path | Entry:
     if weights in index.entries():
         return index.entries()[weights]
     path = Path(weights)
-    if path.exists():
-        return path
-    if path.suffix or path.name != weights:
-        raise InputError(f"no file of weights at {weights}, and no tag of this name (flowzoo weights list)")
-    raise InputError(f"no weights called {weights!r}: {index.near(weights)} (flowzoo weights list)")
+    try:
+        path.stat()
+    except FileNotFoundError:
+        if path.suffix or path.name != weights:
+            raise InputError(
+                f"no file of weights at {weights}, and no tag of this name (flowzoo weights list)"
+            ) from None
+        raise InputError(f"no weights called {weights!r}: {index.near(weights)} (flowzoo weights list)") from None
+    except (OSError, ValueError):
+        pass  # reading it says what is wrong
+    return path
 
 
 def save_weights(network: ZooNetwork, path: Weights, **facts: Any) -> None:
@@ -90,13 +131,18 @@ def save_weights(network: ZooNetwork, path: Weights, **facts: Any) -> None:
     native.write(path, network.state_dict(), facts | own)
 
 
-def convert_file(source: Path, name: str, target: Path, **settings: Any) -> dict[str, Any]:
-    """Write the published file `source` of network `name` as ours to `target`; returns the facts recorded in it.
+def convert_file(
+    source: Path, name: str, target: Path, *, entry: str | None = None, **settings: Any
+) -> tuple[dict[str, Any], Checkpoint]:
+    """Write the published file `source` of network `name` as ours to `target`.
+
+    Returns:
+        The facts recorded in it, and what was read.
 
     Raises:
         InputError: as for `load_weights`, or `target` cannot be written.
     """
-    checkpoint = read_checkpoint(source)
+    checkpoint = read_checkpoint(source, entry)
     sha256 = sha256_of(source)
     entries = [entry for entry in index.of_model(name) if entry.has_content(sha256)]
     recorded = entries[0].settings if entries else {}
@@ -104,16 +150,18 @@ def convert_file(source: Path, name: str, target: Path, **settings: Any) -> dict
     own = checkpoint.facts if checkpoint.format == "flowzoo" else {}
     facts = own | {"source": source.name, "source_format": checkpoint.format, "source_sha256": sha256}
     if entries:
-        entry = entries[0]
-        facts |= {"tag": entry.tag, "licence": entry.licence, "trained_on": list(entry.trained_on)}
+        known = entries[0]
+        facts |= {"tag": known.tag, "licence": known.licence, "trained_on": list(known.trained_on)}
+    if checkpoint.entry:
+        facts["source_entry"] = checkpoint.entry
     save_weights(network, target, **facts)
-    return facts
+    return facts, checkpoint
 
 
-def describe(path: Weights) -> dict[str, Any]:
+def describe(path: Weights, entry: str | None = None) -> dict[str, Any]:
     """See `flowzoo.checkpoints.describe`."""
     path = Path(path)
-    checkpoint = read_checkpoint(path)
+    checkpoint = read_checkpoint(path, entry)
     sha256 = sha256_of(path)
     ours = checkpoint.format == "flowzoo"
     return {
@@ -125,11 +173,14 @@ def describe(path: Weights) -> dict[str, Any]:
         "parameters": sum(value.numel() for value in checkpoint.tensors.values()),
         "models": [checkpoint.facts["model"]] if ours else models_that_fit(checkpoint.tensors),
         "tags": [entry.tag for entry in index.entries().values() if entry.has_content(sha256)],
+        "entry": checkpoint.entry,
+        "others": list(checkpoint.others),
+        "ignored": list(checkpoint.ignored),
         "facts": checkpoint.facts,
     }
 
 
-def model_of_weights(weights: Weights) -> str:
+def model_of_weights(weights: Weights, entry: str | None = None) -> str:
     """See `flowzoo.checkpoints.model_of_weights`."""
     found = locate(weights)
     if isinstance(found, Entry):

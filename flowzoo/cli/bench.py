@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--model", metavar="NAME", default="pwcnet", help="default: pwcnet")
     group.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="a setting of --model")
     group.add_argument("--against", metavar="NAME", help="another network, for the ratio")
-    group.add_argument("--size", default="1024x436", metavar="WxH", help="default: 1024x436")
+    group.add_argument("--size", default="1024x436", metavar="WxH", help="width x height in pixels (default: 1024x436)")
     group.add_argument("--batch-size", type=int, default=1, metavar="N")
     group.add_argument("--repeat", type=int, default=7, metavar="N", help="timed calls of each (default: 7)")
     group.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: torch's)")
@@ -48,6 +48,7 @@ def run(arguments: argparse.Namespace) -> None:
     for name in ("batch_size", "repeat"):
         if getattr(arguments, name) < 1:
             raise InputError(f"--{name.replace('_', '-')} must be at least 1")
+    from flowzoo.cli.common import parse_size
     from flowzoo.timing.networks import NetworkTask, time_networks
 
     width, height = parse_size(arguments.size)
@@ -71,15 +72,3 @@ def run(arguments: argparse.Namespace) -> None:
     if len(timings) == 2:
         ratio = timings[0].median / timings[1].median
         print(f"{arguments.model} takes {ratio:.2f} of {arguments.against}'s time")
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """Width and height in pixels of "1024x436": (1024, 436).
-
-    Raises:
-        InputError: it is not of this form.
-    """
-    width, _, height = text.lower().partition("x")
-    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
-        raise InputError(f"a size is WIDTHxHEIGHT in pixels, such as 1024x436, got {text!r}")
-    return int(width), int(height)

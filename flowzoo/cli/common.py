@@ -3,15 +3,34 @@
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from flowzoo.errors import InputError
+
 if TYPE_CHECKING:
     from flowzoo.network import FlowNetwork
 
 DEFAULT_MODEL = "wren"
 """The network of `flowzoo infer` without options; its weights ship with the package."""
 
+LARGEST_SIDE = 1 << 16
+"""Pixels a side; a larger --size is a slip of the finger."""
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Width and height in pixels of "1024x436": (1024, 436). The one form of --size, in every command.
+
+    Raises:
+        InputError: it is not of this form, or a side is not within 1 to 65536.
+    """
+    sides = text.lower().split("x")
+    if len(sides) == 2 and all(side.isascii() and side.isdecimal() and len(side) < 9 for side in sides):
+        width, height = map(int, sides)
+        if 0 < width <= LARGEST_SIDE and 0 < height <= LARGEST_SIDE:
+            return width, height
+    raise InputError(f"--size is WIDTHxHEIGHT in pixels, such as 1024x436, got {text!r}")
+
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """--model, --weights, --set, --device, --precision."""
+    """--model, --weights, --entry, --set, --device, --precision."""
     model = parser.add_argument_group("model")
     model.add_argument(
         "--model",
@@ -19,6 +38,11 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"a network of `flowzoo models` (default: that of --weights, else {DEFAULT_MODEL})",
     )
     model.add_argument("--weights", metavar="TAG|FILE", help="a tag of `flowzoo weights list`, or a file")
+    model.add_argument(
+        "--entry",
+        metavar="NAME",
+        help="which of several sets of weights in a training script's file (model_ema, ...)",
+    )
     model.add_argument(
         "--set",
         metavar="KEY=VALUE",
@@ -54,13 +78,17 @@ def make_network(arguments: argparse.Namespace) -> "tuple[FlowNetwork, str]":
     device = pick_device(arguments.device)
     pick_precision(arguments.precision, device)
     settings: dict[str, Any] = parse_settings(arguments.set)
+    entry = arguments.entry
+    if entry and not arguments.weights:
+        raise InputError(f"--entry {entry} chooses within a file: give it with --weights")
     if arguments.model is not None:
         registry.require_task(arguments.model, "flow")
-    name, weights = choose(arguments.model, arguments.weights)
-    return create_flow_network(name, weights, **settings).to(device), weights
+    name, weights = choose(arguments.model, arguments.weights, entry)
+    network = create_flow_network(name, weights, **({"entry": entry} if entry else {}), **settings)
+    return network.to(device), weights
 
 
-def choose(model: str | None, weights: str | None) -> tuple[str, str]:
+def choose(model: str | None, weights: str | None, entry: str | None = None) -> tuple[str, str]:
     """Model name and weights from what was given: either one finds the other where that is possible.
 
     Raises:
@@ -70,5 +98,5 @@ def choose(model: str | None, weights: str | None) -> tuple[str, str]:
     from flowzoo.creation import default_weights
 
     if model is None:
-        model = DEFAULT_MODEL if weights is None else model_of_weights(weights)
+        model = DEFAULT_MODEL if weights is None else model_of_weights(weights, entry)
     return model, weights or default_weights(model)

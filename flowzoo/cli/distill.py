@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowzoo.cli.common import add_model_arguments
-from flowzoo.datasets.catalogue import DATASETS, open_dataset
+from flowzoo.datasets.catalogue import list_datasets, open_dataset
 from flowzoo.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ that give one, the confidence is high enough. Files are KITTI's 16-bit PNGs with
 pixels marked); pairs.txt beside them lists images and flow, as the data set `pairs` of train and evaluate takes it.
 Pairs whose file is there are left as they are, so an interrupted run can be started again.
 
-data sets: """ + ", ".join(DATASETS)
+data sets: """ + ", ".join(list_datasets())
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowzoo.cli.common import add_model_arguments
-from flowzoo.datasets.catalogue import DATASETS, dataset_class
+from flowzoo.datasets.catalogue import dataset_class, list_datasets
 from flowzoo.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ EXAMPLES = """examples:
   flowzoo evaluate flyingchairs --root FlyingChairs_release --limit 20     a look
   torchrun --nproc-per-node 4 -m flowzoo evaluate spring --root spring     the same numbers from four processes
 
-data sets: """ + ", ".join(DATASETS)
+data sets: """ + ", ".join(list_datasets())
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -4,6 +4,7 @@ import argparse
 import time
 from pathlib import Path
 
+from flowzoo.cli.common import parse_size
 from flowzoo.errors import InputError
 
 HELP = "Render synthetic training pairs with exact flow and occlusion, from photographs or procedural textures."
@@ -27,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--procedural", type=int, metavar="N", help="procedural textures to draw from (default: 96)")
     parser.add_argument("-o", "--output", required=True, metavar="DIR", help="folder to write to")
     parser.add_argument("--count", type=int, default=1000, metavar="N", help="pairs (default: 1000)")
-    parser.add_argument("--size", default="288x384", metavar="HxW", help="height x width in pixels (default: 288x384)")
+    parser.add_argument("--size", default="384x288", metavar="WxH", help="width x height in pixels (default: 384x288)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of all scenes (default: 0)")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default: 1)")
     parser.add_argument("--packed", action="store_true", help="arrays for training instead of ordinary files")
@@ -54,7 +55,7 @@ def run(arguments: argparse.Namespace) -> None:
     Raises:
         InputError: see the messages.
     """
-    size = parse_size(arguments.size)
+    width, height = parse_size(arguments.size)
     if arguments.count < 1 or arguments.workers < 1 or arguments.seed < 0:
         raise InputError("--count and --workers must be at least 1, --seed at least 0")
     if arguments.backward and not arguments.packed:
@@ -76,7 +77,7 @@ def run(arguments: argparse.Namespace) -> None:
         textures=None if arguments.textures is None else Path(arguments.textures),
         cutouts=None if arguments.cutouts is None else Path(arguments.cutouts),
         count=arguments.count,
-        size=size,
+        size=(height, width),
         seed=arguments.seed,
         settings=settings.replace(start[arguments.kind](), "the scene", **settings.parse_settings(arguments.set)),
         packed=arguments.packed,
@@ -91,16 +92,4 @@ def run(arguments: argparse.Namespace) -> None:
             progress.update(written)
     rate = rendered / max(time.monotonic() - started, 1e-6)
     new = f"{rendered} new, {rate:.1f} pairs/s" if rendered else "all were there"
-    print(f"{job.count} pairs of {size[1]}x{size[0]} in {job.output} ({new})")
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """ "288x384" -> (288, 384), height and width.
-
-    Raises:
-        InputError: another form.
-    """
-    parts = text.lower().split("x")
-    if len(parts) != 2 or not all(part.isdigit() for part in parts):
-        raise InputError(f"--size takes HEIGHTxWIDTH such as 288x384, got {text!r}")
-    return int(parts[0]), int(parts[1])
+    print(f"{job.count} pairs of {width}x{height} in {job.output} ({new})")

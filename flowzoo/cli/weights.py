@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from flowzoo.checkpoints.index import Entry
 
 HELP = "List, download, convert and inspect weights."
+ENTRY = "which of several sets of weights in a training script's file (model_ema, ...); the default is said"
 
 EXAMPLES = """examples:
   flowzoo weights list                     everything that is published, and what ships with the package
   flowzoo weights list "liteflownet2*"     by tag or model
+  flowzoo weights list --model pwcnet      of one network
   flowzoo weights get pwcnet-sintel        into the cache; --weights pwcnet-sintel does so on first use
   flowzoo weights get pwcnet-sintel -o pwcnet.safetensors
   flowzoo weights import pwc_net.pth.tar --model pwcnet -o pwcnet.safetensors
@@ -33,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     listing = actions.add_parser("list", help="the index as a table", formatter_class=shown)
     listing.add_argument("pattern", nargs="?", default="*", metavar="PATTERN", help="tags or models, with * and ?")
+    listing.add_argument("--model", metavar="NAME", help="only weights of this network")
     listing.add_argument("--json", action="store_true", help="everything the index says, for machines")
 
     getting = actions.add_parser("get", help="download weights of the index", formatter_class=shown)
@@ -51,8 +54,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a setting in which the network differs from its card; may be repeated",
     )
 
+    importing.add_argument("--entry", metavar="NAME", help=ENTRY)
     informing = actions.add_parser("info", help="say what a file or a tag is", formatter_class=shown)
     informing.add_argument("file", metavar="FILE|TAG")
+    informing.add_argument("--entry", metavar="NAME", help=ENTRY)
     informing.add_argument("--json", action="store_true", help="for machines")
     for action in (listing, getting, importing, informing):
         action.add_argument("--debug", action="store_true", help="show the traceback of a failure")
@@ -69,15 +74,20 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _list(arguments: argparse.Namespace) -> None:
+    from flowzoo import registry
     from flowzoo.checkpoints.index import entries
 
+    if arguments.model is not None:
+        registry.card(arguments.model)
     chosen = [
         entry
         for entry in entries().values()
-        if fnmatchcase(entry.tag, arguments.pattern) or fnmatchcase(entry.model, arguments.pattern)
+        if arguments.model in (None, entry.model)
+        and (fnmatchcase(entry.tag, arguments.pattern) or fnmatchcase(entry.model, arguments.pattern))
     ]
     if not chosen:
-        raise InputError(f"no weights match {arguments.pattern!r}: flowzoo weights list shows all of them")
+        wanted = repr(arguments.pattern) if arguments.model is None else f"{arguments.pattern!r} of {arguments.model}"
+        raise InputError(f"no weights match {wanted}: flowzoo weights list shows all of them")
     if arguments.json:
         print(json.dumps([vars(entry) for entry in chosen], indent=1))
         return
@@ -130,11 +140,14 @@ def _import(arguments: argparse.Namespace) -> None:
     registry.card(arguments.model)
     settings = parse_settings(arguments.set)
     _check_output(arguments.output, arguments.file)
-    from flowzoo.checkpoints.loading import convert_file
+    from flowzoo.checkpoints.loading import convert_file, taken
 
-    facts = convert_file(Path(arguments.file), arguments.model, Path(arguments.output), **settings)
+    source, target = Path(arguments.file), Path(arguments.output)
+    facts, checkpoint = convert_file(source, arguments.model, target, entry=arguments.entry, **settings)
     known = f", weights {facts['tag']}, licence: {facts['licence']}" if "tag" in facts else ""
     print(f"{arguments.output}: {arguments.model} from {facts['source']} ({facts['source_format']}){known}")
+    if said := taken(checkpoint):
+        print(said)
 
 
 def _check_output(name: str, *inputs: str | Path) -> None:
@@ -153,21 +166,25 @@ def _info(arguments: argparse.Namespace) -> None:
 
     entry = entries().get(arguments.file)
     if entry is not None:
+        if arguments.entry:
+            raise InputError(f"--entry {arguments.entry}: {arguments.file} is a tag; give a file")
         print(json.dumps(vars(entry), indent=1) if arguments.json else _entry_text(entry))
         return
-    if not Path(arguments.file).exists():
-        from flowzoo.checkpoints.loading import locate
-
-        locate(arguments.file)
     from flowzoo.checkpoints import describe
+    from flowzoo.checkpoints.loading import locate
 
-    found = describe(arguments.file)
+    locate(arguments.file)
+    found = describe(arguments.file, arguments.entry)
     if arguments.json:
         print(json.dumps(found, indent=1, sort_keys=True, default=str))
         return
     facts = found.pop("facts")
     found["models"] = ", ".join(found["models"]) or "none that the zoo knows"
     found["tags"] = ", ".join(found["tags"]) or "not in the index"
+    for name in ("entry", "others", "ignored"):
+        value = found.pop(name)
+        if value:
+            found[name] = value if isinstance(value, str) else ", ".join(value)
     _print_pairs([*found.items(), *((f"  {key}", value) for key, value in sorted(facts.items()))])
 
 

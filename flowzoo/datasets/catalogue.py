@@ -1,33 +1,60 @@
-"""Data sets by name. Nothing heavy is imported before one is opened."""
+"""Data sets by name, found by looking through this package. Nothing heavy is imported before one is opened."""
 
-import importlib
+import ast
+import functools
+import importlib.util
+import pkgutil
+from collections.abc import Iterator
+from importlib.abc import InspectLoader
 from os import PathLike
 from typing import TYPE_CHECKING
 
+import flowzoo.datasets
 from flowzoo.errors import InputError
 from flowzoo.settings import suggestion
 
 if TYPE_CHECKING:
     from flowzoo.datasets.dataset import FlowDataset
 
-DATASETS = {
-    "sintel-clean": "sintel:SintelClean",
-    "sintel-final": "sintel:SintelFinal",
-    "kitti-2012": "kitti:Kitti2012",
-    "kitti-2015": "kitti:Kitti2015",
-    "flyingchairs": "flyingchairs:FlyingChairs",
-    "flyingchairs2": "flyingchairs2:FlyingChairs2",
-    "flyingthings3d": "flyingthings3d:FlyingThings3D",
-    "hd1k": "hd1k:Hd1k",
-    "spring": "spring:Spring",
-    "middlebury": "middlebury:Middlebury",
-    "hpatches": "hpatches:HPatches",
-    "eth3d": "eth3d:Eth3d",
-    "megadepth": "megadepth:MegaDepth",
-    "tss": "tss:Tss",
-    "pairs": "pairs:Pairs",
-}
-"""Name -> module of this package and class."""
+
+def list_datasets() -> list[str]:
+    """The names of all data sets, sorted."""
+    return sorted(_found())
+
+
+@functools.cache
+def _found() -> dict[str, str]:
+    """Name -> "module:class" of every class in this package whose body gives it a `name`.
+
+    The files are read, not imported: that would bring in numpy, where only names are asked for.
+    """
+    found = {}
+    for entry in pkgutil.iter_modules(flowzoo.datasets.__path__, "flowzoo.datasets."):
+        spec = importlib.util.find_spec(entry.name)
+        source = spec.loader.get_source(entry.name) if spec and isinstance(spec.loader, InspectLoader) else None
+        for node in ast.parse(source or "").body:
+            if isinstance(node, ast.ClassDef) and (name := _name_in(node)):
+                found[name] = f"{entry.name}:{node.name}"
+    return found
+
+
+def _name_in(body: ast.ClassDef) -> str | None:
+    """The text that a class body assigns to `name`, alone (`name = "x"`) or with others (`name, title = "x", "X"`)."""
+    for target, value in _assignments(body):
+        if isinstance(target, ast.Name) and target.id == "name" and isinstance(value, ast.Constant):
+            return value.value if isinstance(value.value, str) else None
+    return None
+
+
+def _assignments(body: ast.ClassDef) -> Iterator[tuple[ast.expr, ast.expr]]:
+    for node in body.body:
+        if not isinstance(node, ast.Assign):
+            continue
+        for target in node.targets:
+            if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
+                yield from zip(target.elts, node.value.elts, strict=False)
+            else:
+                yield target, node.value
 
 
 def dataset_class(name: str) -> "type[FlowDataset]":
@@ -36,10 +63,10 @@ def dataset_class(name: str) -> "type[FlowDataset]":
     Raises:
         InputError: there is no such data set; the message names the nearest one.
     """
-    if name not in DATASETS:
-        raise InputError(f"no data set named {name!r}: {suggestion(name, DATASETS)}")
-    module, _, attribute = DATASETS[name].partition(":")
-    found: type[FlowDataset] = getattr(importlib.import_module(f"flowzoo.datasets.{module}"), attribute)
+    if name not in _found():
+        raise InputError(f"no data set named {name!r}: {suggestion(name, list_datasets())}")
+    module, _, attribute = _found()[name].partition(":")
+    found: type[FlowDataset] = getattr(importlib.import_module(module), attribute)
     return found
 
 

@@ -1,17 +1,21 @@
 """What every data set with image pairs is: a list of files found at once, and readers that open them one by one."""
 
 import dataclasses
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from os import PathLike
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
+from flowzoo.datasets.server import ServerLayout
 from flowzoo.errors import InputError
 from flowzoo.files.flow import read_flow
 from flowzoo.files.images import image_size, read_image
+from flowzoo.files.reading import existing_folder
 from flowzoo.settings import suggestion
 
 
@@ -75,12 +79,25 @@ class FlowSample:
 class FlowDataset:
     """Image pairs with ground truth; usable wherever torch takes a map-style data set.
 
-    `dataset[i]` reads pair i; `dataset.pairs` are the files. A subclass lists its files in `list_pairs` and may
-    change how they are read.
+    `dataset[i]` reads pair i; `dataset.pairs` are the files. A subclass lists its files in `list_pairs`, may change how
+    they are read, and carries all facts about the set as class attributes; one that has a `name` is found by it.
+
+    Attributes of the class:
+        name, title: what the user types, and what messages say.
+        layout: its files, in words.
+        markers: patterns below the data set's folder by which that is recognised.
+        subsets: its parts and what they are; the first is the default.
+        protocol: "module:class" of `flowzoo.metrics` that scores it.
+        sparse: ground truth is known at single pixels, so that it must not be interpolated when it is resized.
+        per_image: images differ in size or in known pixels; the end-point error is the mean of the images' own.
+        invalid_mask: has official masks of pixels that may be left out.
+        required_extras: kinds of further files without which a pair is incomplete.
+        without_extra: what it means for the numbers that files of a kind are missing.
+        server: what the benchmark's server takes, or None.
 
     Args:
-        root: folder of the data set, or its parent.
-        subset: one of `subsets`; None = the first of them.
+        root: folder of the data set, its parent, or the folder of a part of it (MPI-Sintel/training).
+        subset: one of `subsets`; None = the part that `root` is the folder of, or the first of them.
         partial: take the pairs that are there instead of insisting on the official number.
         images: False = ground truth is enough, as when files with flow are scored.
 
@@ -93,9 +110,13 @@ class FlowDataset:
     layout: ClassVar[str] = ""
     markers: ClassVar[tuple[str, ...]] = ()
     subsets: ClassVar[Mapping[str, str]] = {"all": "every pair"}
+    protocol: ClassVar[str] = "protocol:Dense"
+    sparse: ClassVar[bool] = False
+    per_image: ClassVar[bool] = False
+    invalid_mask: ClassVar[bool] = False
     required_extras: ClassVar[frozenset[str]] = frozenset()
     without_extra: ClassVar[Mapping[str, str]] = {}
-    """What it means for the numbers that files of a kind are missing."""
+    server: ClassVar[ServerLayout | None] = None
 
     def __init__(
         self,
@@ -105,10 +126,10 @@ class FlowDataset:
         partial: bool = False,
         images: bool = True,
     ) -> None:
-        self.subset = next(iter(self.subsets)) if subset is None else subset
-        if self.subset not in self.subsets:
-            raise InputError(f"{self.name} has no subset {subset!r}: {suggestion(self.subset, self.subsets)}")
+        if subset is not None and subset not in self.subsets:
+            raise InputError(f"{self.name} has no subset {subset!r}: {suggestion(subset, self.subsets)}")
         self.root = self.find_root(Path(root))
+        self.subset = self._subset_at(Path(root)) if subset is None else subset
         self.partial = partial
         # How an image file is read; an evaluation puts a cache here.
         self.read_image: Callable[[Path], np.ndarray] = read_image
@@ -122,14 +143,27 @@ class FlowDataset:
         raise TypeError(f"{type(self).__name__} does not list its pairs")
 
     def find_root(self, root: Path) -> Path:
-        """`root` itself, or the folder right below it that looks like this data set."""
-        if not root.is_dir():
-            raise InputError(f"--root {root}: no such folder; give the folder of {self.title} or its parent")
-        children = sorted(entry for entry in root.iterdir() if entry.is_dir())
-        for candidate in (root, *children):
+        """What looks like this data set: `root`, a folder right below it, or the one that `root` is a part of."""
+        existing_folder(root, f"the folder of {self.title} or its parent with --root")
+        children = sorted(entry for entry in root.iterdir() if os.path.isdir(entry))
+        for candidate in (root, *children, *self._wholes(root)):
             if any(next(candidate.glob(marker), None) for marker in self.markers):
                 return candidate
         return root
+
+    def _wholes(self, part: Path) -> Iterator[Path]:
+        """Folders above `part` from which one of the markers leads to or through it."""
+        names = Path(os.path.abspath(part))
+        for marker in self.markers:
+            steps = marker.split("/")
+            for depth in range(1, min(len(steps), len(names.parts) - 1) + 1):
+                if all(fnmatchcase(name, step) for name, step in zip(names.parts[-depth:], steps, strict=False)):
+                    yield names.parents[depth - 1]
+
+    def _subset_at(self, root: Path) -> str:
+        """The subset whose folder `root` is, else the first."""
+        inside = os.path.relpath(os.path.abspath(root), os.path.abspath(self.root)).split(os.sep)[0]
+        return inside if inside in self.subsets else next(iter(self.subsets))
 
     def _present(self, candidates: list[Pair], expected: int, images: bool) -> list[Pair]:
         """The pairs whose files are there, after the checks that the class promises."""

@@ -25,6 +25,7 @@ class Eth3d(FlowDataset):
     """
 
     name, title = "eth3d", "ETH3D"
+    protocol = "matching:Eth3d"
     layout = "info_ETH3D_files/SCENE_every_5_rate_of_{3,5,..,15} and the images these lists name"
     markers = ("info_ETH3D_files",)
     subsets: ClassVar = {"all": "ten scenes, seven intervals", **{str(rate): f"interval {rate}" for rate in RATES}}

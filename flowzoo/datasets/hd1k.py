@@ -9,6 +9,7 @@ class Hd1k(FlowDataset):
     """Pairs SSSSSS_FFFF to SSSSSS_(FFFF+1); flow is KITTI's 16-bit PNG. The last frame of a sequence starts no pair."""
 
     name, title = "hd1k", "HD1K"
+    sparse, per_image = True, True
     layout = "hd1k_input/image_2/SSSSSS_FFFF.png, hd1k_flow_gt/flow_occ/SSSSSS_FFFF.png"
     markers = ("hd1k_input", "hd1k_flow_gt")
     subsets: ClassVar = {"training": "1047 pairs"}

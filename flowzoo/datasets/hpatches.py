@@ -22,6 +22,7 @@ class HPatches(FlowDataset):
     """
 
     name, title = "hpatches", "HPatches"
+    protocol = "matching:HPatches"
     layout = "v_SEQUENCE/{1..6}.ppm and v_SEQUENCE/H_1_{2..6}"
     markers = ("v_*/H_1_2", "v_*/1.ppm")
     subsets: ClassVar = {

@@ -6,12 +6,14 @@ from typing import ClassVar
 
 from flowzoo.datasets.dataset import FlowDataset, Pair, Truth
 from flowzoo.datasets.masks import read_mask
+from flowzoo.datasets.server import KITTI_LIMITS, ServerLayout
 from flowzoo.files.flow import read_flow
 
 
 class _Kitti(FlowDataset):
     """Frame NNNNNN_10 to NNNNNN_11. `flow_occ` knows all pixels, `flow_noc` those that stay visible."""
 
+    sparse = True
     required_extras = frozenset({"flow_noc"})
     counts: ClassVar[dict[str, int]] = {}
     images: ClassVar[dict[str, str]] = {}
@@ -70,6 +72,8 @@ class Kitti2012(_Kitti):
     """194 training and 195 testing pairs of static scenes, colour (default) or grey."""
 
     name, title = "kitti-2012", "KITTI 2012"
+    protocol = "kitti:Kitti2012"
+    server = ServerLayout("testing", "", "upload {0}/kitti-2012.zip", "kitti-2012.zip", KITTI_LIMITS)
     layout = "{training,testing}/{colored_0,image_0}/NNNNNN_{10,11}.png, training/{flow_occ,flow_noc}/NNNNNN_10.png"
     markers = ("training/colored_0", "training/image_0", "testing/colored_0", "testing/image_0")
     counts: ClassVar = {"training": 194, "testing": 195}
@@ -91,6 +95,8 @@ class Kitti2015(_Kitti):
     """200 training and 200 testing pairs of traffic; `obj_map` marks the moving cars."""
 
     name, title = "kitti-2015", "KITTI 2015"
+    protocol = "kitti:Kitti2015"
+    server = ServerLayout("testing", "flow", "upload {0}/kitti-2015.zip", "kitti-2015.zip", KITTI_LIMITS)
     layout = "{training,testing}/image_2/NNNNNN_{10,11}.png, training/{flow_occ,flow_noc,obj_map}/NNNNNN_10.png"
     markers = ("training/image_2", "testing/image_2")
     required_extras = frozenset({"flow_noc", "obj_map"})

@@ -23,6 +23,7 @@ class MegaDepth(FlowDataset):
     """
 
     name, title = "megadepth", "MegaDepth"
+    protocol = "matching:MegaDepth"
     layout = f"{LIST} and test1600Pairs/SCENE/IMAGE"
     markers = (LIST,)
     subsets: ClassVar = {"test": "1600 pairs"}

@@ -11,6 +11,7 @@ class Middlebury(FlowDataset):
     """frame10.png to frame11.png; unknown flow is stored as a huge number and does not count."""
 
     name, title = "middlebury", "Middlebury"
+    per_image = True
     layout = "other-data/SCENE/frame{10,11}.png, other-gt-flow/SCENE/flow10.flo"
     markers = ("other-gt-flow", "other-data")
     subsets: ClassVar = {"training": "8 pairs"}

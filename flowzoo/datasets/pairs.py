@@ -21,6 +21,7 @@ class Pairs(FlowDataset):
     """
 
     name, title = "pairs", "list of pairs"
+    per_image = True
     layout = "a text file with FIRST SECOND FLOW on every line"
     subsets: ClassVar = {"all": "every line"}
 

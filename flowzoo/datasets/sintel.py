@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from flowzoo.datasets.dataset import FlowDataset, Pair, Truth
 from flowzoo.datasets.masks import read_mask
+from flowzoo.datasets.server import ServerLayout
 
 TRAINING_FRAMES = {
     **dict.fromkeys(("alley_1", "alley_2"), 50),
@@ -20,6 +21,8 @@ TEST_FRAMES = {
 }
 """Frames of every test scene."""
 
+ADVICE = "when clean and final are both there, run the benchmark's bundler: bundler {0}/clean {0}/final sintel.lzma"
+
 
 class _Sintel(FlowDataset):
     """One pass. Masks: "occlusion" (pixels without a match, also those that leave the frame) and "invalid"."""
@@ -27,6 +30,7 @@ class _Sintel(FlowDataset):
     markers = ("training/clean", "training/final", "test/clean", "test/final")
     subsets: ClassVar = {"training": "1041 pairs with ground truth", "test": "552 pairs for the server"}
     rendering: ClassVar[str] = ""
+    protocol, invalid_mask = "sintel:Sintel", True
 
     def list_pairs(self) -> tuple[list[Pair], int]:
         """Pairs of consecutive frames within a scene."""
@@ -69,6 +73,7 @@ class SintelClean(_Sintel):
 
     name, title, rendering = "sintel-clean", "MPI-Sintel clean", "clean"
     layout = "{training,test}/clean/SCENE/frame_NNNN.png, training/{flow,occlusions,invalid}/SCENE/frame_NNNN.*"
+    server = ServerLayout("test", "clean", ADVICE)
 
 
 class SintelFinal(_Sintel):
@@ -76,3 +81,4 @@ class SintelFinal(_Sintel):
 
     name, title, rendering = "sintel-final", "MPI-Sintel final", "final"
     layout = "{training,test}/final/SCENE/frame_NNNN.png, training/{flow,occlusions,invalid}/SCENE/frame_NNNN.*"
+    server = ServerLayout("test", "final", ADVICE)

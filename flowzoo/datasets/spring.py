@@ -6,6 +6,7 @@ import numpy as np
 
 from flowzoo.datasets.dataset import FlowDataset, Pair, Truth
 from flowzoo.datasets.masks import read_raw
+from flowzoo.datasets.server import ServerLayout
 from flowzoo.errors import InputError
 from flowzoo.files.flow import read_flow
 from flowzoo.files.images import image_size
@@ -26,6 +27,8 @@ class Spring(FlowDataset):
     """
 
     name, title = "spring", "Spring"
+    protocol = "spring:Spring"
+    server = ServerLayout("test", "", "run the benchmark's flow_subsampling in {0} and upload flow_submission.hdf5")
     layout = "{train,test}/NNNN/frame_{left,right}/*.png, train/NNNN/flow_{FW,BW}_{left,right}/*.flo5, train/NNNN/maps/"
     markers = ("train/[0-9]*/frame_left", "test/[0-9]*/frame_left", "train/[0-9]*/flow_FW_left")
     subsets: ClassVar = {"train": "19852 pairs with ground truth", "test": "3960 pairs for the server"}

@@ -21,6 +21,7 @@ class Tss(FlowDataset):
     """
 
     name, title = "tss", "TSS"
+    protocol = "matching:Tss"
     layout = "{FG3DCar,JODS,PASCAL}/PAIR/{image1.png,image2.png,flow1.flo,flow2.flo,mask1.png,mask2.png}"
     markers = GROUPS
     required_extras = frozenset({"foreground"})

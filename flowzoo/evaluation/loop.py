@@ -111,7 +111,7 @@ class EvaluationLoop:
         pair = self.dataset.pairs[index]
         size = self.dataset.prediction_size(pair) if truth is None else truth.size
         if isinstance(self.predictor, FilePredictor):
-            where = f"prediction {self.predictor.folder / pair.prediction}"
+            where = f"prediction {self.predictor.path(pair)}"
         else:
             # A network may have seen padded images; its flow is cut back to the image.
             where = f"the network's flow of {pair.name}"

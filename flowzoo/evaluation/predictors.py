@@ -11,10 +11,14 @@ from flowzoo.datasets.dataset import FlowDataset, Pair
 from flowzoo.errors import InputError
 from flowzoo.evaluation.frame_cache import FrameCache
 from flowzoo.files.flow import read_flow
+from flowzoo.files.reading import existing_folder
+from flowzoo.inference.outputs import EXTRA_FILES
 
 if TYPE_CHECKING:
     from flowzoo.inference.estimator import Estimator
 
+BESIDE = ("_colour", *(f"_{name}" for name in EXTRA_FILES))
+"""Endings of the names of what `flowzoo infer` writes beside a flow."""
 Found = tuple[np.ndarray, np.ndarray]
 """A prediction: HxWx2 float32 flow and HxW bool validity."""
 
@@ -82,46 +86,86 @@ def same_sizes(loaded: Sequence[tuple[np.ndarray, ...]]) -> list[list[tuple[np.n
 
 
 class FilePredictor:
-    """Reads flow files whose names mirror the ground truth's.
+    """Reads flow files: those whose names mirror the ground truth's, or that have their first image's name.
+
+    What `flowzoo infer` writes beside them (pictures, backward flow, ...) and its flow from the second image of one
+    pair to the first of the next are left alone.
 
     Args:
         folder: where they lie.
         dataset: what they are predictions of.
-        pairs: the pairs that will be scored.
+        limit: number of its pairs that are to be scored, from the start; None = all.
+        partial: leave pairs without a file out of the data set, with a note.
+
+    Attributes:
+        files: file of every pair, by the pair's name.
 
     Raises:
         InputError: the folder is missing, lacks a file, or holds one that belongs to no pair.
     """
 
-    def __init__(self, folder: Path, dataset: FlowDataset, pairs: Sequence[Pair]) -> None:
-        self.folder, self.seconds = folder, 0.0
-        if not folder.is_dir():
-            raise InputError(f"--predictions {folder}: no such folder; give the folder of flow files")
-        missing = [pair.prediction for pair in pairs if not (folder / pair.prediction).is_file()]
-        if missing:
+    def __init__(self, folder: Path, dataset: FlowDataset, limit: int | None = None, *, partial: bool = False) -> None:
+        pairs = dataset.pairs[:limit]
+        self.folder, self.seconds = existing_folder(folder, "the folder of flow files with --predictions"), 0.0
+        found = {pair.name: self._find(pair) for pair in pairs}
+        self.files = {name: path for name, path in found.items() if path is not None}
+        missing = [pair.prediction for pair in pairs if pair.name not in self.files]
+        if missing and not (partial and self.files):
+            hint = ", or score those that are there with --partial" if self.files else ""
             raise InputError(
-                f"--predictions {folder} lacks {len(missing)} of {len(pairs)} files, first {missing[0]}; "
-                "add them (their names mirror the ground truth's)"
+                f"--predictions {folder} lacks {len(missing)} of {len(pairs)} files, first {missing[0]}; add them "
+                f"(their names mirror the ground truth's){hint}"
             )
-        suffixes = {Path(pair.prediction).suffix for pair in pairs}
-        known = dataset.official | {pair.prediction for pair in dataset.pairs}
-        found = sorted(
-            path.relative_to(folder) for path in folder.rglob("*") if path.suffix in suffixes and path.is_file()
-        )
-        extra = [path.as_posix() for path in found if path.as_posix() not in known and not path.name.startswith(".")]
+        extra = self._strangers(dataset)
         if extra:
             raise InputError(
                 f"--predictions {folder} holds {len(extra)} files that belong to no pair of {dataset.name}, first "
                 f"{extra[0]}; remove them"
             )
+        if missing:
+            dataset.notes.append(f"predictions are there for {len(self.files)} of {len(pairs)} pairs")
+            dataset.pairs = [pair for pair in pairs if pair.name in self.files]
+
+    def _find(self, pair: Pair) -> Path | None:
+        """The pair's file, if it is there."""
+        named = self.folder / pair.prediction
+        by_image = named.with_name(pair.first.stem + named.suffix)
+        return next((path for path in (named, by_image) if path.is_file()), None)
+
+    def _strangers(self, dataset: FlowDataset) -> list[str]:
+        """Files, relative to the folder, that look like predictions and are none of this data set."""
+        predictions = [Path(name) for name in (*dataset.official, *(pair.prediction for pair in dataset.pairs))]
+        suffixes = {path.suffix for path in predictions}
+        known = {path.with_suffix("") for path in predictions}
+        for pair in dataset.pairs:
+            place = Path(pair.prediction)
+            known |= {place.with_name(image.stem) for image in (pair.first, pair.second)}
+        files = (path.relative_to(self.folder) for path in self.folder.rglob("*") if path.suffix in suffixes)
+        return [
+            path.as_posix()
+            for path in sorted(files)
+            if not path.name.startswith(".") and not known & _owners(path) and (self.folder / path).is_file()
+        ]
+
+    def path(self, pair: Pair) -> Path:
+        """The file of a pair that is scored."""
+        return self.files[pair.name]
 
     def load(self, pair: Pair) -> tuple[np.ndarray, ...]:
         """The file's flow and validity."""
-        return read_flow(self.folder / pair.prediction)
+        return read_flow(self.path(pair))
 
     def predict(self, loaded: Sequence[tuple[np.ndarray, ...]]) -> list[Found]:
         """They are read already."""
         return [(arrays[0], arrays[1]) for arrays in loaded]
+
+
+def _owners(path: Path) -> set[Path]:
+    """What a file may belong to, without suffix: "a_occlusion.png" is a file of itself or of "a"."""
+    stem = path.with_suffix("")
+    return {stem} | {
+        stem.with_name(stem.name.removesuffix(ending)) for ending in BESIDE if stem.name.removesuffix(ending)
+    }
 
 
 def check_prediction(found: Found, size: tuple[int, int], *, sparse: bool, where: str) -> Found:

@@ -1,11 +1,9 @@
-"""Which protocol scores which data set."""
+"""The protocol that scores a data set."""
 
+from flowzoo.datasets.catalogue import dataset_class
 from flowzoo.errors import InputError
-from flowzoo.metrics import kitti, matching, sintel, spring
 from flowzoo.metrics.protocol import Dense, Protocol
-
-PER_IMAGE = ("middlebury", "hd1k", "pairs")
-"""Sets whose images differ in size or in known pixels: their end-point error is the mean of the images' own."""
+from flowzoo.registry import resolve
 
 
 def protocol_for(dataset: str, *, mask_invalid: bool = False) -> Protocol:
@@ -14,17 +12,10 @@ def protocol_for(dataset: str, *, mask_invalid: bool = False) -> Protocol:
     Raises:
         InputError: `mask_invalid` for a data set without invalid masks.
     """
-    if dataset.startswith("sintel-"):
-        return sintel.Sintel(mask_invalid)
-    if mask_invalid:
-        raise InputError(f"--mask-invalid is for Sintel, not for {dataset}: no other set has such masks; drop it")
-    special: dict[str, type[Protocol]] = {
-        "kitti-2012": kitti.Kitti2012,
-        "kitti-2015": kitti.Kitti2015,
-        "spring": spring.Spring,
-        "hpatches": matching.HPatches,
-        "eth3d": matching.Eth3d,
-        "megadepth": matching.MegaDepth,
-        "tss": matching.Tss,
-    }
-    return special[dataset]() if dataset in special else Dense(per_image=dataset in PER_IMAGE)
+    facts = dataset_class(dataset)
+    kind: type[Protocol] = resolve(f"flowzoo.metrics.{facts.protocol}")
+    if mask_invalid and not facts.invalid_mask:
+        raise InputError(f"--mask-invalid: {facts.title} has no masks of invalid pixels; drop it")
+    if facts.invalid_mask:
+        return kind(mask_invalid)  # type: ignore[call-arg]
+    return Dense(facts.per_image) if kind is Dense else kind()

@@ -86,4 +86,4 @@ def _of_one(protocol: Protocol, entry: Entry) -> dict[str, float | None]:
 def write_text(path: str | Path, text: str) -> None:
     """Write a text file, complete or not at all."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="surrogateescape")

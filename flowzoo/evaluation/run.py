@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flowzoo.datasets.catalogue import open_dataset
+from flowzoo.datasets.catalogue import dataset_class, open_dataset
 from flowzoo.datasets.dataset import FlowDataset
 from flowzoo.distributed import Ranks, start
 from flowzoo.errors import InputError
@@ -15,7 +15,7 @@ from flowzoo.evaluation.pictures import write_error_pictures
 from flowzoo.evaluation.predictors import FilePredictor, NetworkPredictor, Predictor
 from flowzoo.evaluation.protocols import protocol_for
 from flowzoo.evaluation.report import Report, summarise
-from flowzoo.evaluation.submission import LAYOUTS, Submission
+from flowzoo.evaluation.submission import Submission
 from flowzoo.files.run_files import RunFiles
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Evaluation:
     """What to evaluate.
 
     Attributes:
-        dataset: a name of `flowzoo.datasets.catalogue.DATASETS`.
+        dataset: a name of `flowzoo.datasets.catalogue.list_datasets`.
         root: folder of the data set, or its parent.
         subset: one of the data set's; None = its first, or the server's split for a submission.
         partial: take the pairs that are there.
@@ -86,6 +86,7 @@ class Evaluation:
         self, make_estimator: "Callable[[Ranks], tuple[Estimator, str]] | None", ranks: Ranks
     ) -> tuple[FlowDataset, EvaluationLoop, Submission | None, tuple[str | None, str | None]]:
         """Everything that can go wrong before the first pair."""
+        who: tuple[str | None, str | None]
         for name in ("limit", "batch_size", "workers"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -94,16 +95,19 @@ class Evaluation:
             raise InputError(f"--worst must be at least 0, got {self.worst}")
         protocol = protocol_for(self.dataset, mask_invalid=self.mask_invalid)
         subset = self.subset
-        if subset is None and self.submission is not None and self.dataset in LAYOUTS:
-            subset = LAYOUTS[self.dataset].subset
+        server = dataset_class(self.dataset).server
+        if subset is None and self.submission is not None and server is not None:
+            subset = server.subset
         dataset = open_dataset(self.dataset, self.root, subset, partial=self.partial, images=self.predictions is None)
+        scored = (
+            FilePredictor(self.predictions, dataset, self.limit, partial=self.partial) if self.predictions else None
+        )
         count = len(dataset) if self.limit is None else min(self.limit, len(dataset))
         submission = None if self.submission is None else Submission(self.submission, dataset, count)
-        self._check_files(dataset, count, submission)
+        self._check_files(dataset, scored, submission)
         predictor: Predictor
-        if self.predictions is not None:
-            predictor = FilePredictor(self.predictions, dataset, dataset.pairs[:count])
-            who: tuple[str | None, str | None] = (None, None)
+        if scored is not None:
+            predictor, who = scored, (None, None)
         elif make_estimator is None:
             raise InputError("give a network, or --predictions with a folder of flow files")
         else:
@@ -122,12 +126,14 @@ class Evaluation:
         )
         return dataset, loop, submission, who
 
-    def _check_files(self, dataset: FlowDataset, count: int, submission: Submission | None) -> None:
+    def _check_files(
+        self, dataset: FlowDataset, predictions: FilePredictor | None, submission: Submission | None
+    ) -> None:
         """No result may replace a file of the data set or a prediction."""
         files = RunFiles()
         files.reads(*dataset.files(), *self.inputs)
-        if self.predictions is not None:
-            files.reads(*(self.predictions / pair.prediction for pair in dataset.pairs[:count]))
+        if predictions is not None:
+            files.reads(*predictions.files.values())
         for path in self.reports:
             files.writes(path, f"the report {path.name}")
         if submission is not None:
@@ -159,9 +165,9 @@ class Evaluation:
         everything: list[tuple[list[Scored], float]] = ranks.gather((mine, loop.predictor.seconds))
         results = [result for part, _ in everything for result in part]
         summary = summarise(loop.protocol, results, self.worst)
+        notes = [*dataset.notes, *(loop.protocol.notes if summary["metrics"] else ()), *_without_truth(results)]
         if self.pictures is not None:
             write_error_pictures(self.pictures, dataset, summary["worst"], loop.worst)
-        notes = [*dataset.notes, *(loop.protocol.notes if summary["metrics"] else ())]
         if dataset.partial and len(dataset) < dataset.expected:
             notes.insert(0, f"partial: {len(dataset)} of {dataset.expected} pairs are there")
         if submission is not None and ranks.leads:
@@ -181,3 +187,19 @@ class Evaluation:
             predictions=None if self.predictions is None else str(self.predictions),
             **summary,
         )
+
+
+def _without_truth(results: list[Scored]) -> list[str]:
+    """A note on pairs whose ground truth knows no pixel.
+
+    Raises:
+        InputError: there are no others.
+    """
+    entries = [result.entry for result in results if result.entry is not None]
+    empty = [entry.name for entry in entries if not entry.statistics["epe"][1]]
+    if empty and len(empty) == len(entries):
+        raise InputError(
+            f"no pixel of the ground truth of any pair is valid, {empty[0]} for one: in KITTI's format the third "
+            "channel is 0 everywhere, in others all values are NaN or too large; write it again with its valid mask"
+        )
+    return [f"no pixel of the ground truth is valid for {len(empty)} pairs, first {empty[0]}"] if empty else []

@@ -3,50 +3,16 @@
 import os
 import shutil
 import zipfile
-from dataclasses import dataclass
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 
 from flowzoo.datasets.dataset import FlowDataset, Pair
 from flowzoo.errors import InputError
+from flowzoo.files.claim import NAME as LOCK
+from flowzoo.files.claim import claimed
 from flowzoo.files.flow import read_flow, write_flow
-
-KITTI_LIMITS = (-512.0, 511.984375)
-"""What KITTI's 16-bit encoding can hold, pixels."""
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What a server takes.
-
-    Attributes:
-        subset: the split that it scores.
-        folder: where the predictions' tree begins, below the submission's folder.
-        archive: zip file of that tree, or "" where the server's own tool packs it.
-        limits: least and greatest value that its format holds, or None.
-        advice: what to do with the files.
-    """
-
-    subset: str
-    folder: str
-    archive: str
-    limits: tuple[float, float] | None
-    advice: str
-
-
-SINTEL_ADVICE = (
-    "when clean and final are both there, run the benchmark's bundler: bundler {0}/clean {0}/final sintel.lzma"
-)
-LAYOUTS = {
-    "sintel-clean": Layout("test", "clean", "", None, SINTEL_ADVICE),
-    "sintel-final": Layout("test", "final", "", None, SINTEL_ADVICE),
-    "kitti-2012": Layout("testing", "", "kitti-2012.zip", KITTI_LIMITS, "upload {0}/kitti-2012.zip"),
-    "kitti-2015": Layout("testing", "flow", "kitti-2015.zip", KITTI_LIMITS, "upload {0}/kitti-2015.zip"),
-    "spring": Layout(
-        "test", "", "", None, "run the benchmark's flow_subsampling in {0} and upload flow_submission.hdf5"
-    ),
-}
 
 
 class Submission:
@@ -61,12 +27,12 @@ class Submission:
     """
 
     def __init__(self, target: Path, dataset: FlowDataset, count: int) -> None:
-        self.target, self.dataset = target, dataset
+        self.target, self.dataset, self._held = target, dataset, ExitStack()
         if target.name in ("", ".."):
             raise InputError(f"--submission {target}: give a folder of its own, with a name")
-        if dataset.name not in LAYOUTS:
-            raise InputError(f"--submission: {dataset.name} has no server; it is for {', '.join(LAYOUTS)}")
-        self.layout = LAYOUTS[dataset.name]
+        if dataset.server is None:
+            raise InputError(f"--submission: {dataset.name} has no server that takes files; drop it")
+        self.layout = dataset.server
         if dataset.subset.partition("-")[0] != self.layout.subset:
             raise InputError(
                 f"--submission: the server scores the subset {self.layout.subset}, not {dataset.subset}; drop --subset"
@@ -95,14 +61,18 @@ class Submission:
         return Path(self.layout.folder) / pair.prediction
 
     def begin(self) -> None:
-        """Make the hidden folder, empty."""
-        self.discard()
-        try:
-            self.staging.mkdir(parents=True)
-        except OSError as error:
-            raise InputError(
-                f"--submission: cannot make {self.staging}: {error.strerror}; choose another place"
-            ) from error
+        """Make the hidden folder, empty, and hold it until `discard`.
+
+        Raises:
+            InputError: another process is filling it, or it cannot be made.
+        """
+        self._held.enter_context(claimed(self.staging, "evaluation with this --submission"))
+        for leftover in self.staging.iterdir():
+            if leftover.is_dir():
+                shutil.rmtree(leftover)
+            elif leftover.name != LOCK:
+                leftover.unlink()
+        self._held.callback(shutil.rmtree, self.staging, ignore_errors=True)
 
     def keep(self, pair: Pair, flow: np.ndarray) -> None:
         """Check and store one prediction (HxWx2 float32, all finite, of the image's size).
@@ -154,5 +124,5 @@ class Submission:
                 archive.writestr(entry, (self.staging / self._relative(pair)).read_bytes())
 
     def discard(self) -> None:
-        """Remove the hidden folder."""
-        shutil.rmtree(self.staging, ignore_errors=True)
+        """Remove the hidden folder, if this process holds it."""
+        self._held.close()

@@ -1,6 +1,11 @@
 """Opening the user's files for reading, with one clear line where that fails."""
 
+import lzma
 import os
+import stat
+import struct
+import tokenize
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,11 +13,41 @@ from typing import BinaryIO
 
 from flowzoo.errors import InputError
 
+DAMAGE = (
+    *(ArithmeticError, AssertionError, AttributeError, BufferError, EOFError, ImportError, LookupError, MemoryError),
+    *(OSError, RuntimeError, StopIteration, SyntaxError, SystemError, TypeError, ValueError, Warning),
+    *(lzma.LZMAError, struct.error, tokenize.TokenError, zlib.error),
+)
+"""What decoders, which were written for whole files, raise for damaged ones."""
+_LONGEST_REASON = 200
 
-def reason(error: Exception) -> str:
-    """Why something failed, as one line without a full stop."""
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return str(text).strip().splitlines()[0].rstrip(".")
+
+def reason(error: BaseException) -> str:
+    """Why something failed, as one short line without a full stop."""
+    text = str(getattr(error, "strerror", None) or error).strip()
+    return shown(text.splitlines()[0], _LONGEST_REASON).rstrip(".") if text else type(error).__name__
+
+
+def shown(text: str, longest: int = 60) -> str:
+    """Text that comes from a file, for a message: what a terminal could take for a command replaced, and cut."""
+    text = text[: longest + 1]
+    text = "".join(letter if letter.isprintable() else "?" for letter in text)
+    return text if len(text) <= longest else text[: longest - 3] + "..."
+
+
+@contextmanager
+def decoding(fault: str) -> Iterator[None]:
+    """Whatever a decoder raises within the block is one line: `fault`, a colon, and the decoder's reason.
+
+    Raises:
+        InputError: the block failed; its own InputErrors pass unchanged.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except DAMAGE as error:
+        raise InputError(f"{fault}: {reason(error)}") from error
 
 
 def existing_file(path: str | os.PathLike[str], what: str) -> Path:
@@ -23,21 +58,45 @@ def existing_file(path: str | os.PathLike[str], what: str) -> Path:
         what: what is expected, with its article: "a flow file", "an image".
 
     Raises:
-        InputError: it is missing, a folder, a device, or empty.
+        InputError: it is missing, a folder, a pipe or a device, or empty.
     """
     file = Path(path)
     try:
-        if file.is_dir():
-            raise InputError(f"{file} is a folder: give {what}")
-        if not file.exists():
-            raise InputError(f"{file} does not exist: check the path")
-        if not file.is_file():
-            raise InputError(f"{file} is not an ordinary file: give {what}")
-        if file.stat().st_size == 0:
-            raise InputError(f"{file} is empty: give {what}")
-    except OSError as error:
+        found = file.stat()
+    except FileNotFoundError as error:
+        raise InputError(f"{file} does not exist: check the path") from error
+    except (OSError, ValueError) as error:  # a name with a zero byte is a ValueError
         raise InputError(f"cannot read {file}: {reason(error)}; check the path") from error
+    if stat.S_ISDIR(found.st_mode):
+        raise InputError(f"{file} is a folder: give {what}")
+    if not stat.S_ISREG(found.st_mode):
+        raise InputError(f"{file} is not an ordinary file but a pipe or a device: give {what}")
+    if found.st_size == 0:
+        raise InputError(f"{file} is empty: give {what}")
     return file
+
+
+def existing_folder(path: str | os.PathLike[str], what: str) -> Path:
+    """`path` as a Path if it is a folder whose entries can be listed.
+
+    Args:
+        path: the user's path.
+        what: what is expected, with its article: "the folder of KITTI 2015".
+
+    Raises:
+        InputError: it is missing, no folder, or not ours to read.
+    """
+    folder = Path(path)
+    try:
+        with os.scandir(folder) as entries:
+            next(entries, None)
+    except FileNotFoundError as error:
+        raise InputError(f"no such folder: {folder}; give {what}") from error
+    except NotADirectoryError as error:
+        raise InputError(f"{folder} is no folder: give {what}") from error
+    except OSError as error:
+        raise InputError(f"cannot read the folder {folder}: {reason(error)}; give {what}") from error
+    return folder
 
 
 @contextmanager
@@ -49,10 +108,39 @@ def opened(path: str | os.PathLike[str], what: str) -> Iterator[tuple[BinaryIO, 
     """
     file = existing_file(path, what)
     try:
-        with file.open("rb") as stream:
-            yield stream, os.fstat(stream.fileno()).st_size
+        # Without waiting, should a pipe have taken the file's place by now.
+        descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        with open(descriptor, "rb") as stream:
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode):
+                raise InputError(f"{file} is not an ordinary file: give {what}")
+            yield stream, found.st_size
     except OSError as error:
         raise InputError(f"cannot read {file}: {reason(error)}; it must be {what}, complete") from error
+
+
+def content_of(path: str | os.PathLike[str], what: str, largest: int) -> bytes:
+    """All bytes of a small file.
+
+    Raises:
+        InputError: as `existing_file`, it cannot be read, or has more than `largest` bytes.
+    """
+    with opened(path, what) as (file, size):
+        if size > largest:
+            raise InputError(f"{path} has {size / 1e6:.0f} MB, more than {what} ever has: check the path")
+        return file.read(largest + 1)[:size]
+
+
+def text_of(path: str | os.PathLike[str], what: str, largest: int) -> str:
+    """The text of a small UTF-8 file, without a byte order mark.
+
+    Raises:
+        InputError: as `content_of`, or it is no such text.
+    """
+    try:
+        return content_of(path, what, largest).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is no text in UTF-8 (byte {error.start}): give {what}") from error
 
 
 def shown_start(start: bytes) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -63,10 +64,14 @@ def register(
         LIBRARY.impl(name, lambda *inputs: (cuda if launch.available() else portable)(*inputs), "CUDA")
     qualified = f"flowzoo::{name}"
     torch.library.register_fake(qualified, fake, lib=LIBRARY)
-    if backward is not None:
-        torch.library.register_autograd(qualified, backward, setup_context=save, lib=LIBRARY)
+    derivative = backward or partial(_not_differentiable, qualified)
+    torch.library.register_autograd(qualified, derivative, setup_context=save, lib=LIBRARY)
     for device in ("cpu", "cuda") if autocast else ():
         torch.library.register_autocast(qualified, device, torch.float32, lib=LIBRARY)
     call = getattr(torch.ops.flowzoo, name).default
     REGISTERED[name] = Registered(name, portable, cpu, cuda, backward is not None, autocast, call)
     return call
+
+
+def _not_differentiable(name: str, ctx: Any, *gradients: Any) -> None:
+    raise RuntimeError(f"{name} is not differentiable: call it under torch.no_grad() or detach its inputs")

@@ -1,10 +1,14 @@
 """Variational refinement: kernels against the definition, the definition against dense linear algebra, and its use."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
 
+from flowzoo.blocks.boundary_median import boundary_median
 from flowzoo.blocks.variational import EPSILON, LEAST, NORMALISER, VariationalSettings, variational_refinement
+from flowzoo.errors import InputError
 from flowzoo.operators import native, relaxation, variational_data, variational_system
 from flowzoo.operators.relaxation import definition as relaxation_definition
 from flowzoo.operators.variational import definition as variational_definition
@@ -114,6 +118,21 @@ def moved(shift: tuple[float, float], size: tuple[int, int] = (60, 80)) -> tuple
         return (0.5 + waves / 8).expand(1, 3, *size)
 
     return picture(x, y), picture(x - shift[0], y - shift[1])
+
+
+@pytest.mark.parametrize("refine", [variational_refinement, boundary_median])
+def test_images_and_flow_that_do_not_belong_together_are_refused(refine: Callable[..., torch.Tensor]) -> None:
+    images, flow = torch.rand(2, 3, 20, 30), torch.randn(2, 2, 20, 30)
+    for wrong in (
+        (images[:1], images, flow),
+        (images, images[..., :-1], flow),
+        (images, images, flow[:1]),
+        (images, images, flow[:, :, 1:]),
+        (images[:, :1], images[:, :1], flow),
+        (images, images, flow.long()),
+    ):
+        with pytest.raises(InputError):
+            refine(*wrong)
 
 
 def test_it_finds_a_small_motion() -> None:

@@ -113,7 +113,8 @@ def test_code_in_a_pickle_is_refused_and_never_run(tmp_path: Path, kind: str) ->
         (b"", "empty"),
         (b"<!DOCTYPE html><html>quota exceeded</html>", "web page"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "LFS"),
-        (b"\x89PNG\r\n\x1a\n" + bytes(100), "known are"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(100), "picture"),
+        (b"12345678" + bytes(100), "known are"),
         (random.Random(1).randbytes(5000), "no file of weights"),
         (b"\x0a\x03net" + random.Random(2).randbytes(5000), "caffemodel"),
         (b"\x0a\x03net", "without weights"),
@@ -257,7 +258,7 @@ def test_facts_must_be_plain(tmp_path: Path) -> None:
 
 def test_only_prefixes_that_all_share_are_removed() -> None:
     one = torch.zeros(1)
-    assert list(find_state_dict({"module.a": one, "module.module.b": one})[0]) == ["a", "module.b"]
-    assert list(find_state_dict({"module.a": one, "b": one})[0]) == ["module.a", "b"]
-    assert list(find_state_dict({"moduleFeatures.a": one})[0]) == ["moduleFeatures.a"]
-    assert find_state_dict({"state_dict": {"deep": {"deeper": 1}}}) == ({}, {})
+    assert list(find_state_dict({"module.a": one, "module.module.b": one}).tensors) == ["a", "module.b"]
+    assert list(find_state_dict({"module.a": one, "b": one}).tensors) == ["module.a", "b"]
+    assert list(find_state_dict({"moduleFeatures.a": one}).tensors) == ["moduleFeatures.a"]
+    assert find_state_dict({"state_dict": {"deep": {"deeper": 1}}}).tensors == {}

@@ -41,6 +41,10 @@ def test_list_shows_tags_models_and_licences(capsys: pytest.CaptureFixture[str])
     entries = json.loads(capsys.readouterr().out)
     assert {entry["model"] for entry in entries} == {"liteflownet2", "liteflownet2-kitti"}
     assert "no weights match 'zz'" in fails(capsys, "list", "zz")
+    assert main(["weights", "list", "--model", "liteflownet2", "--json"]) == 0
+    assert {entry["model"] for entry in json.loads(capsys.readouterr().out)} == {"liteflownet2"}
+    assert "no weights match 'zz' of liteflownet2" in fails(capsys, "list", "zz", "--model", "liteflownet2")
+    assert "did you mean 'liteflownet2'" in fails(capsys, "list", "--model", "liteflowne2")
 
 
 @pytest.mark.parametrize("words", [["list"], ["--help"], ["list", "--help"], ["info", "pwcnet-sintel"]])

@@ -104,7 +104,7 @@ def test_limit_and_kept_predictions(tmp_path: Path) -> None:
     loop = EvaluationLoop(
         dataset,
         protocol_for("flyingchairs"),
-        FilePredictor(predictions, dataset, dataset.pairs),
+        FilePredictor(predictions, dataset),
         limit=4,
         keep_worst=2,
     )

@@ -7,6 +7,7 @@ import pytest
 from evaluation_samples import make_chairs, make_kitti
 
 from flowzoo.cli.parser import run
+from flowzoo.datasets.middlebury import SCENES
 from flowzoo.files.flow import read_flow, write_flow
 
 BASE = ("evaluate", "flyingchairs", "--partial")
@@ -36,9 +37,18 @@ def test_predictions_are_fine(chairs: tuple[Path, Path], capsys: pytest.CaptureF
     assert "3 of 640 pairs" in capsys.readouterr().out
 
 
-def test_missing_prediction(chairs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
-    (chairs[1] / "00002_flow.flo").unlink()
-    assert "lacks 1 of 3 files, first 00002_flow.flo" in score(capsys, chairs)
+def test_missing_prediction(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for scene in SCENES:
+        for folder, name in ((tmp_path / "m/other-gt-flow", "flow10.flo"), (tmp_path / "p", "flow10.flo")):
+            write_flow(folder / scene / name, np.zeros((4, 4, 2), np.float32))
+    (tmp_path / "p" / SCENES[1] / "flow10.flo").unlink()
+    words = ("evaluate", "middlebury", "--root", tmp_path / "m", "--predictions", tmp_path / "p")
+    message = failure(capsys, *words)
+    assert f"lacks 1 of 8 files, first {SCENES[1]}/flow10.flo" in message
+    assert "--partial" in message
+    (tmp_path / "empty").mkdir()
+    message = failure(capsys, *words[:-1], tmp_path / "empty", "--partial")
+    assert "lacks 8 of 8 files" in message
 
 
 def test_extra_prediction(chairs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
@@ -102,7 +112,7 @@ def test_incomplete_data_set(chairs: tuple[Path, Path], capsys: pytest.CaptureFi
 def test_options_that_do_not_fit(chairs: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "--limit must be at least 1" in score(capsys, chairs, "--limit", 0)
     assert "--batch-size must be at least 1" in score(capsys, chairs, "--batch-size", 0)
-    assert "--mask-invalid is for Sintel" in score(capsys, chairs, "--mask-invalid")
+    assert "FlyingChairs has no masks of invalid pixels" in score(capsys, chairs, "--mask-invalid")
     assert "--pictures needs --worst" in score(capsys, chairs, "--pictures", tmp_path)
     assert "it is a folder" in score(capsys, chairs, "--json", tmp_path)
     assert "flyingchairs has no server" in score(capsys, chairs, "--submission", tmp_path / "out")

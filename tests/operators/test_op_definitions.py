@@ -77,6 +77,22 @@ def test_sampled_cost_volume_of_a_large_radius() -> None:
         close(operators.sampled_cost_volume(first, second, flow, 8, measure=measure), wanted)
 
 
+@pytest.mark.usefixtures("_backend")
+@pytest.mark.parametrize("dilation", [50, 10**6, 2**31 - 1])
+def test_steps_that_leave_the_map_at_once(dilation: int) -> None:
+    """No displacement but the middle one is inside, and no memory or number overflows."""
+    first, second, flow = torch.randn(2, 3, 4, 5), torch.randn(2, 3, 4, 5), some_flow(2, 4, 5)
+    wanted = brute_force.correlation(*exact(first, second), 2, dilation, 2)
+    close(operators.correlation(first, second, 2, dilation, 2), wanted)
+    residual = torch.randn(2, 25, 4, 5)
+    wanted = brute_force.correlation_transpose(*exact(residual, second), 2, dilation)
+    close(operators.correlation_transpose(residual, second, 2, dilation), wanted)
+    flow[:, 0, 1] -= dilation  # comes back into the map by the displacement to the right
+    for measure in ("correlation", "sad"):
+        wanted = brute_force.sampled(*exact(first, second, flow), 1, dilation, 1, measure)
+        close(operators.sampled_cost_volume(first, second, flow, 1, dilation, measure=measure), wanted)
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_warp(size: tuple[int, ...]) -> None:
     features, flow = torch.randn(*size), some_flow(size[0], *size[2:])
@@ -161,7 +177,7 @@ def test_any_memory_order() -> None:
         assert torch.equal(call(view, turned, flow), call(view.contiguous(), turned.contiguous(), flow.contiguous()))
 
 
-MAPS, FLOW = torch.zeros(1, 2, 3, 4), torch.zeros(1, 2, 3, 4)
+MAPS, FLOW, DATA = torch.zeros(1, 2, 3, 4), torch.zeros(1, 2, 3, 4), torch.zeros(1, 11, 3, 4)
 
 
 @pytest.mark.parametrize(
@@ -172,6 +188,10 @@ MAPS, FLOW = torch.zeros(1, 2, 3, 4), torch.zeros(1, 2, 3, 4)
         (lambda: operators.correlation(MAPS, torch.zeros(1, 2, 3, 5), 1), "one shape"),
         (lambda: operators.correlation(MAPS, MAPS, -1), "radius"),
         (lambda: operators.correlation(MAPS, MAPS, 1, 0), "dilation"),
+        (lambda: operators.correlation(MAPS, MAPS, 1, 2**62), "dilation"),
+        (lambda: operators.correlation(MAPS, MAPS, 2**40), "radius"),
+        (lambda: operators.correlation(MAPS, MAPS, 1.5), "whole number"),
+        (lambda: operators.correlation(MAPS.numpy(), MAPS, 1), "torch tensor"),
         (lambda: operators.correlation(MAPS, MAPS.to("meta"), 1), "move one"),
         (lambda: operators.correlation_transpose(MAPS, MAPS, 1), "residual must be"),
         (lambda: operators.sampled_cost_volume(MAPS, MAPS, FLOW[:, :1], 1), "flow must be"),
@@ -181,6 +201,21 @@ MAPS, FLOW = torch.zeros(1, 2, 3, 4), torch.zeros(1, 2, 3, 4)
         (lambda: operators.local_convolution(MAPS, MAPS, 2), "odd"),
         (lambda: operators.local_convolution(MAPS, MAPS, 3), "weights must be"),
         (lambda: operators.global_correlation(MAPS, torch.zeros(1, 3, 3, 4)), "share batch and channels"),
+        (lambda: operators.convex_upsampling(MAPS[:, :1], torch.zeros(1, 36, 3, 4), 2), "2 channels"),
+        (lambda: operators.convex_upsampling(FLOW, torch.zeros(1, 36, 4, 4), 2), "logits must be"),
+        (lambda: operators.convex_upsampling(FLOW, torch.zeros(1, 9, 3, 4), 0), "factor"),
+        (lambda: operators.convex_upsampling(FLOW, torch.zeros(1, 36, 3, 4, dtype=torch.int32), 2), "floating point"),
+        (lambda: operators.relaxation(torch.zeros(1, 6, 3, 4), FLOW, 1, 1.5), "system must be"),
+        (lambda: operators.relaxation(torch.zeros(1, 7, 3, 4), FLOW, -1, 1.5), "sweeps"),
+        (lambda: operators.relaxation(torch.zeros(1, 7, 3, 4), FLOW, 1, float("nan")), "factor"),
+        (lambda: operators.variational_data(MAPS, MAPS, FLOW, 0.1, 10.0, 0.1), "1 channels"),
+        (lambda: operators.variational_data(MAPS[:, :1], MAPS[:, :1, 1:], FLOW, 0.1, 10.0, 0.1), "second must be"),
+        (
+            lambda: operators.variational_system(torch.zeros(1, 11, 3, 4), MAPS[..., 1:], FLOW, FLOW, 1, 1, 1, 1),
+            "edges",
+        ),
+        (lambda: operators.boundary_median(torch.zeros(1, 3, 3, 4), FLOW, MAPS, 3, 2.0, 10.0), "trust must be"),
+        (lambda: operators.boundary_median(torch.zeros(2, 3, 3, 4), FLOW, MAPS[:, :1], 3, 2.0, 10.0), "flow must be"),
     ],
 )
 def test_mistakes_are_one_clear_line(call: Callable[[], Tensor], message: str) -> None:

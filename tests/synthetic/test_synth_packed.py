@@ -14,7 +14,7 @@ from flowzoo.synthetic import PackedPairs, SceneSettings, SyntheticPairs, Textur
 from flowzoo.synthetic import packed as packed_module
 
 COMMON = ["synth", "--procedural", "3", "--set", "objects=0,2"]
-WORDS = [*COMMON, "--packed", "--size", "24x32", "--seed", "3"]
+WORDS = [*COMMON, "--packed", "--size", "32x24", "--seed", "3"]
 
 
 def contents(folder):
@@ -101,7 +101,7 @@ def test_manifest_tells_how_the_pairs_were_made(folder):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--size", "wide"], "HEIGHTxWIDTH"),
+        (["--size", "wide"], "WIDTHxHEIGHT"),
         (["--count", "0"], "--count"),
         (["--textures", "no/such/place"], "no folder"),
         (["--set", "hase=1"], "haze"),
@@ -120,7 +120,7 @@ def test_mistakes_end_with_status_2_and_one_line(tmp_path, capsys, words, says):
 
 def test_ordinary_files_read_back(tmp_path):
     target = tmp_path / "pairs"
-    words = [*COMMON, "-o", str(target), "--count", "2", "--size", "24x32"]
+    words = [*COMMON, "-o", str(target), "--count", "2", "--size", "32x24"]
     assert main(words) == 0
     source = SyntheticPairs(Textures(None, procedural=3), None, (24, 32), SceneSettings(objects=(0, 2)))
     wanted = source.render([1], as_bytes=True)

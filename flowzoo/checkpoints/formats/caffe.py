@@ -15,10 +15,14 @@ from torch import Tensor
 from flowzoo.checkpoints.formats.checkpoint import Checkpoint
 from flowzoo.checkpoints.formats.protobuf import BYTES, FIXED32, FIXED64, VARINT, WireError, fields, varints
 from flowzoo.errors import InputError
+from flowzoo.files.reading import DAMAGE, reason, shown
 
 _LAYER, _V1_LAYER = 100, 2
 # Tags (field << 3 | type) with which a NetParameter can begin: its name, its inputs, or a layer of either kind.
 _BEGINNINGS = (b"\x0a", b"\x12", b"\x1a", b"\xa2\x06")
+_MOST_BLOBS = 20_000
+_MOST_AXES = 16
+_FIRST_LOOK = 64
 
 
 def is_caffemodel(head: bytes) -> bool:
@@ -38,11 +42,13 @@ def read(content: bytes, path: Path) -> Checkpoint:
         name, layers = _net(memoryview(content))
     except WireError as error:
         raise InputError(f"{path} is no .caffemodel, or a truncated one (it {error}): fetch it again") from error
+    except DAMAGE as error:
+        raise InputError(f"{path} is a damaged .caffemodel ({reason(error)}): fetch it again") from error
     tensors: dict[str, Tensor] = {}
     for layer, blobs in layers:
         for index, blob in enumerate(blobs):
             if f"{layer}/{index}" in tensors:
-                raise InputError(f"{path} has two layers named {layer!r} with weights")
+                raise InputError(f"{path} has two layers named {shown(layer)!r} with weights")
             tensors[f"{layer}/{index}"] = blob
     if not tensors:
         raise InputError(f"{path} is no .caffemodel, or one without weights")
@@ -51,7 +57,8 @@ def read(content: bytes, path: Path) -> Checkpoint:
 
 def _net(data: memoryview) -> tuple[str, list[tuple[str, list[Tensor]]]]:
     name = ""
-    layers = []
+    layers: list[tuple[str, list[Tensor]]] = []
+    blobs = 0
     for number, kind, value, _ in fields(data):
         if kind == BYTES and isinstance(value, memoryview):
             if number == 1:
@@ -60,6 +67,9 @@ def _net(data: memoryview) -> tuple[str, list[tuple[str, list[Tensor]]]]:
                 layers.append(_layer(value, name_field=1, blobs_field=7))
             elif number == _V1_LAYER:
                 layers.append(_layer(value, name_field=4, blobs_field=6))
+            blobs += len(layers[-1][1]) if layers and number in (_LAYER, _V1_LAYER) else 0
+            if blobs > _MOST_BLOBS:
+                raise WireError(f"has more than {_MOST_BLOBS} arrays")
     return name, layers
 
 
@@ -72,6 +82,8 @@ def _layer(data: memoryview, name_field: int, blobs_field: int) -> tuple[str, li
                 name = _text(value)
             elif number == blobs_field:
                 blobs.append(_blob(value))
+                if len(blobs) > _MOST_BLOBS:
+                    raise WireError(f"has more than {_MOST_BLOBS} arrays")
     if blobs and not name:
         raise WireError("has weights in a layer without a name")
     return name, blobs
@@ -102,18 +114,30 @@ def _blob(data: memoryview) -> Tensor:
         # Old blobs have four axes, and a bias is 1x1x1xN; in newer ones it is N.
         shape = [legacy.get(axis, 1) for axis in (1, 2, 3, 4)]
         shape = shape[3:] if shape[:3] == [1, 1, 1] else shape
+    if len(shape) > _MOST_AXES:
+        raise WireError(f"has a blob of {len(shape)} axes")
     if math.prod(shape) != numbers.size:
         raise WireError(f"has a blob of shape {tuple(shape)} with {numbers.size} numbers")
     return torch.from_numpy(numbers.astype(np.float32)).reshape(shape)
 
 
 def _unpacked(data: memoryview, start: int, item: int) -> np.ndarray:
-    """The run of fields like the one at `start`: a tag of one byte and `item` bytes each, all at once."""
+    """The run of fields like the one at `start`: a tag of one byte and `item` bytes each, all at once.
+
+    The look ahead doubles, so that the time is linear in the length of the run and not of the data.
+    """
     step = 1 + item
-    rows = np.frombuffer(data[start : start + (len(data) - start) // step * step], np.uint8).reshape(-1, step)
-    same = rows[:, 0] == rows[0, 0]
-    count = len(rows) if same.all() else int(same.argmin())
-    return np.ascontiguousarray(rows[:count, 1:]).view(f"<f{item}")[:, 0]
+    if start + step >= len(data) or data[start + step] != data[start]:
+        return np.frombuffer(data[start + 1 : start + step], f"<f{item}")
+    longest, look = (len(data) - start) // step, _FIRST_LOOK
+    while True:
+        look = min(look, longest)
+        rows = np.frombuffer(data[start : start + look * step], np.uint8).reshape(-1, step)
+        same = rows[:, 0] == rows[0, 0]
+        count = look if same.all() else int(same.argmin())
+        if count < look or look == longest:
+            return np.ascontiguousarray(rows[:count, 1:]).view(f"<f{item}")[:, 0]
+        look *= 2
 
 
 def _shape(data: memoryview) -> list[int]:

@@ -15,9 +15,10 @@ from safetensors.torch import save
 from torch import Tensor
 
 from flowzoo.checkpoints.formats.checkpoint import Checkpoint
-from flowzoo.checkpoints.formats.nested import strip_prefixes
+from flowzoo.checkpoints.formats.nested import plain_facts, strip_prefixes
 from flowzoo.errors import InputError
 from flowzoo.files.atomic import replacing
+from flowzoo.files.reading import DAMAGE, reason
 
 _KEY = "flowzoo"
 
@@ -38,10 +39,12 @@ def read(path: Path) -> Checkpoint:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
         facts = json.loads(metadata[_KEY]) if _KEY in metadata else None
-    except (SafetensorError, OSError, ValueError) as error:
-        raise InputError(f"{path} is a damaged safetensors file ({error}): fetch it again") from error
+    except (SafetensorError, *DAMAGE) as error:
+        raise InputError(f"{path} is a damaged safetensors file ({reason(error)}): fetch it again") from error
     if not isinstance(facts, dict) or not isinstance(facts.get("model"), str):
-        return Checkpoint(strip_prefixes(tensors), "safetensors", dict(metadata))
+        return Checkpoint(strip_prefixes(tensors), "safetensors", plain_facts(metadata))
+    if not isinstance(facts.get("settings") or {}, dict):
+        raise InputError(f"{path} is damaged: its settings are no table; fetch it again")
     return Checkpoint(tensors, "flowzoo", facts)
 
 

@@ -9,7 +9,7 @@ VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 
 class WireError(ValueError):
-    """The bytes are not a message: truncated, or something else altogether."""
+    """The bytes are not a message: truncated, or something else altogether. The text goes on after "it"."""
 
 
 def varint(data: memoryview, position: int) -> tuple[int, int]:

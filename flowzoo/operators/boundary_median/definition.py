@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from flowzoo.operators.precision import working_dtype
+
 REACH = 2
 """Neighbours to each side."""
 
@@ -11,7 +13,10 @@ def boundary_median(
     colours: Tensor, flow: Tensor, trust: Tensor, spacing: int, disagreement: float, likeness: float
 ) -> Tensor:
     """(B,3,H,W), (B,2,H,W), (B,1,H,W) -> (B,2,H,W)."""
+    dtype, kept = working_dtype(flow), flow.dtype
+    colours, flow, trust = colours.to(dtype), flow.to(dtype), trust.to(dtype)
     height, width = flow.shape[-2:]
+    spacing = min(spacing, max(height, width))
     steps = torch.arange(-REACH, REACH + 1, device=flow.device) * spacing
     ranges = [_extremes(flow, steps, sign) for sign in (1, -1)]
     sample, y, x = ((ranges[0] + ranges[1]).amax(dim=1) > disagreement).nonzero(as_tuple=True)
@@ -27,7 +32,7 @@ def boundary_median(
         sums = weights.gather(1, order).cumsum(dim=1)
         place = (sums < sums[:, -1:] / 2).sum(dim=1, keepdim=True)
         result[sample, component, y, x] = values.gather(1, place).squeeze(1)
-    return result
+    return result.to(kept)
 
 
 def _extremes(flow: Tensor, steps: Tensor, sign: int) -> Tensor:

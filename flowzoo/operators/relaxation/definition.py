@@ -4,10 +4,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from flowzoo.operators.precision import working_dtype
+
 
 def relaxation(system: Tensor, step: Tensor, sweeps: int, factor: float) -> Tensor:
     """(B,7,H,W) and (B,2,H,W) -> (B,2,H,W)."""
-    a11, a12, a22, b1, b2, right, below = system.split(1, dim=1)
+    dtype, kept = working_dtype(step), step.dtype
+    a11, a12, a22, b1, b2, right, below = system.to(dtype).split(1, dim=1)
+    step = step.to(dtype, copy=True)
     height, width = step.shape[-2:]
     left, above = F.pad(right[..., :-1], (1, 0)), F.pad(below[..., :-1, :], (0, 0, 1, 0))
     total = left + above + right + below
@@ -24,4 +28,4 @@ def relaxation(system: Tensor, step: Tensor, sweeps: int, factor: float) -> Tens
             new_dv = (b2 + around[:, 1:] - a12 * du) / (a22 + total)
             dv = torch.where(colour, dv + factor * (new_dv - dv), dv)
             step = torch.cat([du, dv], dim=1)
-    return step
+    return step.to(kept).contiguous()

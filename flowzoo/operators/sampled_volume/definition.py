@@ -29,7 +29,8 @@ class _Windows(NamedTuple):
     image: Tensor  # (n,) index of the first pixel of each one's image
     top: Tensor  # (n,) the window's first row and column, in pixels of the map without border
     left: Tensor  # (n,)
-    steps: tuple[int, ...]  # pixels from the window's first row (column) to each of its rows (columns)
+    steps: tuple[int, ...]  # pixels from the window's first row to each of its rows
+    shifts: Tensor  # the same for columns
     size: tuple[int, int]  # of the map without border
     down_share: Tensor  # (n,1) fraction of the flow, y
     right_share: Tensor  # (n,1) x
@@ -38,7 +39,7 @@ class _Windows(NamedTuple):
         """(stop - start, k) indices for one row of the windows."""
         height, width = self.size
         y = (self.top[start:stop] + self.steps[row]).clamp_(-1, height) + 1
-        x = (self.left[start:stop].unsqueeze(1) + self.left.new_tensor(self.steps)).clamp_(-1, width) + 1
+        x = (self.left[start:stop].unsqueeze(1) + self.shifts).clamp_(-1, width) + 1
         return x.add_((self.image[start:stop] + y * (width + 2)).unsqueeze(1))
 
 
@@ -66,12 +67,16 @@ def _windows(flow: Tensor, size: tuple[int, int], radius: int, dilation: int, st
     pixels = (height + 2) * (width + 2)
     image = (torch.arange(batch, device=flow.device) * pixels).view(-1, 1, 1).expand(left.shape)
     steps = tuple(sorted({step * dilation + shift for step in range(2 * radius + 1) for shift in (0, 1)}))
+    shifts = torch.arange(len(steps), device=flow.device)
+    if dilation > 1:  # pairs of neighbours
+        shifts = shifts // 2 * dilation + shifts % 2
     places = image.flatten(), top.flatten(), left.flatten()
-    return _Windows(*places, steps, size, share[:, 1:], share[:, :1])
+    return _Windows(*places, steps, shifts, size, share[:, 1:], share[:, :1])
 
 
 def _far(size: tuple[int, int], radius: int, dilation: int) -> int:
-    return sum(size) + radius * dilation + 2
+    """Pixels; no displacement leads from as far as this to the map, not even after rounding to float32."""
+    return 2 * (sum(size) + radius * dilation + 2)
 
 
 def _ends(dilation: int, radius: int) -> tuple[slice, slice]:

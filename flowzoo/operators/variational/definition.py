@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from flowzoo.operators.precision import working_dtype
 from flowzoo.operators.warp import warp
 
 AROUND = 5
@@ -14,6 +15,8 @@ def variational_data(
     first: Tensor, second: Tensor, flow: Tensor, normaliser: float, mismatch: float, least: float
 ) -> Tensor:
     """(B,1,H,W) twice and (B,2,H,W) -> (B,11,H,W)."""
+    dtype, kept = working_dtype(flow), flow.dtype
+    first, second, flow = first.to(dtype), second.to(dtype), flow.to(dtype)
     warped = warp(second, flow)
     x, y = _gradient((first + warped) / 2)
     (xx, xy), (_, yy) = _gradient(x), _gradient(y)
@@ -22,7 +25,7 @@ def variational_data(
     trust = _inside(flow) * reliability(t, mismatch, least)
     pairs = ((x, y), (xx, xy), (xy, yy))
     weights = [trust / (a * a + b * b + normaliser**2) for a, b in pairs]
-    return torch.cat([x, y, xx, xy, yy, t, xt, yt, *weights], dim=1)
+    return torch.cat([x, y, xx, xy, yy, t, xt, yt, *weights], dim=1).to(kept)
 
 
 def reliability(change: Tensor, mismatch: float, least: float) -> Tensor:
@@ -39,7 +42,9 @@ def variational_system(
     data: Tensor, edges: Tensor, flow: Tensor, step: Tensor, alpha: float, delta: float, gamma: float, epsilon: float
 ) -> Tensor:
     """(B,11,H,W) and (B,2,H,W) three times -> (B,7,H,W)."""
-    x, y, xx, xy, yy, t, xt, yt, n0, n1, n2 = data.split(1, dim=1)
+    dtype, kept = working_dtype(data), data.dtype
+    edges, flow, step = edges.to(dtype), flow.to(dtype), step.to(dtype)
+    x, y, xx, xy, yy, t, xt, yt, n0, n1, n2 = data.to(dtype).split(1, dim=1)
     du, dv = step[:, :1], step[:, 1:]
     brightness, across, down = t + x * du + y * dv, xt + xx * du + xy * dv, yt + xy * du + yy * dv
     k0 = delta * n0 / (brightness**2 * n0 + epsilon**2).sqrt()
@@ -59,7 +64,7 @@ def variational_system(
             below,
         ],
         dim=1,
-    )
+    ).to(kept)
 
 
 def _inside(flow: Tensor) -> Tensor:
@@ -72,6 +77,8 @@ def _inside(flow: Tensor) -> Tensor:
 
 def _gradient(image: Tensor) -> tuple[Tensor, Tensor]:
     """Central differences along x and y, edges replicated."""
+    if image.shape[0] == 0:  # which replicate padding refuses
+        return image, image
     padded = F.pad(image, (1, 1, 1, 1), mode="replicate")
     return (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) / 2, (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) / 2
 

@@ -8,14 +8,13 @@ import torch
 
 from flowzoo import settings
 from flowzoo.augmentation import TrainingSample
-from flowzoo.datasets.catalogue import DATASETS, dataset_class, open_dataset
+from flowzoo.datasets.catalogue import dataset_class, list_datasets, open_dataset
 from flowzoo.datasets.dataset import FlowDataset, Pair
 from flowzoo.errors import InputError
 from flowzoo.files.flow import read_flow
 
 HELD_OUT = 10  # of a list of pairs without subsets of its own, every tenth pair is for validation
 RENDERED = ("scenes", "static", "dynamic")
-SPARSE = ("kitti-2012", "kitti-2015", "hd1k")
 
 
 class Source(Protocol):
@@ -36,7 +35,7 @@ class DatasetSource:
     """
 
     def __init__(self, dataset: FlowDataset, labels: "Labels | None" = None, both_directions: bool = False) -> None:
-        self.dataset, self.sparse, self.labels = dataset, dataset.name in SPARSE, labels
+        self.dataset, self.sparse, self.labels = dataset, dataset.sparse, labels
         self.reverses: dict[int, int] = {}
         self.indices = [index for index, pair in enumerate(dataset.pairs) if pair.flow is not None]
         self.notes = [*dataset.notes]
@@ -198,8 +197,8 @@ def open_training_set(name: str, root: Path) -> FlowDataset:
         InputError: an unknown name or subset, or nothing there.
     """
     base, _, subset = name.partition("/")
-    if base not in DATASETS:
-        known = [*DATASETS, "synthetic", *RENDERED]
+    if base not in list_datasets():
+        known = [*list_datasets(), "synthetic", *RENDERED]
         raise InputError(f"no data source named {base!r}: {settings.suggestion(base, known)}")
     split = base == "pairs" and subset in ("train", "val")
     dataset = open_dataset(base, _folder_of(base, root), None if split else subset or None, partial=True)

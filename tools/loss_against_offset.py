@@ -1,0 +1,145 @@
+"""How losses grow with an object's offset: Figure 2b and appendix A2 of "Comparing Correspondences".
+
+    python tools/loss_against_offset.py -o offset.png [--backgrounds FOLDER] [--object CUTOUT.png] [--model wren]
+
+An object is pasted in the middle of a background, and again some pixels to the right; the two images are compared by L1
+pixel by pixel, and correspondence-wise with and without flow scaling. Prints the mean over all backgrounds and draws
+it with its 95 % interval, each curve relative to its value at the largest offset, and says how straight each is.
+Without --backgrounds and --object procedural textures and a drawn shape are used, so that anyone gets the same numbers.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import flowzoo
+from flowzoo.creation import default_weights
+from flowzoo.errors import InputError
+from flowzoo.files.atomic import replacing
+from flowzoo.losses.correspondence import CorrespondenceLoss
+from flowzoo.losses.image import l1
+from flowzoo.synthetic.procedural import procedural_texture
+from flowzoo.synthetic.shapes import signed_distance
+from flowzoo.synthetic.textures import Textures
+
+HEIGHT, WIDTH, OBJECT = 128, 256, 56
+OFFSETS = (0, 1, 2, 4, 6, 8, 12, 16, 20, 24, 32, 40)
+
+
+def backgrounds(folder: Path | None, count: int) -> Tensor:
+    """(N,3,H,W) in [0,1]: the middles of the folder's pictures, or procedural textures."""
+    found = []
+    textures = None if folder is None else Textures(folder)
+    for index in range(count if textures is None else min(count, len(textures))):
+        if textures is None:
+            picture = torch.from_numpy(procedural_texture(2, index)).permute(2, 0, 1).float() / 255
+        else:
+            picture = textures[index].float() / 255
+        size = (HEIGHT, max(WIDTH, round(picture.shape[2] * HEIGHT / picture.shape[1])))
+        small = torch.nn.functional.interpolate(picture[None], size, mode="bilinear", antialias=True)[0]
+        left = (small.shape[2] - WIDTH) // 2
+        found.append(small[:, :, left : left + WIDTH])
+    return torch.stack(found)
+
+
+def cutout(path: Path | None) -> tuple[Tensor, Tensor]:
+    """Colours (3,h,w) in [0,1] and alpha (1,h,w) of the object, OBJECT pixels high."""
+    if path is None:
+        colours = torch.from_numpy(procedural_texture(5, 3))[:OBJECT, :OBJECT].permute(2, 0, 1).float() / 255
+        distance = signed_distance("blob", 3, OBJECT, OBJECT, 3.0)
+        return colours, (0.5 - distance.float()).clamp(0, 1).reshape(1, OBJECT, OBJECT)
+    from PIL import Image
+
+    from flowzoo.files.images import read_image
+
+    colours = torch.from_numpy(read_image(path)).permute(2, 0, 1).float() / 255
+    alpha = torch.from_numpy(np.array(Image.open(path).convert("RGBA"))[..., 3]).float() / 255
+    size = (OBJECT, max(1, round(colours.shape[2] * OBJECT / colours.shape[1])))
+    both = torch.nn.functional.interpolate(
+        torch.cat([colours, alpha[None]])[None], size, mode="bilinear", antialias=True
+    )[0]
+    return both[:3], both[3:]
+
+
+def pasted(background: Tensor, colours: Tensor, alpha: Tensor, offset: int) -> Tensor:
+    """(N,3,H,W) with the object `offset` pixels right of the middle."""
+    height, width = alpha.shape[1:]
+    top, left = (HEIGHT - height) // 2, (WIDTH - width) // 2 + offset
+    image = background.clone()
+    window = image[..., top : top + height, left : left + width]
+    window.copy_(alpha * colours + (1 - alpha) * window)
+    return image
+
+
+def straightness(curve: np.ndarray) -> float:
+    """Correlation of loss and offset; 1 = a straight line."""
+    return float(np.corrcoef(OFFSETS, curve)[0, 1])
+
+
+def measure(losses: dict[str, Callable[[Tensor, Tensor], Tensor]], images: list[Tensor]) -> dict[str, np.ndarray]:
+    """Each loss by background and offset, (N, offsets)."""
+    true = images[0]
+    with torch.inference_mode():
+        return {
+            name: np.array(
+                [[loss(moved[k : k + 1], true[k : k + 1]).item() for moved in images] for k in range(len(true))]
+            )
+            for name, loss in losses.items()
+        }
+
+
+def draw(curves: dict[str, np.ndarray], path: Path) -> None:
+    """Mean and 95 % interval of each loss against the offset, relative to the largest."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(6, 4), layout="constrained")
+    for name, values in curves.items():
+        mean, deviation = values.mean(axis=0), 1.96 * values.std(axis=0) / len(values) ** 0.5
+        axes.plot(OFFSETS, mean / mean[-1], label=name, marker=".")
+        axes.fill_between(OFFSETS, (mean - deviation) / mean[-1], (mean + deviation) / mean[-1], alpha=0.2)
+    axes.set(xlabel="offset of the object, pixels", ylabel="loss, relative to the largest")
+    axes.legend()
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=120, format="png")
+
+
+def main() -> None:
+    """Measure, print, draw."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--backgrounds", type=Path)
+    parser.add_argument("--object", type=Path)
+    parser.add_argument("--count", type=int, default=16)
+    parser.add_argument("--model", default="wren")
+    options = parser.parse_args()
+    network = flowzoo.create(options.model, default_weights(options.model))
+    losses = {
+        "correspondence-wise, scaling 0.1": CorrespondenceLoss("l1", network, image_range=(0, 1)),
+        "correspondence-wise, no scaling": CorrespondenceLoss("l1", network, scaling=0.0, image_range=(0, 1)),
+        "pixel-wise L1": l1,
+    }
+    colours, alpha = cutout(options.object)
+    ground = backgrounds(options.backgrounds, options.count)
+    curves = measure(losses, [pasted(ground, colours, alpha, offset) for offset in OFFSETS])
+    print("offset, pixels".ljust(34) + " ".join(f"{offset:5d}" for offset in OFFSETS) + "  straightness")
+    for name, values in curves.items():
+        mean = values.mean(axis=0)
+        row = " ".join(f"{value:5.3f}" for value in mean / mean[-1])
+        print(f"{name:34s}{row}  {straightness(mean):.4f}")
+    draw(curves, options.output)
+    print(f"wrote {options.output} ({len(ground)} backgrounds)")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except InputError as error:
+        sys.exit(f"{error}")
