@@ -1,6 +1,8 @@
 """MegaDepth (Li and Snavely, CVPR 2018) as RANSAC-Flow and GLU-Net score it: 1600 pairs of photographs."""
 
 import csv
+from collections.abc import Iterator
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -9,8 +11,12 @@ from flowzoo.datasets.dataset import FlowDataset, Pair, Truth
 from flowzoo.datasets.resampling import pad_to_common
 from flowzoo.errors import InputError
 from flowzoo.files.images import image_size
+from flowzoo.files.reading import reason
 
 LIST = "test1600Pairs.csv"
+COLUMNS = ("scene", "source_image", "target_image", "XA", "YA", "XB", "YB")
+LONGEST_FIELD = 1 << 24
+"""Characters of a list of matches."""
 SHORT_SIDE = 480
 STRIDE = 16
 
@@ -38,17 +44,11 @@ class MegaDepth(FlowDataset):
             (self.root / name for name in ("test1600Pairs", "Test1600Pairs") if (self.root / name).is_dir()), self.root
         )
         pairs = []
-        with path.open(newline="", encoding="utf-8") as file:
-            for index, row in enumerate(csv.DictReader(file)):
-                missing = {"scene", "source_image", "target_image", "XA", "YA", "XB", "YB"} - row.keys()
-                if missing:
-                    raise InputError(f"{path} has no column {sorted(missing)[0]}; get the official list again")
-                folder = images if row["scene"] == "/" else images / row["scene"].strip("/")
-                name = f"{index:04d}"
-                self.rows[name] = row
-                pairs.append(
-                    Pair(name, folder / row["target_image"], folder / row["source_image"], path, f"{name}.flo")
-                )
+        for index, row in enumerate(read_rows(path)):
+            folder = images if row["scene"] == "/" else images / row["scene"].strip("/")
+            name = f"{index:04d}"
+            self.rows[name] = row
+            pairs.append(Pair(name, folder / row["target_image"], folder / row["source_image"], path, f"{name}.flo"))
         return pairs, 1600
 
     def _present(self, candidates: list[Pair], expected: int, images: bool) -> list[Pair]:
@@ -70,10 +70,7 @@ class MegaDepth(FlowDataset):
         """The matches at the working size."""
         row = self.rows[pair.name]
         try:
-            source, target = (
-                np.array([[float(word) for word in row[f"{axis}{letter}"].split(";")] for axis in "XY"], np.float32)
-                for letter in "AB"
-            )
+            source, target = (_matches(row, letter) for letter in "AB")
             if source.shape != target.shape:
                 raise ValueError(f"{source.shape[1]} and {target.shape[1]} points")
         except ValueError as error:
@@ -82,7 +79,8 @@ class MegaDepth(FlowDataset):
             ) from error
         source, inside_source, _ = self._scaled(source, image_size(pair.second))
         target, inside_target, size = self._scaled(target, image_size(pair.first))
-        columns, rows = np.round(target).astype(np.int64)
+        # Only what lies inside can be a column and a row: others may be infinite.
+        columns, rows = np.round(np.where(inside_target, target, 0)).astype(np.int64)
         kept = inside_source & inside_target & (rows < size[0]) & (columns < size[1])
         flow = (source - target).T[kept]
         return Truth(flow, np.ones(len(flow), bool), size, points=(rows[kept], columns[kept]))
@@ -90,13 +88,43 @@ class MegaDepth(FlowDataset):
     @staticmethod
     def _scaled(points: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
         height, width = working_size(size)
-        scaled = points * np.array([[width / size[1]], [height / size[0]]], np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):
+            scaled = points * np.array([[width / size[1]], [height / size[0]]], np.float32)
         inside = (scaled[0] > 0) & (scaled[0] < width) & (scaled[1] > 0) & (scaled[1] < height)
         return scaled, inside, (height, width)
 
     def prediction_size(self, pair: Pair) -> tuple[int, int]:
         """See the class."""
         return working_size(image_size(pair.first))
+
+
+def read_rows(path: Path) -> Iterator[dict[str, str]]:
+    """The lines of the official list, by column.
+
+    Raises:
+        InputError: it is no such list, or a line lacks a column.
+    """
+    before = csv.field_size_limit(LONGEST_FIELD)
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            for row in reader:
+                missing = [name for name in COLUMNS if row.get(name) is None]
+                if missing:
+                    raise InputError(
+                        f"{path} line {reader.line_num} has no column {missing[0]}; get the official list again"
+                    )
+                yield {name: row[name] for name in COLUMNS}
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"cannot read {path}: {reason(error)}; get the official list again") from error
+    finally:
+        csv.field_size_limit(before)
+
+
+def _matches(row: dict[str, str], letter: str) -> np.ndarray:
+    """2xN float32 from the columns X and Y of one image."""
+    with np.errstate(over="ignore"):
+        return np.array([[float(word) for word in row[f"{axis}{letter}"].split(";")] for axis in "XY"], np.float32)
 
 
 def working_size(size: tuple[int, int]) -> tuple[int, int]:

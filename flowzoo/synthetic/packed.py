@@ -8,7 +8,7 @@ up to 20 px.
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,17 @@ from torch.utils.data import Dataset
 from flowzoo.augmentation.sample import TrainingSample
 from flowzoo.errors import InputError
 from flowzoo.files.atomic import replacing
+from flowzoo.files.reading import reason
 from flowzoo.synthetic.render import RenderedPairs
 from flowzoo.synthetic.textures import Folder
 
 SHARD = 50
 MANIFEST = "manifest.json"
 VERSION = 1
+LARGEST_MANIFEST = 1 << 20
+"""Bytes."""
+LARGEST_SIDE = 1 << 16
+"""Pixels."""
 OCCLUDED, INVALID, BACKWARD_OCCLUDED, BACKWARD_INVALID = 1, 2, 4, 8
 
 
@@ -82,19 +87,39 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST
     try:
-        entries = json.loads(path.read_text())
-        if entries.pop("version") != VERSION:
-            raise InputError(f"{path} was written by another version of flowzoo: render the pairs again")
-        height, width = entries.pop("size")
-        return Manifest(size=(int(height), int(width)), **entries)
-    except OSError as error:
+        with path.open("rb") as file:
+            content = file.read(LARGEST_MANIFEST + 1)
+        entries: Any = json.loads(content) if len(content) <= LARGEST_MANIFEST else None
+    except FileNotFoundError as error:
         raise InputError(
             f"no packed pairs in {folder}: {MANIFEST} is missing; render some with `flowzoo synth --packed`"
         ) from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path} is broken: render the pairs again into an empty folder") from error
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {reason(error)}") from error
+    except (ValueError, RecursionError):
+        entries = None
+    if isinstance(entries, dict) and entries.get("version", VERSION) != VERSION:
+        raise InputError(f"{path} was written by another version of flowzoo: render the pairs again")
+    if not _is_manifest(entries):
+        raise InputError(f"{path} is broken: render the pairs again into an empty folder")
+    height, width = entries["size"]
+    return Manifest(entries["count"], (height, width), entries["seed"], entries["backward"], entries["recipe"])
+
+
+def _is_manifest(entries: Any) -> bool:
+    """Whether this is what `write_manifest` writes, with values in their ranges."""
+    if not isinstance(entries, dict) or set(entries) != {"version", *(field.name for field in fields(Manifest))}:
+        return False
+    size = entries["size"]
+    numbers = [entries["count"], entries["seed"], *(size if isinstance(size, list) else ())]
+    return (
+        all(type(number) is int and number >= 0 for number in numbers)
+        and len(numbers) == 4
+        and min(entries["count"], *size) > 0
+        and max(size) <= LARGEST_SIDE
+        and isinstance(entries["backward"], bool)
+        and isinstance(entries["recipe"], dict)
+    )
 
 
 def write_shard(folder: Path, shard: int, parts: Sequence[RenderedPairs], *, backward: bool) -> None:
@@ -172,12 +197,21 @@ class PackedPairs(Dataset[TrainingSample]):
     def _shard(self, shard: int) -> dict[str, NDArray[Any]]:
         if shard not in self._maps:
             files = shard_files(self.folder, shard, backward=self.manifest.backward)
+            count, (height, width) = len(self.manifest.indices(shard)), self.manifest.size
+            kinds = {
+                "frames": ((count, 2, 3, height, width), np.uint8),
+                "flow": ((count, 2, height, width), np.float16),
+                "masks": ((count, height, width), np.uint8),
+                "backward": ((count, 2, height, width), np.float16),
+            }
             try:
-                self._maps[shard] = {kind: np.load(path, mmap_mode="r") for kind, path in files.items()}
-            except (OSError, ValueError) as error:
-                raise InputError(
-                    f"shard {shard} of {self.folder} is broken: delete its files and render again"
-                ) from error
+                maps = {kind: np.load(path, mmap_mode="r") for kind, path in files.items()}
+                fits = all((entry.shape, entry.dtype) == kinds[kind] for kind, entry in maps.items())
+            except (OSError, ValueError, EOFError, SyntaxError, RecursionError, MemoryError, OverflowError):
+                fits = False
+            if not fits:
+                raise InputError(f"shard {shard} of {self.folder} is broken: delete its files and render again")
+            self._maps[shard] = maps
         return self._maps[shard]
 
     def __getstate__(self) -> dict[str, Any]:
