@@ -34,7 +34,7 @@ def write(folder: Path, content: bytes) -> Path:
         (HEADER.encode(), "no MegaDepth"),
         (b"scene,source_image\n/,a.png\n", "line 2 has no column target_image"),
         ((HEADER + GOOD + "/,a.png,b.png,1;2,3\n").encode(), "line 3 has no column XB"),
-        ((HEADER + GOOD + "/,a.png,b.png,1;2,3,4;5,6;7\n").encode(), "line 2"),
+        ((HEADER + "/,a.png,b.png,1;2,3,4;5,6;7\n").encode(), "line 2: matches are not equal lists"),
         ((HEADER + "/,a.png,b.png,1;x,3;4,5;6,7;8\n").encode(), "not equal lists of numbers"),
         ((HEADER + "/,a.png,b.png,1;2,3;4,5,7\n").encode(), "2 and 1 points"),
         ((HEADER + GOOD).encode("utf-16"), "cannot read"),
