@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import types
 import typing
+from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
 from flowzoo.errors import InputError
@@ -50,13 +51,14 @@ def replace(settings: T, owner: str, **changes: Any) -> T:
     """A copy of the frozen dataclass `settings` with `changes`, by the names of `flat`: they reach into its parts.
 
     Strings are converted to the field's type (so that the command line and Python share this one door); other values
-    are checked against it.
+    are checked against it. A class may keep the former names of its settings as `RENAMED`, former -> name.
 
     Raises:
         InputError: an unknown name (with the nearest known one), or a value the field does not take. `owner` is
             named in the message, for example "network liteflownet2".
     """
-    known = flat(settings)
+    known, renamed = flat(settings), getattr(settings, "RENAMED", {})
+    changes = {renamed.get(name, name): value for name, value in changes.items()}
     for name in changes:
         if name not in known:
             raise InputError(f"{owner} has no setting {shown(name)}: {suggestion(name, known)}")
@@ -78,55 +80,80 @@ def convert(value: Any, kind: Any, what: str) -> Any:
     Raises:
         InputError: the value does not fit; the message names `what` and the values that would.
     """
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin is Literal:
-        for choice in arguments:
-            if value == choice or (isinstance(value, str) and value == str(choice)):
-                return choice
-        raise InputError(f"{what} cannot be {shown(value)}: choose one of {', '.join(map(str, arguments))}")
-    if origin in (typing.Union, types.UnionType):
-        if type(None) in arguments and (value is None or (isinstance(value, str) and value.lower() == "none")):
-            return None
-        options = [entry for entry in arguments if entry is not type(None)]
-        for entry in options[:-1]:
-            try:
-                return convert(value, entry, what)
-            except InputError:
-                continue
-        return convert(value, options[-1], what)
-    if origin is tuple:
-        parts = [p for p in value.strip("()[] ").split(",") if p.strip()] if isinstance(value, str) else value
-        if not isinstance(parts, (list, tuple)):
-            raise InputError(f"{what} cannot be {shown(value)}: give values separated by commas")
-        kinds = [arguments[0]] * len(parts) if arguments[-1] is Ellipsis else list(arguments)
-        if len(kinds) != len(parts):
-            raise InputError(f"{what} takes {len(kinds)} values, got {len(parts)}")
-        return tuple(
-            convert(p.strip() if isinstance(p, str) else p, k, what) for p, k in zip(parts, kinds, strict=True)
-        )
-    if kind is bool:
-        if isinstance(value, bool):
-            return value
-        words = {"true": True, "yes": True, "on": True, "1": True}
-        words |= {"false": False, "no": False, "off": False, "0": False}
-        if isinstance(value, str) and value.lower() in words:
-            return words[value.lower()]
-        raise InputError(f"{what} cannot be {shown(value)}: give true or false")
-    if kind in (int, float):
-        if not isinstance(value, bool):
-            try:
-                number = kind(value)
-                if kind is float or isinstance(value, str) or number == value:
-                    return number
-            except (TypeError, ValueError, OverflowError):
-                pass
-        word = "a whole number" if kind is int else "a number"
-        raise InputError(f"{what} cannot be {shown(value)}: give {word}")
-    if kind is str:
-        if isinstance(value, str):
-            return value
-        raise InputError(f"{what} cannot be {shown(value)}: give a text")
-    return value
+    reader = _READERS.get(typing.get_origin(kind) or kind)
+    return value if reader is None else reader(value, kind, what)
+
+
+def _choice(value: Any, kind: Any, what: str) -> Any:
+    choices = typing.get_args(kind)
+    for choice in choices:
+        if value == choice or (isinstance(value, str) and value == str(choice)):
+            return choice
+    raise InputError(f"{what} cannot be {shown(value)}: choose one of {', '.join(map(str, choices))}")
+
+
+def _first_that_fits(value: Any, kind: Any, what: str) -> Any:
+    """One of several types, tried in order; None where that is one of them."""
+    *others, last = [entry for entry in typing.get_args(kind) if entry is not type(None)]
+    if type(None) in typing.get_args(kind) and (value is None or (isinstance(value, str) and value.lower() == "none")):
+        return None
+    for entry in others:
+        try:
+            return convert(value, entry, what)
+        except InputError:
+            continue
+    return convert(value, last, what)
+
+
+def _values(value: Any, kind: Any, what: str) -> tuple[Any, ...]:
+    """A tuple of fixed or, with an ellipsis, of any length."""
+    parts = [p.strip() for p in value.strip("()[] ").split(",") if p.strip()] if isinstance(value, str) else value
+    if not isinstance(parts, (list, tuple)):
+        raise InputError(f"{what} cannot be {shown(value)}: give values separated by commas")
+    kinds = typing.get_args(kind)
+    if kinds[-1] is Ellipsis:
+        kinds = (kinds[0],) * len(parts)
+    if len(kinds) != len(parts):
+        raise InputError(f"{what} takes {len(kinds)} values, got {len(parts)}")
+    return tuple(convert(part, entry, what) for part, entry in zip(parts, kinds, strict=True))
+
+
+def _switch(value: Any, kind: Any, what: str) -> bool:
+    if isinstance(value, str) and value.lower() in _SWITCHES:
+        return _SWITCHES[value.lower()]
+    if isinstance(value, bool):
+        return value
+    raise InputError(f"{what} cannot be {shown(value)}: give true or false")
+
+
+def _number(value: Any, kind: Any, what: str) -> float:
+    try:
+        number: float = kind(value)
+        if not isinstance(value, bool) and (kind is float or isinstance(value, str) or number == value):
+            return number
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise InputError(f"{what} cannot be {shown(value)}: give {'a whole number' if kind is int else 'a number'}")
+
+
+def _text(value: Any, kind: Any, what: str) -> str:
+    if isinstance(value, str):
+        return value
+    raise InputError(f"{what} cannot be {shown(value)}: give a text")
+
+
+_SWITCHES = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+_READERS: dict[Any, Callable[[Any, Any, str], Any]] = {
+    Literal: _choice,
+    typing.Union: _first_that_fits,
+    types.UnionType: _first_that_fits,
+    tuple: _values,
+    bool: _switch,
+    int: _number,
+    float: _number,
+    str: _text,
+}
+"""By type, or by what a composed type is made of."""
 
 
 def parse_settings(pairs: list[str]) -> dict[str, str]:

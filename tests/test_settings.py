@@ -1,7 +1,7 @@
 """Settings by keyword and by text."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import pytest
 
@@ -78,3 +78,15 @@ def test_parts_are_changed_by_the_names_of_their_settings():
         settings.replace(Whole(), "thing", dept=1)
     with pytest.raises(InputError, match="has no setting 'part'"):
         settings.replace(Whole(), "thing", part=Part())
+
+
+def test_former_names_still_change_a_setting_and_the_later_one_counts():
+    @dataclass(frozen=True)
+    class Changed(Example):
+        RENAMED: ClassVar[dict[str, str]] = {"number": "count"}
+
+    assert settings.replace(Changed(), "thing", number="9").count == 9
+    assert settings.replace(Changed(), "thing", count=4, number=5).count == 5
+    with pytest.raises(InputError, match="setting 'count' of thing cannot be 'x'"):
+        settings.replace(Changed(), "thing", number="x")
+    assert set(settings.flat(Changed())) == set(settings.flat(Example()))

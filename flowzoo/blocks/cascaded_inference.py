@@ -1,6 +1,6 @@
 """Cascaded flow inference: descriptor matching (M), then sub-pixel refinement (S).
 
-Hui, Tang, Loy, "A Lightweight Optical Flow CNN", section 3.2. Flow stays in one unit for the whole pyramid; `scale`
+Hui, Tang, Loy, "A Lightweight Optical Flow CNN", section 3.1. Flow stays in one unit for the whole pyramid; `scale`
 turns it into pixels of the level where features are warped.
 """
 
@@ -46,9 +46,9 @@ class Matching(nn.Module):
         """Features (B,C,H,W) twice, flow (B,2,H,W) or None -> flow (B,2,H,W)."""
         volume = self.cost_volume
         around = flow * scale if self.warping and flow is not None else None
-        if volume.aligns:
+        if volume.rows_seen is not None:
             second, around = volume.align(second, around), None
-            reach = volume.radius * volume.step + 2 * volume.step + stack_reach(self.layers, self.residual)
+            reach = volume.rows_seen + 2 * volume.step + stack_reach(self.layers, self.residual)
             (residual,) = in_strips(
                 lambda maps: [self._residual(volume(maps[0], maps[1]), maps[2:])],
                 [first, second, *extra],

@@ -1,72 +1,70 @@
-"""Align and measure: the cost volume of one pyramid level, with interchangeable ways to build it."""
+"""Align and measure: the cost volume of one pyramid level; `flowzoo.zoo.shared.COST_VOLUMES` lists its kinds."""
 
-from typing import Literal
+from collections.abc import Callable
+from typing import cast
 
 from torch import Tensor, nn
 
+from flowzoo import registry
 from flowzoo.blocks.alignment import warp_features
-from flowzoo.operators import correlation, sampled_cost_volume
+from flowzoo.operators import correlation
+from flowzoo.zoo.shared import COST_VOLUMES, PyramidSettings
 
-CostVolumeKind = Literal["warp", "sample", "sample-sad", "gocor"]
+Warp = Callable[[Tensor, Tensor], Tensor]
+"""Features (B,C,H,W) and flow (B,2,H,W) in pixels of this grid -> features read at x + flow(x)."""
 
 
 class CostVolume(nn.Module):
     """(2r+1)^2 costs a pixel between the first image's features and the second's around x + flow(x).
 
+    A kind defines `measure`, and `align` unless it warps. Where the flow is None, as at the coarsest level, features
+    are compared where they are.
+
     Args:
-        kind: "warp": correlation with warped features, equation 1 of "Improving Optical Flow on a Pyramid Level";
-            "sample" and "sample-sad": the second features are read at x + flow(x) + d, equations 2 and 3;
-            "gocor": GOCor's optimised filter map applied to warped features.
-        channels: channels of the features (GOCor has parameters).
-        radius: search radius in steps.
+        settings: `cost_range` is the radius r in steps; a kind may look at more of them.
+        channels: of the features, for kinds with parameters.
         step: pixels between displacements; costs are then taken at every `step`-th pixel only.
-        mask_threshold: see `warp_features`.
-        gocor_iterations: of GOCor's optimiser, in evaluation and in training.
+        warp: how features are warped; networks differ in what they do outside the image.
     """
 
-    def __init__(
-        self,
-        kind: CostVolumeKind,
-        channels: int,
-        radius: int,
-        *,
-        step: int = 1,
-        mask_threshold: float | None = None,
-        gocor_iterations: tuple[int, int] = (3, 3),
-    ) -> None:
+    rows_seen: int | None = None
+    """Rows of the first and of the *aligned* second features that a cost depends on, on either side; None = all."""
+    low_is_good: bool = False
+    """Whether a match has a low cost, as a difference does, and not a high one, as a correlation."""
+
+    def __init__(self, settings: PyramidSettings, channels: int, *, step: int = 1, warp: Warp = warp_features) -> None:
         super().__init__()
-        self.kind, self.radius, self.step, self.mask_threshold = kind, radius, step, mask_threshold
-        self.outputs = (2 * radius + 1) ** 2
-        if kind == "gocor":
-            from flowzoo.blocks.gocor import LocalGOCor
-
-            evaluation, training = gocor_iterations
-            self.matcher = LocalGOCor(radius, iterations=evaluation, training_iterations=training)
-
-    @property
-    def aligns(self) -> bool:
-        """Whether the volume is a function of the first features and the *aligned* second ones alone."""
-        return self.kind == "warp"
-
-    def align(self, second: Tensor, flow: Tensor | None) -> Tensor:
-        """The second image's features as the volume sees them; the input itself at a level without flow."""
-        return second if flow is None else warp_features(second, flow, self.mask_threshold)
+        self.radius, self.step, self.warp = settings.cost_range, step, warp
+        self.outputs = (2 * self.radius + 1) ** 2
 
     def forward(self, first: Tensor, second: Tensor, flow: Tensor | None = None) -> Tensor:
-        """(B,C,H,W) twice and flow (B,2,H,W) in pixels of this level -> (B,(2r+1)^2,ceil(H/step),ceil(W/step)).
+        """(B,C,H,W) twice and flow (B,2,H,W) in pixels of this level -> (B,(2r+1)^2,ceil(H/step),ceil(W/step))."""
+        return self.measure(first, self.align(second, flow), flow)
 
-        `flow` is None at the coarsest level: no displacement.
-        """
-        if self.kind in ("sample", "sample-sad"):
-            measure: Literal["correlation", "sad"] = "sad" if self.kind == "sample-sad" else "correlation"
-            if flow is None:
-                flow = first.new_zeros((first.shape[0], 2, *first.shape[2:]))
-            return sampled_cost_volume(first, second, flow, self.radius, self.step, self.step, measure)
-        second = self.align(second, flow)
-        if self.kind == "gocor":
-            # The sparse volume is a dense one of the subsampled maps.
-            scores: Tensor = self.matcher(
-                first[..., :: self.step, :: self.step], second[..., :: self.step, :: self.step]
-            )
-            return scores
-        return correlation(first, second, self.radius, self.step, self.step)
+    def align(self, second: Tensor, flow: Tensor | None) -> Tensor:
+        """The second image's features as `measure` takes them, of the same shape."""
+        return second if flow is None else self.warp(second, flow)
+
+    def measure(self, first: Tensor, aligned: Tensor, flow: Tensor | None) -> Tensor:
+        """The costs, from the first features and what `align` made of the second ones."""
+        raise TypeError(f"{type(self).__name__} does not define measure")
+
+
+class WarpedCorrelation(CostVolume):
+    """Correlation with warped features: equation 1 of "Improving Optical Flow on a Pyramid Level"."""
+
+    def __init__(self, settings: PyramidSettings, channels: int, *, step: int = 1, warp: Warp = warp_features) -> None:
+        super().__init__(settings, channels, step=step, warp=warp)
+        self.rows_seen = self.radius * step
+
+    def measure(self, first: Tensor, aligned: Tensor, flow: Tensor | None) -> Tensor:
+        """See `CostVolume.measure`."""
+        return correlation(first, aligned, self.radius, self.step, self.step)
+
+
+def make_cost_volume(
+    settings: PyramidSettings, channels: int, *, step: int = 1, warp: Warp = warp_features
+) -> CostVolume:
+    """The cost volume of the kind that the settings name; arguments as for `CostVolume`."""
+    kind = registry.resolve(COST_VOLUMES[settings.cost_volume])
+    return cast(CostVolume, kind(settings, channels, step=step, warp=warp))

@@ -1,7 +1,8 @@
 """Occlusion cues from the flows of both directions.
 
-Hofinger et al.: "Improving Optical Flow on a Pyramid Level", ECCV 2020, section 3.4, names the four cues; their
-formulas are ours. The density is the range map of Wang et al., "Occlusion Aware Unsupervised Learning of Optical Flow".
+Hofinger et al.: "Improving Optical Flow on a Pyramid Level", ECCV 2020, names the four cues (sections 3.2 and 3.4);
+their formulas are ours. The density is the range map of Wang et al., "Occlusion Aware Unsupervised Learning of Optical
+Flow".
 """
 
 import torch

@@ -1,6 +1,6 @@
 """Feature-driven local convolution (f-lcon), the flow regulariser of the LiteFlowNets.
 
-Hui, Tang, Loy, "A Lightweight Optical Flow CNN", section 3.3: each pixel's flow becomes a weighted mean of its
+Hui, Tang, Loy, "A Lightweight Optical Flow CNN", section 3.2: each pixel's flow becomes a weighted mean of its
 window, with weights softmax(-D^2) from a network that sees features, the flow and the brightness error.
 """
 

@@ -9,10 +9,9 @@ from torch import Tensor, nn
 from flowzoo.blocks.convolution import SLOPE
 from flowzoo.blocks.gocor import LocalGOCor
 from flowzoo.blocks.gocor_global import GlobalGOCor
-from flowzoo.blocks.gocor_initialisers import InitialiserKind
 from flowzoo.blocks.neighbourhood_consensus import NeighbourhoodConsensus, mutual_matching
-from flowzoo.blocks.radial_profile import Objective
 from flowzoo.operators import correlation, global_correlation
+from flowzoo.zoo.shared import GOCorSettings
 
 GlobalMatchingKind = Literal["correlation", "consensus", "gocor"]
 LocalMatchingKind = Literal["correlation", "gocor"]
@@ -31,36 +30,16 @@ class GlobalMatching(nn.Module):
             matchings; "gocor": GOCor's filter map.
         channels: of the features.
         mutual: whether plain correlation goes through mutual matching.
-        iterations, training_iterations, query_loss, initialiser, objective, smoothing: of GOCor.
+        gocor: of the filter map.
     """
 
-    def __init__(
-        self,
-        kind: GlobalMatchingKind,
-        channels: int,
-        *,
-        mutual: bool,
-        iterations: int,
-        training_iterations: int,
-        query_loss: bool,
-        initialiser: InitialiserKind,
-        objective: Objective,
-        smoothing: float,
-    ) -> None:
+    def __init__(self, kind: GlobalMatchingKind, channels: int, gocor: GOCorSettings, *, mutual: bool) -> None:
         super().__init__()
         self.kind, self.mutual = kind, mutual
         if kind == "consensus":
             self.consensus = NeighbourhoodConsensus()
         elif kind == "gocor":
-            self.gocor = GlobalGOCor(
-                channels,
-                query_loss=query_loss,
-                initialiser=initialiser,
-                iterations=iterations,
-                training_iterations=training_iterations,
-                objective=objective,
-                smoothing=smoothing,
-            )
+            self.gocor = GlobalGOCor(channels, gocor)
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """Features (B,C,H,W) twice, of any length -> (B,H*W,H,W), the second's position in the channel."""
@@ -85,31 +64,14 @@ class LocalMatching(nn.Module):
     Args:
         kind: "correlation" or "gocor".
         radius: of the window.
-        iterations, training_iterations, query_loss, smoothing: of GOCor.
+        gocor: of the filter map.
     """
 
-    def __init__(
-        self,
-        kind: LocalMatchingKind,
-        radius: int,
-        *,
-        iterations: int,
-        training_iterations: int,
-        query_loss: bool = False,
-        smoothing: float = 0.0,
-    ) -> None:
+    def __init__(self, kind: LocalMatchingKind, radius: int, gocor: GOCorSettings) -> None:
         super().__init__()
         self.radius = radius
         self.outputs = (2 * radius + 1) ** 2
-        self.gocor = None
-        if kind == "gocor":
-            self.gocor = LocalGOCor(
-                radius,
-                iterations=iterations,
-                training_iterations=training_iterations,
-                query_loss=query_loss,
-                smoothing=smoothing,
-            )
+        self.gocor = LocalGOCor(radius, gocor) if kind == "gocor" else None
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """Features (B,C,H,W) twice, the second aligned -> (B,(2r+1)^2,H,W)."""

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from flowzoo.blocks.upsampling import BilinearDoubling
 from flowzoo.checkpoints.keymap import Renaming, unknown_names
-from flowzoo.models.liteflownet import COARSEST, MEANS, level_window
+from flowzoo.models.liteflownet import MEANS, level_window
+from flowzoo.zoo.liteflownet import COARSEST
 
 if TYPE_CHECKING:
     from flowzoo.zoo.liteflownet import LiteFlowNetSettings

@@ -8,10 +8,11 @@ from torch import Tensor
 from flowzoo.blocks.convolution import initialise
 from flowzoo.blocks.matching_decoders import MappingDecoder, NormedContext, ResidualFlowDecoder
 from flowzoo.blocks.matching_geometry import mapping_to_flow, prepare, to_second_size
+from flowzoo.blocks.matching_layers import GlobalMatching, LocalMatching
 from flowzoo.blocks.resize import resize, scale_flow
 from flowzoo.blocks.upsampling import doubling
 from flowzoo.blocks.vgg import CHANNELS, VGGPyramid
-from flowzoo.models.glunet import COARSE, GRID, RADIUS, check, make_global_matching, make_local_matching
+from flowzoo.models.glunet import COARSE, GRID, RADIUS
 from flowzoo.network import FlowNetwork, FlowPrediction
 from flowzoo.operators import warp
 from flowzoo.zoo.basenet import BaseNetSettings
@@ -27,12 +28,13 @@ class BaseNet(FlowNetwork):
 
     def __init__(self, settings: BaseNetSettings) -> None:
         super().__init__()
-        check(settings)
         self.settings = settings
         costs = (2 * RADIUS + 1) ** 2
         self.backbone = VGGPyramid(trained=settings.train_backbone)
-        self.global_matching = make_global_matching(settings, CHANNELS[4])
-        self.local_matching = make_local_matching(settings)
+        self.global_matching = GlobalMatching(
+            settings.global_matching, CHANNELS[4], settings.global_gocor, mutual=settings.mutual_matching
+        )
+        self.local_matching = LocalMatching(settings.local_matching, RADIUS, settings.local_gocor)
         self.mapping = MappingDecoder(GRID * GRID)
         self.decoder3 = ResidualFlowDecoder(costs + 2)
         self.enlarge_features = doubling(self.decoder3.outputs, 2)

@@ -20,10 +20,9 @@ from flowzoo.blocks.resize import Size, resize, scale_flow
 from flowzoo.blocks.strips import in_strips
 from flowzoo.blocks.upsampling import doubling
 from flowzoo.blocks.vgg import CHANNELS, VGGPyramid
-from flowzoo.errors import InputError
 from flowzoo.network import FlowNetwork, FlowPrediction
 from flowzoo.operators import warp
-from flowzoo.zoo.glunet import GLUNetSettings, MatchingSettings
+from flowzoo.zoo.glunet import GLUNetSettings
 
 COARSE = 256
 """Side of the images of the two coarse levels."""
@@ -47,13 +46,14 @@ class GLUNet(FlowNetwork):
 
     def __init__(self, settings: GLUNetSettings) -> None:
         super().__init__()
-        check(settings)
         self.settings = settings
         costs = (2 * RADIUS + 1) ** 2
         coarse_channels = CHANNELS[4] * (2 if settings.semantic_features else 1)
         self.backbone = VGGPyramid(trained=settings.train_backbone)
-        self.global_matching = make_global_matching(settings, coarse_channels)
-        self.local_matching = make_local_matching(settings)
+        self.global_matching = GlobalMatching(
+            settings.global_matching, coarse_channels, settings.global_gocor, mutual=settings.mutual_matching
+        )
+        self.local_matching = LocalMatching(settings.local_matching, RADIUS, settings.local_gocor)
         self.mapping = MappingDecoder(GRID * GRID)
         self.enlarge_mapping = doubling(2, 2)
         self.decoder3 = ResidualFlowDecoder(costs + 2)
@@ -197,43 +197,3 @@ class GLUNet(FlowNetwork):
 def inner_side(side: int) -> int:
     """Side of the fine levels' image: a multiple of 8, at least 256."""
     return max(COARSE, side // 8 * 8)
-
-
-def make_global_matching(settings: MatchingSettings, channels: int) -> GlobalMatching:
-    """The coarsest level's part."""
-    return GlobalMatching(
-        settings.global_matching,
-        channels,
-        mutual=settings.mutual_matching,
-        iterations=settings.gocor_global_iterations,
-        training_iterations=settings.gocor_training_iterations,
-        query_loss=settings.gocor_query_loss,
-        initialiser=settings.gocor_initialiser,
-        objective=settings.gocor_objective,
-        smoothing=settings.gocor_smoothing,
-    )
-
-
-def make_local_matching(settings: MatchingSettings) -> LocalMatching:
-    """The part that all other levels share."""
-    return LocalMatching(
-        settings.local_matching,
-        RADIUS,
-        iterations=settings.gocor_local_iterations,
-        training_iterations=settings.gocor_training_iterations,
-        query_loss=settings.gocor_local_query_loss,
-        smoothing=settings.gocor_smoothing,
-    )
-
-
-def check(settings: MatchingSettings) -> None:
-    """Refuse settings that do not make a network.
-
-    Raises:
-        InputError: naming the setting.
-    """
-    for name in ("gocor_global_iterations", "gocor_local_iterations", "gocor_training_iterations"):
-        if getattr(settings, name) < 0:
-            raise InputError(f"{name} must be 0 or more, got {getattr(settings, name)}")
-    if settings.gocor_smoothing < 0:
-        raise InputError(f"gocor_smoothing must be 0 or more, got {settings.gocor_smoothing}")

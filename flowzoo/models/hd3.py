@@ -3,6 +3,7 @@
 Level l = 0..4 has 1/2^(6-l) of the size. Inside this file flow is in pixels of its level.
 """
 
+import functools
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from flowzoo.blocks.alignment import warp_features_border
-from flowzoo.blocks.cost_volume import CostVolume
+from flowzoo.blocks.cost_volume import make_cost_volume
 from flowzoo.blocks.densities import read_density
 from flowzoo.blocks.dla import CHANNELS, DLA34
 from flowzoo.blocks.dla_up import DLAUp
@@ -18,7 +19,6 @@ from flowzoo.blocks.flow_cues import CUE_CHANNELS, flow_cues
 from flowzoo.blocks.hda import ContextDecoder, DensityDecoder
 from flowzoo.blocks.normalised_convolution import BatchNorm
 from flowzoo.blocks.resize import Size, scale_flow
-from flowzoo.errors import InputError
 from flowzoo.network import FlowNetwork, FlowPrediction
 from flowzoo.zoo.hd3 import HD3Settings
 
@@ -28,12 +28,7 @@ MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 MASK_THRESHOLD = 0.9999
 
 
-class BorderedCostVolume(CostVolume):
-    """A cost volume whose alignment repeats the border before it masks what lies outside."""
-
-    def align(self, second: Tensor, flow: Tensor | None) -> Tensor:
-        """See `CostVolume.align`."""
-        return second if flow is None else warp_features_border(second, flow, MASK_THRESHOLD)
+WARP = functools.partial(warp_features_border, mask_threshold=MASK_THRESHOLD)
 
 
 class HD3Level(nn.Module):
@@ -43,7 +38,7 @@ class HD3Level(nn.Module):
         super().__init__()
         self.cues = settings.flow_cues
         features = CHANNELS[-1 - level]
-        self.cost_volume = BorderedCostVolume(settings.cost_volume, features, settings.cost_range)
+        self.cost_volume = make_cost_volume(settings, features, warp=WARP)
         bins = self.cost_volume.outputs
         self.normalise = BatchNorm(bins)
         inputs = bins
@@ -90,9 +85,8 @@ class HD3(FlowNetwork):
 
     def __init__(self, settings: HD3Settings) -> None:
         super().__init__()
-        check(settings)
         self.settings = settings
-        self.both = settings.flow_cues or settings.both_directions
+        self.both = settings.infers_both
         bins = (2 * settings.cost_range + 1) ** 2
         self.bytes_per_pixel = 700 + (250 if self.both else 0) + max(0, bins - 81) // 2
         self.backbone = DLA34()
@@ -184,13 +178,3 @@ def initialise(network: nn.Module) -> None:
             nn.init.normal_(layer.weight, std=0.02)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
-
-
-def check(settings: HD3Settings) -> None:
-    """Refuse settings that do not make a network.
-
-    Raises:
-        InputError: naming the setting.
-    """
-    if not 1 <= settings.cost_range <= 16:
-        raise InputError(f"cost_range must be 1 to 16, got {settings.cost_range}")

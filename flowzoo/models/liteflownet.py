@@ -11,7 +11,7 @@ from flowzoo.blocks import caffe_resampling
 from flowzoo.blocks.alignment import warp_features
 from flowzoo.blocks.cascaded_inference import Matching, SharedProjection, SubpixelRefinement
 from flowzoo.blocks.convolution import convolution, initialise, training_layout
-from flowzoo.blocks.cost_volume import CostVolume
+from flowzoo.blocks.cost_volume import make_cost_volume
 from flowzoo.blocks.directions import both_directions, split_directions
 from flowzoo.blocks.flow_cues import CUE_CHANNELS, flow_cues
 from flowzoo.blocks.local_regularisation import (
@@ -23,12 +23,10 @@ from flowzoo.blocks.local_regularisation import (
 from flowzoo.blocks.pyramid import FeaturePyramid
 from flowzoo.blocks.resize import Size, resize, round_up, scale_flow
 from flowzoo.blocks.upsampling import BilinearDoubling, doubling
-from flowzoo.errors import InputError
 from flowzoo.network import FlowNetwork, FlowPrediction
-from flowzoo.zoo.liteflownet import LiteFlowNetSettings
+from flowzoo.zoo.liteflownet import COARSEST, LiteFlowNetSettings
 
 FLOW_UNIT = 20.0
-COARSEST = 6
 # Blue, green, red means of the two images, as stored in the published networks.
 MEANS = ((0.411618, 0.434631, 0.454253), (0.410782, 0.433645, 0.452793))
 
@@ -61,7 +59,7 @@ class LiteFlowNetLevel(nn.Module):
         matched = settings.finest_projection if level == 2 else features
         if settings.matching:
             step = 2 if level <= settings.sparse_level else 1
-            volume = CostVolume(settings.cost_volume, matched, settings.cost_range, step=step)
+            volume = make_cost_volume(settings, matched, step=step)
             self.matching = Matching(volume, settings.matching_channels, window, extra=extra, warping=settings.warping)
         if settings.subpixel:
             self.subpixel = SubpixelRefinement(
@@ -145,7 +143,6 @@ class LiteFlowNet(FlowNetwork):
 
     def __init__(self, settings: LiteFlowNetSettings) -> None:
         super().__init__()
-        check(settings)
         self.settings = settings
         self.bytes_per_pixel = 1100 if settings.finest_level == 2 else 550
         self.bytes_per_pixel_in_strips = 450 if settings.finest_level == 2 else 160
@@ -179,7 +176,7 @@ class LiteFlowNet(FlowNetwork):
         pyramid: list[Tensor | None] = [None] * COARSEST
         if self.settings.regularisation:
             pyramid = self._image_pyramid(images)
-        if self.settings.flow_cues or self.settings.both_directions:
+        if self.settings.infers_both:
             features, pyramid = both_directions(features, batch), both_directions(pyramid, batch)
         flows: list[Tensor] = []
         hidden: list[Tensor] = []
@@ -221,23 +218,3 @@ class LiteFlowNet(FlowNetwork):
         flow = scale_flow(self._resize(flows[-1].float(), size), *factors)
         pyramid = [scale_flow(level.float(), *factors) for level in flows]
         return split_directions(flow, pyramid, batch)
-
-
-def check(settings: LiteFlowNetSettings) -> None:
-    """Refuse settings that do not make a network.
-
-    Raises:
-        InputError: naming the setting.
-    """
-    if len(settings.feature_channels) != COARSEST:
-        raise InputError(f"feature_channels needs {COARSEST} values, got {settings.feature_channels}")
-    if not 2 <= settings.finest_level <= COARSEST:
-        raise InputError(f"finest_level must be 2 to {COARSEST}, got {settings.finest_level}")
-    if not (settings.matching or settings.subpixel):
-        raise InputError("matching and subpixel are both off: keep at least one of them")
-    if not 1 <= settings.cost_range <= 16:
-        raise InputError(f"cost_range must be 1 to 16, got {settings.cost_range}")
-    if settings.pseudo_level and not (settings.finest_level == 3 and settings.subpixel and settings.regularisation):
-        raise InputError("pseudo_level needs finest_level=3, subpixel and regularisation")
-    if settings.pseudo_level and settings.subpixel_channels[-1] != settings.regularisation_channels[-1]:
-        raise InputError("pseudo_level needs subpixel_channels and regularisation_channels that end alike")

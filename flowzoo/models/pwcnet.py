@@ -4,15 +4,17 @@ Level l has 1/2^l of the size. Flow is in units of 20 pixels of the network's in
 only.
 """
 
+import functools
 from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from flowzoo.blocks.alignment import warp_features
 from flowzoo.blocks.context import ContextNetwork
 from flowzoo.blocks.convolution import SLOPE, convolution, initialise, stack_reach, training_layout
-from flowzoo.blocks.cost_volume import CostVolume
+from flowzoo.blocks.cost_volume import make_cost_volume
 from flowzoo.blocks.dense_decoder import DenseDecoder
 from flowzoo.blocks.directions import both_directions, split_directions
 from flowzoo.blocks.flow_cues import CUE_CHANNELS, flow_cues
@@ -21,12 +23,11 @@ from flowzoo.blocks.resize import resize, round_up, scale_flow
 from flowzoo.blocks.resize_8bit import enlarge_8bit
 from flowzoo.blocks.strips import in_strips
 from flowzoo.blocks.upsampling import doubling
-from flowzoo.errors import InputError
 from flowzoo.network import FlowNetwork, FlowPrediction
-from flowzoo.zoo.pwcnet import PWCNetSettings
+from flowzoo.zoo.pwcnet import LEVELS, PWCNetSettings
 
 FLOW_UNIT = 20.0
-COARSEST, FINEST = 6, 2
+COARSEST, FINEST = LEVELS, 2
 
 
 class PWCLevel(nn.Module):
@@ -41,13 +42,8 @@ class PWCLevel(nn.Module):
         self.scale = FLOW_UNIT / 2**level
         self.cues = settings.flow_cues
         features = settings.feature_channels[level - 1]
-        self.cost_volume = CostVolume(
-            settings.cost_volume,
-            features,
-            settings.cost_range,
-            mask_threshold=settings.mask_threshold,
-            gocor_iterations=(settings.gocor_iterations, settings.gocor_training_iterations),
-        )
+        warp = functools.partial(warp_features, mask_threshold=settings.mask_threshold)
+        self.cost_volume = make_cost_volume(settings, features, warp=warp)
         inputs = self.cost_volume.outputs
         if level < COARSEST:
             inputs += features + 4 + (CUE_CHANNELS if self.cues else 0)
@@ -83,13 +79,13 @@ class PWCLevel(nn.Module):
             return [flow] if self.enlarge_features is None else [flow, hidden]
 
         volume = self.cost_volume
-        if not volume.aligns:
+        if volume.rows_seen is None:
             return decode(volume(first, second, flow), seen)
-        reach = volume.radius + stack_reach(self.decoder, self.flow)
+        reach = volume.rows_seen + stack_reach(self.decoder, self.flow)
         if context is not None:
             reach = max(reach, reach - stack_reach(self.flow) + stack_reach(context))
         return in_strips(
-            lambda maps: decode(volume(maps[0], maps[1]), maps[2:]),
+            lambda maps: decode(volume.measure(maps[0], maps[1], None), maps[2:]),
             [first, volume.align(second, flow), *seen],
             reach,
             (1,) if self.enlarge_features is None else (1, 1),
@@ -106,7 +102,6 @@ class PWCNet(FlowNetwork):
 
     def __init__(self, settings: PWCNetSettings) -> None:
         super().__init__()
-        check(settings)
         self.settings = settings
         repeated = settings.convolutions - 1
         stages = [[(c, 3, 2), *[(c, 3, 1)] * repeated] for c in settings.feature_channels]
@@ -124,7 +119,7 @@ class PWCNet(FlowNetwork):
         enlarge = enlarge_8bit if self.settings.input_resize == "8-bit" else resize
         images = enlarge(torch.cat([first, second]).flip(1), inner)
         features = self.features(training_layout(images), first_kept=FINEST - 1)
-        if self.settings.flow_cues or self.settings.both_directions:
+        if self.settings.infers_both:
             features = both_directions(features, batch)
         flows: list[Tensor] = []
         above = None
@@ -138,21 +133,3 @@ class PWCNet(FlowNetwork):
         factors = FLOW_UNIT * width / inner[1], FLOW_UNIT * height / inner[0]
         full = scale_flow(resize(flows[-1].float(), (height, width)), *factors)
         return split_directions(full, [scale_flow(level.float(), *factors) for level in flows], batch)
-
-
-def check(settings: PWCNetSettings) -> None:
-    """Refuse settings that do not make a network.
-
-    Raises:
-        InputError: naming the setting.
-    """
-    if len(settings.feature_channels) != COARSEST:
-        raise InputError(f"feature_channels needs {COARSEST} values, got {settings.feature_channels}")
-    if len(settings.dense_order) != len(settings.decoder_channels):
-        raise InputError("dense_order needs one value for each of decoder_channels")
-    if not 1 <= settings.cost_range <= 16:
-        raise InputError(f"cost_range must be 1 to 16, got {settings.cost_range}")
-    if min(settings.gocor_iterations, settings.gocor_training_iterations) < 0:
-        raise InputError("gocor_iterations and gocor_training_iterations must be 0 or more")
-    if settings.convolutions < 1:
-        raise InputError(f"convolutions must be at least 1, got {settings.convolutions}")

@@ -10,10 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from flowzoo.blocks.cost_volume import CostVolume
+from flowzoo.blocks.cost_volume import make_cost_volume
 from flowzoo.blocks.directions import split_directions, with_reverse
 from flowzoo.blocks.flow_cues import CUE_CHANNELS, flow_cues
-from flowzoo.errors import InputError
 from flowzoo.network import FlowNetwork, FlowPrediction
 from flowzoo.operators import convex_upsampling
 from flowzoo.zoo.wren import WrenSettings
@@ -31,8 +30,6 @@ class Wren(FlowNetwork):
 
     def __init__(self, settings: WrenSettings) -> None:
         super().__init__()
-        if min(settings.iterations) < 1:
-            raise InputError(f"iterations must be at least 1 at every level, got {settings.iterations}")
         self.settings = settings
         channels, matching = settings.channels, settings.matching_channels
         self.encoder = nn.ModuleList(
@@ -91,7 +88,7 @@ class Wren(FlowNetwork):
             levels.append(x)
         groups = 1 if self.settings.normalisation == "joint" else self.settings.matching_channels
         maps = [_normalised(project(x), groups) for project, x in zip(self.projections, levels[1:], strict=True)]
-        if self.settings.flow_cues or self.settings.both_directions:
+        if self.settings.infers_both:
             maps = [with_reverse(level, len(images) // 2) for level in maps]
         return maps
 
@@ -139,7 +136,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.settings, width = settings, settings.width
         self.out_channels = width * 4 // 5
-        self.cost_volume = CostVolume(settings.cost_volume, settings.matching_channels, settings.radius)
+        self.cost_volume = make_cost_volume(settings, settings.matching_channels)
         inputs = self.cost_volume.outputs + settings.matching_channels + 2 + settings.hidden
         self.reduce = _convolution(inputs + (CUE_CHANNELS if settings.flow_cues else 0), width)
         self.refine = nn.ModuleList(_convolution(width, width, dilation=d) for d in (1, 2, 4))
@@ -153,7 +150,7 @@ class Decoder(nn.Module):
         if self.settings.stop_flow_gradient:
             flow = flow.detach()
         cost = self.cost_volume(first, second, flow)
-        if self.settings.cost_volume == "sample-sad":
+        if self.cost_volume.low_is_good:
             cost = UNRELATED - cost  # as a correlation: about 0 without a match, 1 with one
         seen = [F.leaky_relu(cost, SLOPE) * 2, first, flow / FLOW_UNIT, hidden]
         if self.settings.flow_cues:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from flowzoo.zoo.card import Card
+from flowzoo.zoo.shared import GOCorSettings, at_least
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,32 @@ class MatchingSettings:
     gocor_smoothing: float = 0.0
     input_rounding: Literal["float", "8-bit"] = "float"
     train_backbone: bool = False
+
+    def __post_init__(self) -> None:
+        names = ("gocor_global_iterations", "gocor_local_iterations", "gocor_training_iterations", "gocor_smoothing")
+        at_least(self, 0, *names)
+
+    @property
+    def global_gocor(self) -> GOCorSettings:
+        """Of the coarsest level's module."""
+        return GOCorSettings(
+            iterations=self.gocor_global_iterations,
+            training_iterations=self.gocor_training_iterations,
+            query_loss=self.gocor_query_loss,
+            initialiser=self.gocor_initialiser,
+            objective=self.gocor_objective,
+            smoothing=self.gocor_smoothing,
+        )
+
+    @property
+    def local_gocor(self) -> GOCorSettings:
+        """Of the module that all other levels share."""
+        return GOCorSettings(
+            iterations=self.gocor_local_iterations,
+            training_iterations=self.gocor_training_iterations,
+            query_loss=self.gocor_local_query_loss,
+            smoothing=self.gocor_smoothing,
+        )
 
 
 @dataclass(frozen=True)

@@ -4,30 +4,23 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from flowzoo.zoo.card import Card
+from flowzoo.zoo.shared import PyramidSettings
 
 
 @dataclass(frozen=True)
-class HD3Settings:
+class HD3Settings(PyramidSettings):
     """An HD3. Level l = 0..4 has 1/2^(6-l) of the input's size; each adds a match density and a flow residual.
 
+    cost_range is the radius of the match density, too (4, or 8 for the wide variant of "Improving Optical Flow on a
+    Pyramid Level").
+
     Attributes:
-        cost_volume: "warp" (as published), "sample", "sample-sad", or "gocor".
-        cost_range: radius of the cost volume *and* of the match density, in pixels of the level (4, or 8 for the
-            wide variant of "Improving Optical Flow on a Pyramid Level").
         decoder: "hda" (two residual blocks and an aggregation node, as published) or "resnet" (without the node).
         context: whether the finest decoder is a stack of dilated convolutions.
-        stop_flow_gradient: cut the gradient of flow between levels ("Improving Optical Flow on a Pyramid Level", 3.3).
-        flow_cues: four occlusion cues as further inputs of the decoders (same paper, 3.2).
-        both_directions: infer the reverse flow, too, in the same pass (always so with `flow_cues`).
     """
 
-    cost_volume: Literal["warp", "sample", "sample-sad", "gocor"] = "warp"
-    cost_range: int = 4
     decoder: Literal["hda", "resnet"] = "hda"
     context: bool = False
-    stop_flow_gradient: bool = False
-    flow_cues: bool = False
-    both_directions: bool = False
 
 
 _HD3 = HD3Settings()

@@ -3,11 +3,15 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from flowzoo.errors import InputError
 from flowzoo.zoo.card import Card
+from flowzoo.zoo.shared import PyramidSettings
+
+COARSEST = 6
 
 
 @dataclass(frozen=True)
-class LiteFlowNetSettings:
+class LiteFlowNetSettings(PyramidSettings):
     """A LiteFlowNet. Levels are counted as in the papers: level k has 1/2^(k-1) of the input's size.
 
     Attributes:
@@ -19,13 +23,8 @@ class LiteFlowNetSettings:
         finest_projection: channels of the 1x1 layer in front of M and S at level 2.
         regularisation_projection: channels of the 1x1 layer in front of R at levels 4 and finer; 0 = no such layer.
         pseudo_level: one more level without cost volume and features (LiteFlowNet2 for KITTI).
-        cost_volume: "warp" (as published), "sample", "sample-sad", or "gocor".
-        cost_range: radius of the cost volume in steps.
         sparse_level: this level and finer ones use steps of 2 pixels at every second pixel; 0 = none (Table 7).
         resampling: "caffe" (the official layers) or "interpolate" (half-pixel bilinear, as in the common port).
-        stop_flow_gradient: cut the gradient of flow between levels ("Improving Optical Flow on a Pyramid Level", 3.3).
-        flow_cues: four occlusion cues as further inputs of M and S (same paper, 3.2).
-        both_directions: infer the reverse flow, too, in the same pass (always so with `flow_cues`).
     """
 
     feature_channels: tuple[int, ...] = (32, 32, 64, 96, 128, 192)
@@ -40,13 +39,22 @@ class LiteFlowNetSettings:
     finest_projection: int = 64
     regularisation_projection: int = 128
     pseudo_level: bool = False
-    cost_volume: Literal["warp", "sample", "sample-sad", "gocor"] = "warp"
     cost_range: int = 3
     sparse_level: int = 3
     resampling: Literal["caffe", "interpolate"] = "caffe"
-    stop_flow_gradient: bool = False
-    flow_cues: bool = False
-    both_directions: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.feature_channels) != COARSEST:
+            raise InputError(f"feature_channels needs {COARSEST} values, got {self.feature_channels}")
+        if not 2 <= self.finest_level <= COARSEST:
+            raise InputError(f"finest_level must be 2 to {COARSEST}, got {self.finest_level}")
+        if not (self.matching or self.subpixel):
+            raise InputError("matching and subpixel are both off: keep at least one of them")
+        if self.pseudo_level and not (self.finest_level == 3 and self.subpixel and self.regularisation):
+            raise InputError("pseudo_level needs finest_level=3, subpixel and regularisation")
+        if self.pseudo_level and self.subpixel_channels[-1] != self.regularisation_channels[-1]:
+            raise InputError("pseudo_level needs subpixel_channels and regularisation_channels that end alike")
 
 
 _LITEFLOWNET = LiteFlowNetSettings(resampling="interpolate")

@@ -3,11 +3,15 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from flowzoo.errors import InputError
 from flowzoo.zoo.card import Card
+from flowzoo.zoo.shared import PyramidSettings, at_least
+
+LEVELS = 6
 
 
 @dataclass(frozen=True)
-class PWCNetSettings:
+class PWCNetSettings(PyramidSettings):
     """A PWC-Net. Level l has 1/2^l of the input's size; flow is inferred at levels 6..2.
 
     Attributes:
@@ -16,13 +20,7 @@ class PWCNetSettings:
         decoder_channels: growth of the densely connected decoder.
         dense_order: for each decoder convolution, whether its output goes in "front" of its input or to the "end".
         mask_threshold: warped features count where the warped all-ones map reaches this value, else they are 0.
-        cost_volume: "warp" (as published), "sample", "sample-sad", or "gocor".
-        cost_range: radius of the cost volume in pixels of the level.
-        gocor_iterations, gocor_training_iterations: steps of GOCor's optimiser with cost_volume "gocor".
         context: whether the dilated context network refines the last flow.
-        stop_flow_gradient: cut the gradient of flow between levels ("Improving Optical Flow on a Pyramid Level", 3.3).
-        flow_cues: four occlusion cues as further inputs of the decoders (same paper, 3.2).
-        both_directions: infer the reverse flow, too, in the same pass (always so with `flow_cues`).
         input_resize: how images get sides that are multiples of 64: "float", or "8-bit" as Pillow rounds them.
     """
 
@@ -31,15 +29,17 @@ class PWCNetSettings:
     decoder_channels: tuple[int, ...] = (128, 128, 96, 64, 32)
     dense_order: tuple[Literal["front", "end"], ...] = ("front",) * 5
     mask_threshold: float = 0.9999
-    cost_volume: Literal["warp", "sample", "sample-sad", "gocor"] = "warp"
-    cost_range: int = 4
     gocor_iterations: int = 7
-    gocor_training_iterations: int = 3
     context: bool = True
-    stop_flow_gradient: bool = False
-    flow_cues: bool = False
-    both_directions: bool = False
     input_resize: Literal["float", "8-bit"] = "float"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(self, 1, "convolutions")
+        if len(self.feature_channels) != LEVELS:
+            raise InputError(f"feature_channels needs {LEVELS} values, got {self.feature_channels}")
+        if len(self.dense_order) != len(self.decoder_channels):
+            raise InputError("dense_order needs one value for each of decoder_channels")
 
 
 _PARTS = {

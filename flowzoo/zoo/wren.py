@@ -1,13 +1,15 @@
 """Card of wren, the zoo's own compact network and the default of `flowzoo infer`."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
+from flowzoo.errors import InputError
 from flowzoo.zoo.card import Card
+from flowzoo.zoo.shared import PyramidSettings
 
 
 @dataclass(frozen=True)
-class WrenSettings:
+class WrenSettings(PyramidSettings):
     """What can be changed in wren.
 
     Attributes:
@@ -15,35 +17,33 @@ class WrenSettings:
         matching_channels: channels that are matched, at every level.
         normalisation: of the matched maps of a pair: "joint" over all channels, or each "channel" alone, which starts
             to match after fewer steps of training.
-        cost_volume: "warp", "sample", "sample-sad", or "gocor".
-        radius: largest displacement of the cost volumes from 1/64 to 1/4, in pixels of the level.
-        width: channels inside the decoder that these levels share.
+        width: channels inside the decoder that the levels from 1/64 to 1/4 share.
         hidden: channels of the state that the decoder hands to the next finer level.
         iterations: how often the decoder runs at 1/64, 1/32, ... 1/4; the second map is warped anew for each run.
         upsampling: of the flow from 1/4 of the image: "convex" (learned), or "bilinear" (the first stages of training).
-        stop_flow_gradient: cut the gradient of flow between levels ("Improving Optical Flow on a Pyramid Level", 3.3).
-        flow_cues: four occlusion cues as further inputs of the decoder (same paper, 3.2).
-        both_directions: infer the reverse flow, too, in the same pass (always so with `flow_cues`).
         cascade: run again on the pair at twice the size, starting from the flow of the first run: four times the
             time, finer small motion.
         refinement: "variational" polishes the flow by minimising a brightness, gradient and smoothness energy, and
             takes a weighted median where motions meet (only outside training; not differentiable).
     """
 
+    RENAMED: ClassVar[dict[str, str]] = {"radius": "cost_range"}
+
     channels: tuple[int, int, int, int, int, int] = (24, 40, 64, 80, 96, 96)
     matching_channels: int = 32
     normalisation: Literal["joint", "channel"] = "joint"
-    cost_volume: Literal["warp", "sample", "sample-sad", "gocor"] = "warp"
-    radius: int = 4
     width: int = 80
     hidden: int = 16
     iterations: tuple[int, int, int, int, int] = (2, 2, 2, 2, 1)
     upsampling: Literal["convex", "bilinear"] = "convex"
     stop_flow_gradient: bool = True
-    flow_cues: bool = False
-    both_directions: bool = False
     cascade: bool = False
     refinement: Literal["variational", "none"] = "variational"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if min(self.iterations) < 1:
+            raise InputError(f"iterations must be at least 1 at every level, got {self.iterations}")
 
 
 CARDS = (

@@ -1,16 +1,19 @@
 """Global GOCor against reference outputs, and the closed-form gradient against autograd."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from reference_outputs import load
 
 from flowzoo.blocks.filter_optimiser import FilterTrace
-from flowzoo.blocks.gocor_global import GlobalGOCor
+from flowzoo.blocks.gocor_global import PUBLISHED, GlobalGOCor
 from flowzoo.blocks.radial_profile import RadialProfiles
 from flowzoo.blocks.separable_conv4d import SeparableConv4d
 from flowzoo.checkpoints.gocor import move_gocor
 from flowzoo.checkpoints.keymap import Renaming
 from flowzoo.errors import InputError
+from flowzoo.zoo.shared import GOCorSettings
 
 
 def close(found, wanted, tolerance=1e-9):
@@ -22,7 +25,7 @@ def published_module(state, **arguments):
     query_loss = arguments.get("query_loss", True)
     names = Renaming(state, "reference")
     move_gocor(names, "corr.corr_module", "m", "flexible-context", query_loss=query_loss)
-    module = GlobalGOCor(24, **arguments)
+    module = GlobalGOCor(24, replace(PUBLISHED, **arguments))
     module.load_state_dict({name.removeprefix("m."): value for name, value in names.result.items()})
     return module.double().eval()
 
@@ -65,7 +68,7 @@ def test_filters_steps_losses_and_scores_are_the_references(shared, prefix, argu
 )
 def test_initial_filters_are_the_references(shared, kind, name):
     arrays, _ = load(shared, "gocor-global")
-    initialiser = GlobalGOCor(24, initialiser=kind).double().initialiser
+    initialiser = GlobalGOCor(24, GOCorSettings(initialiser=kind)).double().initialiser
     if kind == "flexible-simple":
         initialiser.scaling.data = torch.from_numpy(arrays["flexible_simple_scaling"])
     with torch.no_grad():
@@ -75,7 +78,7 @@ def test_initial_filters_are_the_references(shared, kind, name):
 
 def test_context_initialiser_solves_its_two_equations():
     vectors = unit(torch.randn(1, 12, 4, 5, dtype=torch.float64))
-    filters = GlobalGOCor(12, initialiser="context").double().initialiser(vectors)
+    filters = GlobalGOCor(12, GOCorSettings(initialiser="context")).double().initialiser(vectors)
     assert torch.allclose((filters * vectors).sum(dim=1), torch.ones(1, 4, 5).double())
     assert (filters * vectors.mean(dim=(2, 3), keepdim=True)).sum(dim=1).abs().max() < 1e-12
 
@@ -100,7 +103,7 @@ def test_transpose_is_the_adjoint():
 
 @pytest.mark.parametrize("query_loss", [False, True])
 def test_the_closed_form_gradient_is_autograds(query_loss):
-    module = GlobalGOCor(8, query_loss=query_loss).double()
+    module = GlobalGOCor(8, replace(PUBLISHED, query_loss=query_loss)).double()
     if query_loss:
         for weight in module.optimiser.query_regulariser.parameters():
             torch.nn.init.normal_(weight, std=0.3)
@@ -148,4 +151,6 @@ def test_linear_objective_is_plain_regression_to_a_delta():
 def test_query_loss_needs_one_size():
     with pytest.raises(InputError, match="one size"):
         GlobalGOCor(4)(torch.rand(1, 4, 3, 3), torch.rand(1, 4, 3, 2))
-    assert GlobalGOCor(4, query_loss=False)(torch.rand(1, 4, 3, 3), torch.rand(1, 4, 2, 5)).shape == (1, 10, 3, 3)
+    assert GlobalGOCor(4, replace(PUBLISHED, query_loss=False))(
+        torch.rand(1, 4, 3, 3), torch.rand(1, 4, 2, 5)
+    ).shape == (1, 10, 3, 3)

@@ -12,6 +12,7 @@ from flowzoo.blocks.gocor import LocalGOCor
 from flowzoo.checkpoints.gocor import move_gocor
 from flowzoo.checkpoints.keymap import Renaming
 from flowzoo.errors import InputError
+from flowzoo.zoo.shared import GOCorSettings
 
 TOLERANCE = 1e-9
 
@@ -24,7 +25,7 @@ def close(found, wanted, tolerance=TOLERANCE):
 def published_module(state, *, query_loss):
     names = Renaming(state, "reference")
     move_gocor(names, "local_corr", "m", "simple", query_loss=query_loss)
-    module = LocalGOCor(query_loss=query_loss)
+    module = LocalGOCor(4, GOCorSettings(query_loss=query_loss))
     module.load_state_dict({name.removeprefix("m."): value for name, value in names.result.items()})
     return module.double().eval()
 
@@ -53,7 +54,7 @@ def test_filters_steps_losses_and_scores_are_the_references(shared, prefix, quer
 
 def test_a_new_module_is_what_the_published_one_starts_from(shared):
     arrays, _ = load(shared, "gocor-local")
-    module = LocalGOCor(iterations=3)
+    module = LocalGOCor(4, GOCorSettings(iterations=3))
     learned = module.optimiser
     for found, name in (
         (learned.profiles.target, "label"),
@@ -76,7 +77,7 @@ def test_zero_start(shared):
     arrays, _ = load(shared, "gocor-local")
     trace = FilterTrace()
     with torch.no_grad():
-        LocalGOCor(initialiser="zero").double().filter_map(*features(arrays), trace=trace)
+        LocalGOCor(4, GOCorSettings(initialiser="zero")).double().filter_map(*features(arrays), trace=trace)
     assert close(trace.filters[-1], arrays["zero_w3"], 1e-6)
     assert close(torch.stack(trace.losses["total"]), arrays["zero_loss_total"], 1e-6)
 
@@ -134,7 +135,7 @@ def test_a_step_is_down_the_gradient_to_the_gauss_newton_minimum(radius):
 
 def test_gradients_of_training_equal_those_of_the_unrolled_definition():
     """The tracked scores and the custom operators change nothing for the outer gradient."""
-    module = LocalGOCor(2, training_iterations=2).double()
+    module = LocalGOCor(2, GOCorSettings(training_iterations=2)).double()
     reference, query = torch.randn(2, 1, 3, 5, 4, dtype=torch.float64).unbind(0)
     reference.requires_grad_()
 
@@ -166,7 +167,7 @@ def test_gradients_of_training_equal_those_of_the_unrolled_definition():
 
 
 def test_second_derivatives():
-    module = LocalGOCor(1, training_iterations=1).double()
+    module = LocalGOCor(1, GOCorSettings(training_iterations=1)).double()
     reference, query = torch.randn(2, 1, 2, 3, 3, dtype=torch.float64).unbind(0)
     inputs = (reference.requires_grad_(), query.requires_grad_())
     assert torch.autograd.gradgradcheck(lambda a, b: module(a, b).sum(dim=1), inputs)
@@ -174,7 +175,7 @@ def test_second_derivatives():
 
 @pytest.mark.parametrize("query_loss", [False, True])
 def test_the_objective_falls_at_every_iteration_on_random_features(query_loss):
-    module = LocalGOCor(query_loss=query_loss)
+    module = LocalGOCor(4, GOCorSettings(query_loss=query_loss))
     trace = FilterTrace()
     with torch.no_grad():
         module.filter_map(torch.randn(2, 16, 12, 11), torch.randn(2, 16, 12, 11), iterations=7, trace=trace)
@@ -184,7 +185,7 @@ def test_the_objective_falls_at_every_iteration_on_random_features(query_loss):
 
 @pytest.mark.parametrize("smoothing", [0.1, 1e-7])
 def test_smooth_objective_is_that_of_equation_4b(smoothing):
-    exact, smooth = LocalGOCor(2).double(), LocalGOCor(2, smoothing=smoothing).double()
+    exact, smooth = LocalGOCor(2).double(), LocalGOCor(2, GOCorSettings(smoothing=smoothing)).double()
     features = torch.randn(1, 4, 6, 6, dtype=torch.float64)
     traces = FilterTrace(), FilterTrace()
     with torch.no_grad():
@@ -204,7 +205,7 @@ def test_smooth_objective_is_that_of_equation_4b(smoothing):
 
 @pytest.mark.parametrize("kind", ["zero", "simple", "flexible-simple", "context", "flexible-context"])
 def test_every_initialiser_starts_a_module(kind):
-    module = LocalGOCor(2, initialiser=kind, channels=6)
+    module = LocalGOCor(2, GOCorSettings(initialiser=kind), channels=6)
     scores = module(torch.randn(2, 6, 5, 4), torch.randn(2, 6, 5, 4))
     assert scores.shape == (2, 25, 5, 4)
     assert torch.isfinite(scores).all()
@@ -212,11 +213,11 @@ def test_every_initialiser_starts_a_module(kind):
 
 def test_a_flexible_initialiser_asks_for_the_channels():
     with pytest.raises(InputError, match="number"):
-        LocalGOCor(initialiser="flexible-simple")
+        LocalGOCor(4, GOCorSettings(initialiser="flexible-simple"))
 
 
 def test_iterations_in_training_and_evaluation():
-    module = LocalGOCor(2, iterations=5, training_iterations=1)
+    module = LocalGOCor(2, GOCorSettings(iterations=5, training_iterations=1))
     features = torch.randn(1, 4, 6, 6)
     with torch.no_grad():
         assert torch.equal(module.train().filter_map(features, features), module.filter_map(features, features, 1))

@@ -58,7 +58,10 @@ def combinations():
                 if family != "HD3" or sum(places) % 2 == 0:
                     sets.append({name: offered[name][place] for name, place in zip(crossed, places, strict=True)})
         for changes in sets:
-            settings = dataclasses.replace(card.settings, **changes)
+            try:
+                settings = dataclasses.replace(card.settings, **changes)
+            except InputError:
+                continue  # no network has these
             if (family, settings) not in seen:
                 seen.add((family, settings))
                 label = "-".join([card.name, *(f"{name}={value}" for name, value in changes.items())])
