@@ -1,7 +1,7 @@
 """What every network of the zoo is: a module that maps two images to flow, or frames to frames."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -155,6 +155,11 @@ class VideoNetwork(ZooNetwork):
     """The network pads frames to multiples of this."""
     enlarged_input: bool = False
     """Whether frames go in at the size of the result (for super-resolution: enlarged bicubically before)."""
+    temporal_border: Literal["replicate", "reflection", "reflection_circle", "circle"] = "reflection_circle"
+    """Which frames stand for those before the first and behind the last of a clip, as published for the network."""
+    bytes_per_pixel: int = 4000
+    """Peak memory of inference by pixels of one frame of the input, for one window, or for each frame of a clip where
+    any number is taken; float32, measured."""
     inspected: bool = False
     """Whether `details` are wanted outside training, too, where they would only take memory."""
 

@@ -1,12 +1,15 @@
 """Options that several verbs share, and what they stand for. No torch at import time."""
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowzoo.errors import InputError
 
 if TYPE_CHECKING:
-    from flowzoo.network import FlowNetwork
+    import torch
+
+    from flowzoo.network import FlowNetwork, VideoNetwork
+    from flowzoo.zoo.card import Task
 
 DEFAULT_MODEL = "wren"
 """The network of `flowzoo infer` without options; its weights ship with the package."""
@@ -29,13 +32,13 @@ def parse_size(text: str) -> tuple[int, int]:
     raise InputError(f"--size is WIDTHxHEIGHT in pixels, such as 1024x436, got {text!r}")
 
 
-def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+def add_model_arguments(parser: argparse.ArgumentParser, default: str = DEFAULT_MODEL) -> None:
     """--model, --weights, --entry, --set, --device, --precision."""
     model = parser.add_argument_group("model")
     model.add_argument(
         "--model",
         metavar="NAME",
-        help=f"a network of `flowzoo models` (default: that of --weights, else {DEFAULT_MODEL})",
+        help=f"a network of `flowzoo models` (default: that of --weights, else {default})",
     )
     model.add_argument("--weights", metavar="TAG|FILE", help="a tag of `flowzoo weights list`, or a file")
     model.add_argument(
@@ -68,27 +71,58 @@ def make_network(arguments: argparse.Namespace) -> "tuple[FlowNetwork, str]":
     """The network that the model options describe, on its device, in eval mode, and its weights' tag or file.
 
     Raises:
-        InputError: no weights are known for it, or any of the options is wrong.
+        InputError: no weights are known for it, it is of another task, or any of the options is wrong.
     """
-    from flowzoo import registry
     from flowzoo.creation import create_flow_network
+
+    chosen = _chosen(arguments, "flow", DEFAULT_MODEL)
+    network = create_flow_network(chosen.name, chosen.weights, **chosen.options)
+    return network.to(chosen.device), chosen.weights
+
+
+def make_video_network(arguments: argparse.Namespace, task: "Task", default: str) -> "tuple[VideoNetwork, str]":
+    """As `make_network`, for a task on frames; `default` is the network of this task without options.
+
+    Raises:
+        InputError: as there.
+    """
+    from flowzoo.creation import create_video_network
+
+    chosen = _chosen(arguments, task, default)
+    network = create_video_network(chosen.name, chosen.weights, **chosen.options)
+    return network.to(chosen.device), chosen.weights
+
+
+class _Chosen(NamedTuple):
+    """What the model options say."""
+
+    name: str
+    weights: str
+    options: dict[str, Any]
+    device: "torch.device"
+
+
+def _chosen(arguments: argparse.Namespace, task: "Task", default: str) -> _Chosen:
+    from flowzoo import registry
     from flowzoo.devices import pick_device, pick_precision
     from flowzoo.settings import parse_settings
 
     device = pick_device(arguments.device)
     pick_precision(arguments.precision, device)
-    settings: dict[str, Any] = parse_settings(arguments.set)
+    options: dict[str, Any] = parse_settings(arguments.set)
     entry = arguments.entry
     if entry and not arguments.weights:
         raise InputError(f"--entry {entry} chooses within a file: give it with --weights")
     if arguments.model is not None:
-        registry.require_task(arguments.model, "flow")
-    name, weights = choose(arguments.model, arguments.weights, entry)
-    network = create_flow_network(name, weights, **({"entry": entry} if entry else {}), **settings)
-    return network.to(device), weights
+        registry.require_task(arguments.model, task)
+    name, weights = choose(arguments.model, arguments.weights, entry, default)
+    registry.require_task(name, task)
+    return _Chosen(name, weights, options | ({"entry": entry} if entry else {}), device)
 
 
-def choose(model: str | None, weights: str | None, entry: str | None = None) -> tuple[str, str]:
+def choose(
+    model: str | None, weights: str | None, entry: str | None = None, default: str = DEFAULT_MODEL
+) -> tuple[str, str]:
     """Model name and weights from what was given: either one finds the other where that is possible.
 
     Raises:
@@ -98,5 +132,5 @@ def choose(model: str | None, weights: str | None, entry: str | None = None) -> 
     from flowzoo.creation import default_weights
 
     if model is None:
-        model = DEFAULT_MODEL if weights is None else model_of_weights(weights, entry)
+        model = default if weights is None else model_of_weights(weights, entry)
     return model, weights or default_weights(model)

@@ -16,6 +16,7 @@ from flowzoo.errors import InputError
 
 VERBS = {
     "infer": "flow of an image pair, a folder of frames, a video or a list of pairs",
+    "superresolve": "frames or a video, four times the size",
     "evaluate": "run a model over a data set by its official protocol",
     "train": "train or fine-tune by a preset",
     "synth": "render synthetic training pairs with exact flow and occlusion",
@@ -28,7 +29,7 @@ VERBS = {
 DESCRIPTION = """Optical flow networks whose parts are interchangeable.
 
 verbs:
-""" + "\n".join(f"  {verb:10s}{text}" for verb, text in VERBS.items())
+""" + "\n".join(f"  {verb:14s}{text}" for verb, text in VERBS.items())
 
 EPILOG = """examples:
   flowzoo infer a.png b.png -o flow.flo --picture flow.png

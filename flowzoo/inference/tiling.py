@@ -67,17 +67,18 @@ def _positions(side: int, count: int, multiple: int) -> tuple[tuple[int, ...], i
     return tuple(multiple * (units * i // (count - 1)) for i in range(count)), length
 
 
-def blend_tiles(plan: TilePlan, compute: Callable[[int, int, int, int], Tensor]) -> Tensor:
+def blend_tiles(plan: TilePlan, compute: Callable[[int, int, int, int], Tensor], scale: int = 1) -> Tensor:
     """Weighted mean of the tiles' maps.
 
     Args:
         plan: where the tiles lie.
-        compute: called with top, left, height, width; returns (B,C,height,width).
+        compute: called with top, left, height, width; returns (B,C,height*scale,width*scale).
+        scale: size of the maps over that of the frame.
 
     Returns:
-        (B,C,H,W). Weights fall linearly to the tile's border, so that seams do not show.
+        (B,C,H*scale,W*scale). Weights fall linearly to the tile's border, so that seams do not show.
     """
-    height, width = plan.tile
+    height, width = (side * scale for side in plan.tile)
     total = weights = torch.zeros(())
     rows = (torch.arange(height) + 0.5) / height
     columns = (torch.arange(width) + 0.5) / width
@@ -85,11 +86,12 @@ def blend_tiles(plan: TilePlan, compute: Callable[[int, int, int, int], Tensor])
         max=0.25
     )
     for top, left in plan.corners():
-        part = compute(top, left, height, width)
+        part = compute(top, left, *plan.tile)
         if (top, left) == (0, 0):
-            total = part.new_zeros((*part.shape[:2], *plan.frame))
-            weights = part.new_zeros(plan.frame)
+            frame = [side * scale for side in plan.frame]
+            total, weights = part.new_zeros((*part.shape[:2], *frame)), part.new_zeros(frame)
             ramp = ramp.to(part)
-        total[..., top : top + height, left : left + width] += part * ramp
-        weights[top : top + height, left : left + width] += ramp
+        down, right = slice(top * scale, top * scale + height), slice(left * scale, left * scale + width)
+        total[..., down, right] += part * ramp
+        weights[down, right] += ramp
     return total / weights

@@ -20,6 +20,7 @@ class TDAN(VideoNetwork):
     """See `flowzoo.zoo.tdan.TDANSettings` for what can be changed."""
 
     scale = 4
+    temporal_border = "reflection"
 
     def __init__(self, settings: TDANSettings) -> None:
         super().__init__()
