@@ -5,6 +5,7 @@ from os import PathLike
 import numpy as np
 
 from flowzoo.errors import InputError
+from flowzoo.files.decoders import decoded_image
 
 
 def read_raw(path: str | PathLike[str]) -> np.ndarray:
@@ -13,13 +14,8 @@ def read_raw(path: str | PathLike[str]) -> np.ndarray:
     Raises:
         InputError: the file is missing, truncated, or no image.
     """
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise InputError(f"cannot read mask {path}: {error}; get the file again") from error
+    with decoded_image(path, "a mask") as image:
+        return np.asarray(image)
 
 
 def read_mask(path: str | PathLike[str], size: tuple[int, int]) -> np.ndarray:

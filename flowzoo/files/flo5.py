@@ -14,7 +14,7 @@ from typing import BinaryIO
 import numpy as np
 
 from flowzoo.errors import InputError
-from flowzoo.files.reading import opened, reason
+from flowzoo.files.reading import decoding, opened, shown
 from flowzoo.files.validity import without_unknown
 
 DEFLATE_LIMIT = 1032
@@ -24,26 +24,26 @@ DEFLATE_LIMIT = 1032
 def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """See `flowzoo.files.flow.read_flow`."""
     h5py = _h5py()
-    with opened(path, "a .flo5 file") as (file, size):
-        try:
-            with h5py.File(file, "r") as content:
-                data = content.get("flow")
-                if not isinstance(data, h5py.Dataset):
-                    raise InputError(
-                        f"{path} has no data set 'flow': found {', '.join(map(str, content)) or 'nothing'}"
-                    )
-                shape: tuple[int, ...] = data.shape or ()
-                if len(shape) != 3 or shape[2] != 2 or 0 in shape or data.dtype.kind != "f":
-                    raise InputError(f"{path} holds {data.dtype} of shape {shape}: flow is floats of shape (H, W, 2)")
-                if math.prod(shape) * data.dtype.itemsize > DEFLATE_LIMIT * size:
-                    raise InputError(
-                        f"{path} is truncated, or its header is damaged: {size} bytes cannot hold shape {shape}"
-                    )
-                flow = data.astype(np.float32)[()]
-        except InputError:
-            raise
-        except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
-            raise InputError(f"{path} is no complete .flo5 (HDF5) file: {reason(error)}") from error
+    with (
+        opened(path, "a .flo5 file") as (file, size),
+        decoding(f"{path} is no complete .flo5 (HDF5) file"),
+        h5py.File(file, "r") as content,
+    ):
+        link = content.get("flow", getlink=True)
+        if isinstance(link, (h5py.ExternalLink, h5py.SoftLink)):
+            raise InputError(f"{path} has no flow of its own: its data set 'flow' is a link to another place")
+        data = content.get("flow")
+        if not isinstance(data, h5py.Dataset):
+            found = shown(", ".join(map(str, content)), 120) or "nothing"
+            raise InputError(f"{path} has no data set 'flow': found {found}")
+        if data.external or data.is_virtual:
+            raise InputError(f"{path} has no flow of its own: its data set 'flow' lies in other files")
+        shape: tuple[int, ...] = data.shape or ()
+        if len(shape) != 3 or shape[2] != 2 or 0 in shape or data.dtype.kind != "f":
+            raise InputError(f"{path} holds {data.dtype} of shape {shape}: flow is floats of shape (H, W, 2)")
+        if math.prod(shape) * data.dtype.itemsize > DEFLATE_LIMIT * size:
+            raise InputError(f"{path} is truncated, or its header is damaged: {size} bytes cannot hold shape {shape}")
+        flow = data.astype(np.float32)[()]
     return without_unknown(flow)
 
 

@@ -3,25 +3,20 @@
 import io
 import os
 import re
-import struct
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from flowzoo.errors import InputError
 from flowzoo.files.atomic import replacing
-from flowzoo.files.reading import opened, reason, shown_start
+from flowzoo.files.decoders import decoded_image
+from flowzoo.files.reading import reason
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".ppm", ".pgm", ".pnm", ".bmp", ".tif", ".tiff", ".webp")
 """What `list_images` takes for an image, and what `write_image` writes."""
 FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF", ".png": "PNG", ".bmp": "BMP"}
 FORMATS |= {".webp": "WEBP", ".ppm": "PPM", ".pgm": "PPM", ".pnm": "PPM"}
-DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error, zlib.error)
-"""What Pillow's decoders raise for damaged files."""
 
 
 def read_image(path: str | os.PathLike[str]) -> np.ndarray:
@@ -34,7 +29,7 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
     Raises:
         InputError: the file is missing, empty, truncated, no image, or holds 32-bit or floating-point values.
     """
-    with _image(path) as image:
+    with decoded_image(path) as image:
         image.load()
         if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PPM", "PNG")):
             # 16-bit grey, of which Pillow's own conversion to 8 bits cuts off all above 255 in some versions.
@@ -54,7 +49,7 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     Raises:
         InputError: the file is missing, empty or no image.
     """
-    with _image(path) as image:
+    with decoded_image(path) as image:
         return image.height, image.width
 
 
@@ -124,22 +119,3 @@ def natural_key(name: str) -> tuple[list[tuple[int, str]], str]:
     # re.split with a group gives text, digits, text, ...: the same kind stands at the same place in every key.
     parts = re.split(r"([0-9]+)", name.casefold())
     return [(int(part), "") if index % 2 else (0, part) for index, part in enumerate(parts)], name
-
-
-@contextmanager
-def _image(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
-    """The image file `path`, its header read; whatever goes wrong with it is an InputError."""
-    with opened(path, "an image") as (file, _):
-        start = file.read(8)
-        file.seek(0)
-        try:
-            with Image.open(file) as image:
-                yield image
-        except InputError:
-            raise
-        except UnidentifiedImageError as error:
-            raise InputError(f"{path} is no image that can be read: it starts with {shown_start(start)}") from error
-        except Image.DecompressionBombError as error:
-            raise InputError(f"{path} is too large: {reason(error)}") from error
-        except DECODER_ERRORS as error:
-            raise InputError(f"{path} is a truncated or damaged image: {reason(error)}") from error

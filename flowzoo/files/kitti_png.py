@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from flowzoo.errors import InputError
-from flowzoo.files.reading import opened, reason, shown_start
+from flowzoo.files.reading import decoding, opened, reason, shown_start
 
 MAGIC = b"\x89PNG\r\n\x1a\n"
 STEPS_PER_PIXEL = 64
@@ -91,16 +91,15 @@ def read_rgb16(path: Path) -> np.ndarray:
 def _one_byte(file: BinaryIO, path: Path, raw_mode: str) -> np.ndarray:
     """HxWx3 uint8: one of the two bytes of every value of a 16-bit RGB PNG."""
     file.seek(0)
-    try:
-        with Image.open(file, formats=["PNG"]) as image:
-            if not isinstance(image, ImageFile.ImageFile):
-                raise InputError(f"{path} is no PNG file")
-            image.tile = [tile._replace(args=raw_mode) for tile in image.tile]
-            return np.asarray(image)
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error) as error:
-        raise InputError(f"{path} is a truncated or damaged PNG file: {reason(error)}") from error
-    except Image.DecompressionBombError as error:
-        raise InputError(f"{path} is too large: {reason(error)}") from error
+    with decoding(f"{path} is a truncated or damaged PNG file"):
+        try:
+            with Image.open(file, formats=["PNG"]) as image:
+                if not isinstance(image, ImageFile.ImageFile):
+                    raise InputError(f"{path} is no PNG file")
+                image.tile = [tile._replace(args=raw_mode) for tile in image.tile]
+                return np.asarray(image)
+        except Image.DecompressionBombError as error:
+            raise InputError(f"{path} is too large: {reason(error)}") from error
 
 
 def write_rgb16(file: BinaryIO, values: np.ndarray) -> None:

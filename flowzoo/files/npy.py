@@ -1,30 +1,25 @@
 """Flow as NumPy's `.npy`: one array (H, W, 2), u then v, NaN where unknown."""
 
 import math
-import tokenize
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
 from flowzoo.errors import InputError
-from flowzoo.files.reading import opened, reason
+from flowzoo.files.reading import decoding, opened
 from flowzoo.files.validity import without_unknown
 
 
 def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """See `flowzoo.files.flow.read_flow`. Any real number type is converted to float32."""
     with opened(path, "a .npy file") as (file, size):
-        try:
+        with decoding(f"{path} is no complete .npy file"):
             version = np.lib.format.read_magic(file)
             if version not in ((1, 0), (2, 0)):
                 raise InputError(f"{path} has .npy version {version[0]}.{version[1]}: plain arrays have 1.0 or 2.0")
             header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             shape, _, kind = header(file)
-        except InputError:
-            raise
-        except (ValueError, TypeError, KeyError, SyntaxError, tokenize.TokenError) as error:
-            raise InputError(f"{path} is no complete .npy file: {reason(error)}") from error
         if kind.kind not in "fiu":
             raise InputError(f"{path} holds values of type {kind}: flow must be real numbers, best float32")
         if len(shape) != 3 or shape[2] != 2 or min(shape) < 1:
@@ -37,7 +32,7 @@ def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
                 f"this file has {size}"
             )
         file.seek(0)
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore"), decoding(f"{path} is no complete .npy file"):
             flow = np.array(np.lib.format.read_array(file, allow_pickle=False), np.float32, order="C")
     return without_unknown(flow)
 

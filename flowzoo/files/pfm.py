@@ -1,6 +1,7 @@
 """Flow as `.pfm` (FlyingThings3D): a colour portable float map with u, v and a third channel of no meaning.
 
-Text header "PF", "width height", "scale" (negative: little endian), then rows from the bottom to the top.
+Text header "PF", "width height", "scale" (negative: little endian), then rows from the bottom to the top. Blanks at the
+ends of its lines and comments (# to the end of the line) are allowed, as Netpbm's tools write them.
 """
 
 import re
@@ -13,9 +14,13 @@ from flowzoo.errors import InputError
 from flowzoo.files.reading import opened, shown_start
 from flowzoo.files.validity import without_unknown
 
-# At most 200 bytes, each number at most 20 characters: a damaged file is refused before anything is computed from it.
-HEADER = re.compile(rb"(P[Ff])\s{1,8}(\d{1,20})\s{1,8}(\d{1,20})\s{1,8}([-+.\deE]{1,20})\r?\n")
-HEADER_LIMIT = 200
+# Between two words stand blanks, line ends and comments; the last word ends its line. Each number has at most 20
+# characters: a damaged file is refused before anything is computed from it.
+_GAP = rb"(?:\s|#[^\n]*\n){1,4000}"
+HEADER = re.compile(
+    rb"(P[Ff])" + _GAP + rb"(\d{1,20})" + _GAP + rb"(\d{1,20})" + _GAP + rb"([-+.\deE]{1,20})[ \t]*(?:#[^\n]*)?\r?\n"
+)
+HEADER_LIMIT = 4096
 
 
 def read(path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -1,10 +1,13 @@
 """Opening the user's files for reading, with one clear line where that fails."""
 
+import logging
 import lzma
 import os
 import stat
 import struct
+import threading
 import tokenize
+import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,15 +38,52 @@ def shown(text: str, longest: int = 60) -> str:
     return text if len(text) <= longest else text[: longest - 3] + "..."
 
 
+class _Quiet:
+    """Silence for warnings and Pillow's log while any thread decodes; Python's own tool mixes up threads."""
+
+    def __init__(self) -> None:
+        self.lock, self.users = threading.Lock(), 0
+        self.level = logging.NOTSET
+        self.saved = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self.lock:
+            self.users += 1
+            if self.users == 1:
+                self.saved = warnings.catch_warnings()
+                self.saved.__enter__()
+                warnings.simplefilter("ignore")
+                self.level = logging.getLogger("PIL").level
+                logging.getLogger("PIL").setLevel(logging.CRITICAL + 1)
+
+    def __exit__(self, *_: object) -> None:
+        with self.lock:
+            self.users -= 1
+            if self.users == 0:
+                self.saved.__exit__(None, None, None)
+                logging.getLogger("PIL").setLevel(self.level)
+
+
+_QUIET = _Quiet()
+
+
+def quiet() -> _Quiet:
+    """A block whose decoders do not write to the screen: what is wrong with a file is told once, by an InputError."""
+    return _QUIET
+
+
 @contextmanager
 def decoding(fault: str) -> Iterator[None]:
     """Whatever a decoder raises within the block is one line: `fault`, a colon, and the decoder's reason.
+
+    Warnings are silent.
 
     Raises:
         InputError: the block failed; its own InputErrors pass unchanged.
     """
     try:
-        yield
+        with quiet():
+            yield
     except InputError:
         raise
     except DAMAGE as error:

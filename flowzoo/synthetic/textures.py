@@ -119,13 +119,10 @@ def _photograph(path: Path) -> Tensor:
 
 
 def _cutout(path: Path) -> Tensor:
-    from PIL import Image
+    from flowzoo.files.decoders import decoded_image
 
-    try:
-        with Image.open(path) as image:
-            picture = np.asarray(image)
-    except (OSError, ValueError, SyntaxError) as error:
-        raise InputError(f"cannot read the cut-out {path}: {error}") from error
+    with decoded_image(path, "a cut-out") as image:
+        picture = np.asarray(image)
     if picture.ndim != 3 or picture.shape[2] != 4 or picture.dtype != np.uint8:
         raise InputError(f"cut-out {path} has no 8-bit alpha channel: save it as RGBA PNG")
     alpha = picture[:, :, 3:].astype(np.uint16)

@@ -54,6 +54,11 @@ BAD = {
     "complex.npy": (npy((2, 3, 2), "<c8", 96), "complex64"),
     "objects.npy": (npy((2, 3, 2), "|O", 96), "object"),
     "version.npy": (b"\x93NUMPY\x09\x09" + bytes(100), "version 9.9"),
+    "deep.npy": (npy((2, 3, 2)).replace(b"False", b"-" * 5), "no complete .npy"),
+    "recursive.npy": (b"\x93NUMPY\x02\x00" + struct.pack("<I", 8000) + b"(" * 8000, "no complete .npy"),
+    "signs.npy": (b"\x93NUMPY\x02\x00" + struct.pack("<I", 8000) + b"-" * 7999 + b"1", "no complete .npy"),
+    "comment_only.pfm": (b"PF\n" + b"# a comment\n" * 9, "no PFM header"),
+    "endless_comment.pfm": (b"PF\n#" + b"x" * 9000, "no PFM header"),
     "code.npy": (npy((2, 3, 2)).replace(b"False", b"f(())"), "no complete .npy"),
     "short.flo5": (b"\x89HDF\r\n\x1a\n" + bytes(40), "no complete .flo5"),
     "short.png": (b"\x89PNG\r\n\x1a\n\x00", "no header"),
@@ -139,6 +144,28 @@ def test_flo5_without_flow(tmp_path: Path) -> None:
     with h5py.File(path, "w") as content:
         content.create_group("flow")
     with pytest.raises(InputError, match="no data set 'flow'"):
+        read_flow(path)
+
+
+@pytest.mark.parametrize("kind", ["external link", "soft link", "external storage", "virtual"])
+def test_flo5_that_points_at_another_file(tmp_path: Path, kind: str) -> None:
+    h5py = pytest.importorskip("h5py")
+    path, other = tmp_path / "a.flo5", tmp_path / "secret.flo5"
+    with h5py.File(other, "w") as content:
+        content["flow"] = np.full((3, 4, 2), 7, np.float32)
+    with h5py.File(path, "w") as content:
+        if kind == "external link":
+            content["flow"] = h5py.ExternalLink(str(other), "flow")
+        elif kind == "soft link":
+            content["other"] = h5py.ExternalLink(str(other), "flow")
+            content["flow"] = h5py.SoftLink("/other")
+        elif kind == "external storage":
+            content.create_dataset("flow", (3, 4, 2), "f4", external=[(str(other), 0, 96)])
+        else:
+            layout = h5py.VirtualLayout((3, 4, 2), "f4")
+            layout[:] = h5py.VirtualSource(str(other), "flow", (3, 4, 2))
+            content.create_virtual_dataset("flow", layout)
+    with pytest.raises(InputError, match=r"a\.flo5 has no flow of its own"):
         read_flow(path)
 
 

@@ -205,3 +205,21 @@ def test_real_flow_files_come_back_byte_for_byte(tmp_path: Path, shared: Path) -
         write_flow(tmp_path / "a.flo", flow, valid)
         assert (tmp_path / "a.flo").read_bytes() == path.read_bytes()
     assert unknown > 0
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"PF \n2 1 \n-1.0 \n",
+        b"PF\t\n2 1\t\r\n-1.0\t\r\n",
+        b"PF\n# written by a tool\n2 1\n-1.0\n",
+        b"PF # a\n# b\n2 # width\n1 # height\n-1.0 # scale\n",
+        b"PF\n\n2\n1\n-1.000000\n",
+    ],
+)
+def test_pfm_headers_with_blanks_and_comments(tmp_path: Path, header: bytes) -> None:
+    values = np.array([[[1.5, -2.5, 0], [3.0, 4.0, 0]]], "<f4")
+    (tmp_path / "a.pfm").write_bytes(header + values.tobytes())
+    flow, valid = read_flow(tmp_path / "a.pfm")
+    np.testing.assert_array_equal(flow, values[..., :2])
+    assert valid.all()
