@@ -10,24 +10,24 @@ Without --backgrounds and --object procedural textures and a drawn shape are use
 
 import argparse
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-import flowzoo
-from flowzoo.creation import default_weights
+from flowzoo.creation import create_flow_network, default_weights
 from flowzoo.errors import InputError
 from flowzoo.files.atomic import replacing
 from flowzoo.losses.correspondence import CorrespondenceLoss
 from flowzoo.losses.image import l1
+from flowzoo.network import FlowNetwork
 from flowzoo.synthetic.procedural import procedural_texture
 from flowzoo.synthetic.shapes import signed_distance
 from flowzoo.synthetic.textures import Textures
 
 HEIGHT, WIDTH, OBJECT = 128, 256, 56
+NAMES = ("correspondence-wise, scaling 0.1", "correspondence-wise, no scaling", "pixel-wise L1")
 OFFSETS = (0, 1, 2, 4, 6, 8, 12, 16, 20, 24, 32, 40)
 
 
@@ -81,16 +81,22 @@ def straightness(curve: np.ndarray) -> float:
     return float(np.corrcoef(OFFSETS, curve)[0, 1])
 
 
-def measure(losses: dict[str, Callable[[Tensor, Tensor], Tensor]], images: list[Tensor]) -> dict[str, np.ndarray]:
-    """Each loss by background and offset, (N, offsets)."""
+def measure(network: FlowNetwork, images: list[Tensor]) -> dict[str, np.ndarray]:
+    """Each loss by background and offset, (N, offsets); correspondences are found once for both scalings."""
+    scaled, plain = CorrespondenceLoss("l1"), CorrespondenceLoss("l1", scaling=0.0)
+    rows: dict[str, list[list[float]]] = {name: [] for name in NAMES}
     true = images[0]
-    with torch.inference_mode():
-        return {
-            name: np.array(
-                [[loss(moved[k : k + 1], true[k : k + 1]).item() for moved in images] for k in range(len(true))]
-            )
-            for name, loss in losses.items()
-        }
+    for moved in images:
+        flows = network(true, moved).flow, network(moved, true).flow
+        singles = [(moved[k : k + 1], true[k : k + 1], tuple(f[k : k + 1] for f in flows)) for k in range(len(true))]
+        values = (
+            [scaled(*single).item() for single in singles],
+            [plain(*single).item() for single in singles],
+            [l1(*single[:2]).item() for single in singles],
+        )
+        for name, found in zip(NAMES, values, strict=True):
+            rows[name].append(found)
+    return {name: np.array(found).T for name, found in rows.items()}
 
 
 def draw(curves: dict[str, np.ndarray], path: Path) -> None:
@@ -120,15 +126,11 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=16)
     parser.add_argument("--model", default="wren")
     options = parser.parse_args()
-    network = flowzoo.create(options.model, default_weights(options.model))
-    losses = {
-        "correspondence-wise, scaling 0.1": CorrespondenceLoss("l1", network, image_range=(0, 1)),
-        "correspondence-wise, no scaling": CorrespondenceLoss("l1", network, scaling=0.0, image_range=(0, 1)),
-        "pixel-wise L1": l1,
-    }
+    network = create_flow_network(options.model, default_weights(options.model))
     colours, alpha = cutout(options.object)
     ground = backgrounds(options.backgrounds, options.count)
-    curves = measure(losses, [pasted(ground, colours, alpha, offset) for offset in OFFSETS])
+    with torch.inference_mode():
+        curves = measure(network, [pasted(ground, colours, alpha, offset) for offset in OFFSETS])
     print("offset, pixels".ljust(34) + " ".join(f"{offset:5d}" for offset in OFFSETS) + "  straightness")
     for name, values in curves.items():
         mean = values.mean(axis=0)
