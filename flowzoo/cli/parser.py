@@ -16,6 +16,8 @@ from flowzoo.errors import InputError
 
 VERBS = {
     "infer": "flow of an image pair, a folder of frames, a video or a list of pairs",
+    "interpolate": "frames in between: of two images, a folder or a video",
+    "predict": "the frames that follow those of a folder or a video",
     "superresolve": "frames or a video, four times the size",
     "evaluate": "run a model over a data set by its official protocol",
     "train": "train or fine-tune by a preset",

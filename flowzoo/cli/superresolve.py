@@ -8,8 +8,8 @@ from flowzoo.errors import InputError
 
 if TYPE_CHECKING:
     from flowzoo.inference.enlarger import Enlarger
+    from flowzoo.inference.frame_outputs import FrameOutputs
     from flowzoo.inference.sequences import FrameSequence
-    from flowzoo.inference.superresolution import FrameOutputs
 
 HELP = "The frames of a folder or a video, four times the size; each with what its neighbours show."
 DEFAULT_MODEL = "kestrel"
@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> None:
     sequence, outputs = plan(arguments)
     for note in sequence.notes:
         print(note)
-    if arguments.skip_existing and outputs.all_done(sequence):
+    if arguments.skip_existing and outputs.all_done(frame.name for frame in sequence):
         print(f"nothing to do: the outputs of {sequence.title} are there already")
         return
     from flowzoo.cli.common import make_video_network
@@ -89,14 +89,14 @@ def plan(arguments: argparse.Namespace) -> "tuple[FrameSequence, FrameOutputs]":
         InputError: wrong inputs or options, or outputs that would replace inputs.
     """
     from flowzoo.files.run_files import RunFiles
+    from flowzoo.inference.frame_outputs import choose_frame_outputs
     from flowzoo.inference.sequences import open_frames
-    from flowzoo.inference.superresolution import choose_frame_outputs
 
     sequence = open_frames(arguments.frames, pattern=arguments.pattern, partial=arguments.partial)
-    outputs = choose_frame_outputs(arguments.output, arguments.format)
+    outputs = choose_frame_outputs(arguments.output, arguments.format, "superresolved")
     files = RunFiles()
     files.reads(*sequence.inputs, arguments.weights)
-    outputs.state(files, sequence)
+    outputs.state(files, sequence.names())
     files.check()
     return sequence, outputs
 

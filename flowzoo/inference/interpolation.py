@@ -21,15 +21,17 @@ METHODS = ("splat", "half-flow", "average", "flavr")
 
 
 class Interpolator(Protocol):
-    """One method.
+    """One method."""
 
-    Attributes:
-        window: frames that it reads at a time: 2, or 4 (one more on either side).
-        title: what it is, for the user.
-    """
+    @property
+    def window(self) -> int:
+        """Frames that it reads at a time: 2, or 4 (one more on either side)."""
+        ...
 
-    window: int
-    title: str
+    @property
+    def title(self) -> str:
+        """What it is, for the user."""
+        ...
 
     def __call__(self, frames: Sequence[np.ndarray], times: Sequence[float]) -> list[np.ndarray]:
         """Frames at `times` (each above 0 and below 1) between the middle two of `window` frames, HxWx3 uint8."""
