@@ -7,6 +7,7 @@ import pkgutil
 from collections.abc import Iterator
 from importlib.abc import InspectLoader
 from os import PathLike
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import flowzoo.datasets
@@ -24,12 +25,16 @@ def list_datasets() -> list[str]:
 
 @functools.cache
 def _found() -> dict[str, str]:
-    """Name -> "module:class" of every class in this package whose body gives it a `name`.
+    return classes_in(flowzoo.datasets)
+
+
+def classes_in(package: ModuleType) -> dict[str, str]:
+    """Name -> "module:class" of every class right in a package whose body gives it a `name`.
 
     The files are read, not imported: that would bring in numpy, where only names are asked for.
     """
     found = {}
-    for entry in pkgutil.iter_modules(flowzoo.datasets.__path__, "flowzoo.datasets."):
+    for entry in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
         spec = importlib.util.find_spec(entry.name)
         source = spec.loader.get_source(entry.name) if spec and isinstance(spec.loader, InspectLoader) else None
         for node in ast.parse(source or "").body:

@@ -1,0 +1,96 @@
+"""Caltech Pedestrian's videos (.seq files of JPEG frames at 30 Hz), taken at 10 Hz as video prediction does."""
+
+import io
+import struct
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from flowzoo.datasets.clips.clip_dataset import Clip, ClipDataset
+from flowzoo.errors import InputError
+
+HEADER = 1024
+JPEG = b"\xff\xd8"
+STEP = 3
+"""Frames from one that is taken to the next: 30 Hz -> 10 Hz."""
+
+
+@dataclass(frozen=True)
+class SeqFrames:
+    """Every `step`-th frame of a Norpix .seq file with JPEG frames.
+
+    Each frame is its length (little-endian uint32, itself included), the JPEG, and 8 or 16 bytes of time stamp.
+    """
+
+    file: Path
+    step: int = 1
+
+    @cached_property
+    def places(self) -> list[tuple[int, int]]:
+        """Offset and bytes of every frame that is taken.
+
+        Raises:
+            InputError: no .seq file with JPEG frames, or one that is cut.
+        """
+        size, found, at = self.file.stat().st_size, [], HEADER
+        with self.file.open("rb") as stream:
+            head = stream.read(HEADER)
+            if len(head) < HEADER or head[4:24].decode("utf-16-le", "replace").rstrip("\0") != "Norpix seq":
+                raise InputError(f"{self.file} is no Norpix .seq file: its header says otherwise")
+            while at + 6 <= size:
+                length = self._length(stream, at, size)
+                found.append((at + 4, length - 4))
+                at += length + next((gap for gap in (8, 16) if self._frame_at(stream, at + length + gap, size)), 8)
+        return found[:: self.step]
+
+    def _frame_at(self, stream: io.BufferedReader, at: int, size: int) -> bool:
+        if at + 6 > size:
+            return False
+        stream.seek(at)
+        return stream.read(6)[4:] == JPEG
+
+    def _length(self, stream: io.BufferedReader, at: int, size: int) -> int:
+        stream.seek(at)
+        length, start = struct.unpack("<I2s", stream.read(6))
+        if start != JPEG or length < 6 or at + length > size:
+            raise InputError(f"{self.file} is cut or damaged at byte {at}: there should be a JPEG frame")
+        return int(length)
+
+    def __call__(self, index: int) -> np.ndarray:
+        """HxWx3 uint8 RGB."""
+        from PIL import Image
+
+        offset, length = self.places[index]
+        with self.file.open("rb") as stream:
+            stream.seek(offset)
+            data = stream.read(length)
+        try:
+            with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
+                return np.asarray(image.convert("RGB"))
+        except (OSError, ValueError, SyntaxError) as error:
+            raise InputError(f"{self.file}: frame {index} is no JPEG that can be read ({error})") from error
+
+
+class CaltechPedestrian(ClipDataset):
+    """setNN/VNNN.seq; sets 00 to 05 to train, 06 to 10 to test, as usual."""
+
+    name, title = "caltech-pedestrian", "Caltech Pedestrian"
+    layout = "setNN/VNNN.seq"
+    markers = ("set0*/V*.seq",)
+    subsets: ClassVar = {"test": "sets 06 to 10", "train": "sets 00 to 05"}
+    sets: ClassVar = {"train": range(6), "test": range(6, 11)}
+
+    def list_clips(self) -> tuple[list[Clip], list[str]]:
+        """One clip a video."""
+        clips, missing = [], []
+        for number in self.sets[self.subset]:
+            files = sorted((self.root / f"set{number:02d}").glob("V*.seq"))
+            if not files:
+                missing.append(f"set{number:02d}")
+            for file in files:
+                frames = SeqFrames(file, STEP)
+                clips.append(Clip(f"set{number:02d}/{file.stem}", frames, len(frames.places)))
+        return clips, missing
