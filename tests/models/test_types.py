@@ -33,7 +33,7 @@ PICTURE = np.zeros((20, 30, 3), dtype=np.uint8)
         (PICTURE.transpose(2, 0, 1), "transpose"),
         (PICTURE[:0], "0x30x3"),
     ],
-    ids=str,
+    ids=range(12),
 )
 def test_images_that_are_no_arrays_are_named_with_a_way_out(image, advice):
     network = flowzoo.create("spynet")
