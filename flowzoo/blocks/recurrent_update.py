@@ -32,6 +32,8 @@ class MotionEncoder(nn.Module):
 
     def forward(self, costs: Tensor, flow: Tensor) -> Tensor:
         """See the class."""
+        if costs.is_contiguous(memory_format=torch.channels_last):
+            flow = flow.contiguous(memory_format=torch.channels_last)  # or all that follows would lose that layout
         for layer in self.costs:
             costs = F.relu(layer(costs), inplace=True)
         inside = flow

@@ -4,14 +4,17 @@ As re-implemented in PyTorch by sniklaus and used in BasicSR and mmagic. Inside 
 level.
 """
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from flowzoo.blocks.alignment import warp_border
-from flowzoo.blocks.convolution import convolution, training_layout
+from flowzoo.blocks.convolution import convolution, stack_reach, training_layout
 from flowzoo.blocks.image_pyramid import mean_pyramid
 from flowzoo.blocks.resize import resize, round_up, scale_flow
+from flowzoo.blocks.strips import in_strips
 from flowzoo.network import FlowNetwork, FlowPrediction
 from flowzoo.zoo.spynet import SPyNetSettings
 
@@ -26,7 +29,8 @@ class SPyNet(FlowNetwork):
     """See `flowzoo.zoo.spynet.SPyNetSettings` for what can be changed."""
 
     multiple = 32
-    bytes_per_pixel = 700
+    bytes_per_pixel = 560
+    bytes_per_pixel_in_strips = 180
     mean: Tensor
     deviation: Tensor
 
@@ -49,7 +53,8 @@ class SPyNet(FlowNetwork):
             one, two = pair.chunk(2)
             flow = _doubled(flows[-1]) if flows else one.new_zeros((len(one), 2, *one.shape[2:]), dtype=precise)
             seen = torch.cat([one, warp_border(two, flow), flow.to(one.dtype)], dim=1)
-            flows.append(flow + level(training_layout(seen)).to(precise))
+            (residual,) = in_strips(partial(_residual, level), [seen], stack_reach(level))
+            flows.append(flow + residual.to(precise))
         factors = width / inner[1], height / inner[0]
         pyramid = [
             scale_flow(flow, factors[0] * 2**index, factors[1] * 2**index)
@@ -64,6 +69,10 @@ class SPyNet(FlowNetwork):
         while side > SMALLEST and count < LEVELS:
             side, count = side // 2, count + 1
         return count
+
+
+def _residual(level: nn.Module, maps: list[Tensor]) -> list[Tensor]:
+    return [level(training_layout(maps[0]))]
 
 
 def _residual_network() -> nn.Sequential:

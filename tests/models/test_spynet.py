@@ -8,6 +8,7 @@ import reference_outputs as references
 import torch
 
 import flowzoo
+from flowzoo.blocks.strips import strip_pixels
 from flowzoo.errors import InputError
 
 
@@ -82,3 +83,14 @@ def test_pyramid_is_in_pixels_of_the_image():
     wanted = torch.tensor([8.0, -16.0]).view(1, 2, 1, 1)
     assert all(torch.allclose(flow, wanted.expand_as(flow)) for flow in constant.pyramid[2:])
     assert not any(flow.any() for flow in constant.pyramid[:2])
+
+
+def test_strips_give_the_same_flow():
+    network = flowzoo.create("spynet").double()
+    images = torch.rand(2, 1, 3, 150, 70, dtype=torch.float64)
+    with torch.inference_mode():
+        whole = network(*images).flow
+        with strip_pixels(600):
+            found = network(*images).flow
+    assert whole.abs().max() > 0.1
+    torch.testing.assert_close(found, whole, atol=1e-9, rtol=1e-9)
