@@ -103,6 +103,8 @@ class FlowNetwork(ZooNetwork):
     """Peak activation memory of inference for a pair, by pixels of one image, float32; measured."""
     bytes_per_pixel_in_strips: int | None = None
     """The same when its parts run in strips (`flowzoo.blocks.strips`); None = they cannot."""
+    takes_start: bool = False
+    """Whether `predict` takes a third argument `start`, a flow like its `details["coarse_flow"]`."""
 
     def forward(self, first: Tensor, second: Tensor) -> FlowPrediction:
         """Flow from `first` to `second`.
@@ -114,14 +116,32 @@ class FlowNetwork(ZooNetwork):
         Raises:
             InputError: a shape or type is not like that.
         """
+        self._check(first, second)
+        if first.shape[0] == 0:
+            return FlowPrediction(flow=first.new_zeros((0, 2, *first.shape[2:])))
+        return self.predict(first, second)
+
+    def from_start(self, first: Tensor, second: Tensor, start: Tensor) -> FlowPrediction:
+        """As `forward`, from another flow than zero; for networks with `takes_start`, and a batch of 1 or more.
+
+        Args:
+            first, second: as for `forward`.
+            start: (B,2,h,w) on the grid and in the pixels of `details["coarse_flow"]`.
+
+        Raises:
+            InputError: as `forward`, or the network takes no start, or `start` has another size.
+        """
+        if not self.takes_start:
+            raise InputError(f"{self.model_name} cannot start from a flow")
+        self._check(first, second)
+        return self.predict(first, second, start)  # type: ignore[call-arg]
+
+    def _check(self, first: Tensor, second: Tensor) -> None:
         for name, images in (("first", first), ("second", second)):
             self.check_images(name, images, "B3HW")
         same = first.shape == second.shape if self.same_size else first.shape[0] == second.shape[0]
         if not same:
             raise InputError(f"first is {tuple(first.shape)} but second is {tuple(second.shape)}: give equal shapes")
-        if first.shape[0] == 0:
-            return FlowPrediction(flow=first.new_zeros((0, 2, *first.shape[2:])))
-        return self.predict(first, second)
 
     def predict(self, first: Tensor, second: Tensor) -> FlowPrediction:
         """What `forward` does for checked input of batch 1 or more."""

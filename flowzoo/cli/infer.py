@@ -62,6 +62,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     outputs.add_argument("--skip-existing", action="store_true", help="leave pairs whose outputs are all there")
     computing = parser.add_argument_group("computing")
     computing.add_argument(
+        "--warm-start",
+        action="store_true",
+        help="start each pair of a video or folder from the flow of the pair before (networks that refine: raft)",
+    )
+    computing.add_argument(
         "--scale", type=float, default=1.0, metavar="F", help="resize images by F first (default: 1)"
     )
     computing.add_argument("--batch-size", type=int, default=1, metavar="N", help="pairs at once (default: 1)")
@@ -106,7 +111,10 @@ def run(arguments: argparse.Namespace) -> None:
         backward=arguments.backward,
         occlusion=arguments.occlusion,
         confidence=arguments.confidence,
+        warm_start=arguments.warm_start,
     )
+    if arguments.warm_start and estimator.plan(*source.size).tiles is not None:
+        raise InputError("--warm-start needs whole frames, but these would run in tiles: raise --memory, or drop it")
     print(describe(estimator, weights, source))
     InferenceRun(estimator, source, outputs, arguments.batch_size, arguments.max_flow, arguments.skip_existing)()
 
@@ -170,5 +178,9 @@ def check(arguments: argparse.Namespace) -> None:
         raise InputError("--pattern chooses among the frames of a folder: give one folder alone, or drop it")
     if arguments.batch_size < 1:
         raise InputError(f"--batch-size must be at least 1, got {arguments.batch_size}")
+    if arguments.warm_start and arguments.batch_size > 1:
+        raise InputError("--warm-start computes one pair after the other: drop --batch-size")
+    if arguments.warm_start and arguments.skip_existing:
+        raise InputError("--warm-start needs the flow of every pair before: drop --skip-existing")
     if arguments.max_flow is not None and not arguments.max_flow > 0:
         raise InputError(f"--max-flow must be above 0 pixels, got {arguments.max_flow}")

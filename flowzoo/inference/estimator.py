@@ -3,7 +3,7 @@
 Decides precision, memory layout, and how frames that are too large are cut.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from flowzoo.creation import create_flow_network, default_weights
 from flowzoo.errors import InputError
 from flowzoo.flow.consistency import cycle_confidence, occlusion
 from flowzoo.inference.arrays import fault_of
+from flowzoo.inference.continuation import Continuation
 from flowzoo.inference.tiling import TilePlan, blend_tiles, plan_tiles
 from flowzoo.network import FlowNetwork, FlowPrediction
 
@@ -64,6 +65,8 @@ class Estimator:
         backward: also estimate the flow from second to first.
         occlusion: also estimate occlusion by the forward-backward check (needs the backward flow, computed anyway).
         confidence: where the network has none of its own, find it by cyclic consistency (likewise).
+        warm_start: start a pair from the flow of the call before, where that ended in this pair's first image; batches
+            of one pair, whole frames.
     """
 
     network: FlowNetwork
@@ -73,12 +76,16 @@ class Estimator:
     backward: bool = False
     occlusion: bool = False
     confidence: bool = False
+    warm_start: bool = False
+    continuation: Continuation | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         if not (0 < self.scale <= 16):
             raise InputError(f"scale must be above 0 and at most 16, got {self.scale}")
         if not self.memory > 0:
             raise InputError(f"memory must be above 0 gigabytes, got {self.memory}")
+        if self.warm_start:
+            self.continuation = Continuation(self.network)
         if self.network.device.type == "cpu" and self.network.channels_last:
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -112,7 +119,10 @@ class Estimator:
             InputError: an image is not HxWx3 uint8, or sizes differ.
         """
         first, second = self._tensor(firsts), self._tensor(seconds)
-        forward = self.predict(first, second)
+        start = self.continuation.start(firsts[0]) if self.continuation is not None and len(firsts) == 1 else None
+        forward = self.predict(first, second, start)
+        if self.continuation is not None:
+            self.continuation.keep(seconds[-1], forward)
         confidence = forward.confidence
         cyclic = self.confidence and confidence is None
         reverse = self.predict(second, first) if self.backward or self.occlusion or cyclic else None
@@ -143,8 +153,11 @@ class Estimator:
         return max(1, round(height * self.scale)), max(1, round(width * self.scale))
 
     @torch.inference_mode()
-    def predict(self, first: Tensor, second: Tensor) -> FlowPrediction:
-        """(B,3,H,W) float RGB in [0,1] twice, on the network's device -> flow and confidence at the first's size."""
+    def predict(self, first: Tensor, second: Tensor, start: Tensor | None = None) -> FlowPrediction:
+        """(B,3,H,W) float RGB in [0,1] twice, on the network's device -> flow and confidence at the first's size.
+
+        `start` is for `FlowNetwork.from_start`; frames in tiles do not use it.
+        """
         height, width = first.shape[2:]
         if self.scale != 1:
             sizes = [self._working_size(*images.shape[2:]) for images in (first, second)]
@@ -152,21 +165,22 @@ class Estimator:
                 F.interpolate(images, size, mode="bilinear", align_corners=False, antialias=self.scale < 1)
                 for images, size in zip((first, second), sizes, strict=True)
             )
-        prediction = self._predict(first, second)
+        prediction = self._predict(first, second, start)
         if self.scale == 1:
             return prediction
         inner = first.shape[2:]
         flow = scale_flow(resize(prediction.flow, (height, width)), width / inner[1], height / inner[0])
         confidence = prediction.confidence
-        return FlowPrediction(flow=flow, confidence=None if confidence is None else resize(confidence, (height, width)))
+        confidence = None if confidence is None else resize(confidence, (height, width))
+        return FlowPrediction(flow=flow, confidence=confidence, details=prediction.details)
 
-    def _predict(self, first: Tensor, second: Tensor) -> FlowPrediction:
+    def _predict(self, first: Tensor, second: Tensor, start: Tensor | None) -> FlowPrediction:
         height, width = first.shape[2:]
         plan = self._plan((height, width), first.shape[0])
         with strip_pixels(plan.strip_pixels), memory_limit(self.memory * 1e9):
             if plan.tiles is None:
-                prediction = self._network(first, second)
-                return FlowPrediction(flow=prediction.flow.float(), confidence=prediction.confidence)
+                prediction = self._network(first, second, start)
+                return replace(prediction, flow=prediction.flow.float())
             # The network resizes to its stride anyway; doing it once keeps tiles on the whole frame's pixel grid.
             first, second = resize(first, plan.tiles.frame), resize(second, plan.tiles.frame)
 
@@ -180,8 +194,10 @@ class Estimator:
         flow = scale_flow(maps[:, :2], width / plan.tiles.frame[1], height / plan.tiles.frame[0])
         return FlowPrediction(flow=flow, confidence=maps[:, 2:] if maps.shape[1] > 2 else None)
 
-    def _network(self, first: Tensor, second: Tensor) -> FlowPrediction:
+    def _network(self, first: Tensor, second: Tensor, start: Tensor | None = None) -> FlowPrediction:
         with torch.autocast(first.device.type, self.precision, enabled=self.precision != torch.float32):
+            if start is not None:
+                return self.network.from_start(first, second, start)
             prediction: FlowPrediction = self.network(first, second)
         return prediction
 

@@ -30,7 +30,8 @@ class RAFT(FlowNetwork):
     """See `flowzoo.zoo.raft.RAFTSettings` for what can be changed."""
 
     multiple = STRIDE
-    bytes_per_pixel = 600
+    bytes_per_pixel = 450
+    takes_start = True
 
     def __init__(self, settings: RAFTSettings) -> None:
         super().__init__()
@@ -84,7 +85,11 @@ class RAFT(FlowNetwork):
         state, prepared = torch.tanh(state), self.update.prepare(F.relu(context))
         precise = torch.promote_types(first.dtype, torch.float32)
         grid = _grid(one).to(precise)
-        flow = torch.zeros_like(grid).repeat(len(first), 1, 1, 1) if start is None else start.to(grid)
+        flow = torch.zeros_like(grid).repeat(len(first), 1, 1, 1)
+        if start is not None:
+            if start.shape != flow.shape:
+                raise InputError(f"start must be {tuple(flow.shape)} for these images, got {tuple(start.shape)}")
+            flow = start.to(flow)
         flows: list[Tensor] = []
         for iteration in range(1, self.settings.iterations + 1):
             flow = flow.detach()

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from flowzoo.augmentation import Augmentation, AugmentationSettings, TrainingSample
 from flowzoo.augmentation.hd3 import hd3_chairs, hd3_kitti, hd3_sintel, hd3_things
+from flowzoo.augmentation.raft import raft_chairs, raft_kitti, raft_sintel, raft_things
 from flowzoo.errors import InputError
 from flowzoo.settings import convert, shown, suggestion
 from flowzoo.training.flow.settings import PairSettings
@@ -28,6 +29,10 @@ AUGMENTATIONS = {
     "hd3-things": hd3_things,
     "hd3-kitti": hd3_kitti,
     "hd3-sintel": hd3_sintel,
+    "raft-chairs": raft_chairs,
+    "raft-things": raft_things,
+    "raft-sintel": raft_sintel,
+    "raft-kitti": raft_kitti,
 }
 LARGEST_SHARE = 10000
 

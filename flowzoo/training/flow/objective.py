@@ -11,6 +11,7 @@ from flowzoo.losses.distillation import distilled
 from flowzoo.losses.multiscale import MultiscaleLoss
 from flowzoo.losses.penalties import charbonnier, robust_l1
 from flowzoo.losses.pooled_multiscale import PooledMultiscaleLoss
+from flowzoo.losses.sequence import SequenceLoss
 from flowzoo.losses.targets import known_pixels
 from flowzoo.network import FlowPrediction
 from flowzoo.training.flow.settings import LossSettings
@@ -58,6 +59,9 @@ def _losses(settings: LossSettings) -> tuple[Loss, Loss]:
             ),
             lambda prediction, flow, valid: distillation_loss(prediction, flow, valid, level_weights=weights),
         )
+    if settings.loss == "sequence":
+        sequence = SequenceLoss(settings.gamma, settings.largest)
+        return sequence, sequence
     penalty = {"charbonnier": charbonnier, "robust-l1": robust_l1}[settings.loss](settings.exponent, settings.epsilon)
     common = (
         penalty, weights, settings.full_weight, settings.unit, settings.reduction, settings.shrinking, settings.upsample

@@ -40,7 +40,9 @@ class LossSettings:
     """What is minimised.
 
     Attributes:
-        loss: "charbonnier" (du^2+dv^2+epsilon)^exponent, "robust-l1" (|du|+|dv|+epsilon)^exponent, or "density" (HD3).
+        loss: "charbonnier" (du^2+dv^2+epsilon)^exponent, "robust-l1" (|du|+|dv|+epsilon)^exponent, "density" (HD3), or
+            "sequence" (RAFT): gamma^(n-k) |f_k - truth| of the flow after each of n iterations.
+        gamma: of the sequence loss. largest: pixels; longer true flow does not count in it.
         level_weights: of the pyramid's sizes, coarse to fine; full_weight: of the flow at full size.
         unit: pixels that count as an error of 1. reduction: "sum" over pixels, as published, or "mean".
         shrinking: how true flow gets to a level's size; upsample: enlarge the levels' flows instead (sparse truth).
@@ -50,7 +52,9 @@ class LossSettings:
         distillation: with labels, weight of the loss against ground truth; the rest goes to the labels.
     """
 
-    loss: Literal["charbonnier", "robust-l1", "density"] = "charbonnier"
+    loss: Literal["charbonnier", "robust-l1", "density", "sequence"] = "charbonnier"
+    gamma: float = 0.8
+    largest: float = 400.0
     exponent: float = 0.5
     epsilon: float = 0.01
     level_weights: tuple[float, ...] = (0.32, 0.08, 0.02, 0.01, 0.005)
