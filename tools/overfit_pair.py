@@ -24,6 +24,7 @@ from flowzoo.files.flow import read_flow
 from flowzoo.files.images import read_image
 from flowzoo.losses.density import density_loss
 from flowzoo.losses.multiscale import mean_loss
+from flowzoo.losses.sequence import SequenceLoss
 from flowzoo.network import FlowPrediction
 from flowzoo.training.flow.objective import end_point_error
 
@@ -55,7 +56,12 @@ class Result:
 
 every_level = mean_loss((0.2, 0.2, 0.2, 0.2, 0.2))
 USUAL = Plan(5e-4, every_level)
-PLANS = {"hd3": Plan(5e-4, density_loss), "hd3-context": Plan(5e-4, density_loss)}
+PLANS = {
+    "hd3": Plan(5e-4, density_loss),
+    "hd3-context": Plan(5e-4, density_loss),
+    "raft": Plan(4e-4, SequenceLoss()),
+    "raft-small": Plan(4e-4, SequenceLoss()),
+}
 
 
 def overfit(name: str, sample: TrainingSample, steps: int, rate: float | None, goal: float) -> Result:
