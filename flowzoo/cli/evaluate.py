@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 from flowzoo.cli.common import add_model_arguments
 from flowzoo.datasets.catalogue import dataset_class, list_datasets
+from flowzoo.datasets.scaled.catalogue import list_scaled_datasets, scaled_dataset_class
 from flowzoo.errors import InputError
 
 if TYPE_CHECKING:
     from flowzoo.distributed import Ranks
+    from flowzoo.inference.enlarger import Enlarger
     from flowzoo.inference.estimator import Estimator
 
 HELP = "Run a model over a data set by its official protocol; or score a folder of flow files."
@@ -20,9 +22,11 @@ EXAMPLES = """examples:
   flowzoo evaluate sintel-clean --root MPI-Sintel --predictions flows/     score .flo files: SCENE/frame_NNNN.flo
   flowzoo evaluate kitti-2012 --root KITTI --submission upload/            what the test server takes
   flowzoo evaluate flyingchairs --root FlyingChairs_release --limit 20     a look
+  flowzoo evaluate reds4 --root REDS --model edvr-m --weights EDVR_M_x4_SR_REDS.pth
   torchrun --nproc-per-node 4 -m flowzoo evaluate spring --root spring     the same numbers from four processes
 
-data sets: """ + ", ".join(list_datasets())
+data sets of pairs: """
+EXAMPLES += ", ".join(list_datasets()) + "\ndata sets of clips (super-resolution): " + ", ".join(list_scaled_datasets())
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +40,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--limit", type=int, metavar="N", help="only the first N pairs")
     data.add_argument("--mask-invalid", action="store_true", help="Sintel: leave out the official invalid pixels")
     data.add_argument("--predictions", metavar="DIR", type=Path, help="score these flow files instead of a network")
+    data.add_argument(
+        "--degradation",
+        choices=("stored", "bicubic", "blur-centred", "blur-corner"),
+        default="stored",
+        help="clips: how small frames are made (default: those of the data set, else bicubic)",
+    )
+    data.add_argument("--border", type=int, default=0, metavar="N", help="clips: pixels left out at each border")
     outputs = parser.add_argument_group("outputs")
     outputs.add_argument("--json", metavar="FILE", type=Path, help="all numbers, also of every pair")
     outputs.add_argument("--csv", metavar="FILE", type=Path, help="the same as a table")
@@ -61,6 +72,10 @@ def run(arguments: argparse.Namespace) -> None:
     Raises:
         InputError: see the messages.
     """
+    if arguments.dataset in list_scaled_datasets():
+        run_clips(arguments)
+        return
+    refuse(arguments, ("degradation", "border"), "image pairs")
     kind = dataset_class(arguments.dataset)
     if arguments.subset == "list":
         width = max(map(len, kind.subsets))
@@ -96,18 +111,81 @@ def run(arguments: argparse.Namespace) -> None:
             write_text(path, text())
 
 
-def make_estimator(arguments: argparse.Namespace, ranks: "Ranks") -> "tuple[Estimator, str]":
-    """The network of the model options on this process's device; the first process downloads weights alone."""
-    from flowzoo.cli.common import make_network
-    from flowzoo.devices import pick_device, pick_precision
-    from flowzoo.inference.estimator import DEFAULT_MEMORY, Estimator
+def run_clips(arguments: argparse.Namespace) -> None:
+    """Super-resolution over a data set of clips.
+
+    Raises:
+        InputError: see the messages.
+    """
+    kind = scaled_dataset_class(arguments.dataset)
+    if arguments.subset == "list":
+        print("\n".join([f"{kind.title}: {kind.layout}", *(f"  {n}  {what}" for n, what in kind.subsets.items())]))
+        return
+    if arguments.root is None:
+        raise InputError(f"give --root with the folder of {kind.title}: {kind.layout}")
+    refuse(arguments, ("mask_invalid", "worst", "pictures", "submission"), "clips")
+    from flowzoo.evaluation.enlarged_clips import ClipEvaluation
+    from flowzoo.evaluation.report import write_text
+    from flowzoo.evaluation.table import table
+
+    names = ("dataset", "root", "subset", "partial", "limit", "predictions", "degradation", "border", "batch_size")
+    evaluation = ClipEvaluation(
+        **{name: getattr(arguments, name) for name in names},
+        reports=tuple(path for path in (arguments.json, arguments.csv) if path is not None),
+        inputs=() if arguments.weights is None else (Path(arguments.weights),),
+    )
+    report = evaluation.run(lambda ranks: make_enlarger(arguments, ranks), progress=True)
+    if report is None:
+        return
+    print(table(report))
+    for path, text in ((arguments.json, report.as_json), (arguments.csv, report.as_csv)):
+        if path is not None:
+            write_text(path, text())
+
+
+def refuse(arguments: argparse.Namespace, names: tuple[str, ...], kind: str) -> None:
+    """Options that mean nothing for this kind of data set.
+
+    Raises:
+        InputError: one of them was given.
+    """
+    for name in names:
+        if getattr(arguments, name) not in (None, False, 0, "stored"):
+            raise InputError(f"--{name.replace('_', '-')} is not for {kind} ({arguments.dataset}): leave it out")
+
+
+def make_enlarger(arguments: argparse.Namespace, ranks: "Ranks") -> "tuple[Enlarger, str]":
+    """The network of the model options on this process's device, for super-resolution."""
+    from flowzoo.cli.common import make_video_network
+    from flowzoo.cli.superresolve import DEFAULT_MODEL
+    from flowzoo.devices import pick_precision
+    from flowzoo.inference.enlarger import DEFAULT_MEMORY, Enlarger
+
+    own_device(arguments, ranks)
+    network, weights = make_video_network(arguments, "super-resolution", DEFAULT_MODEL)
+    precision = pick_precision(arguments.precision, network.device)
+    return Enlarger(network, precision, memory=arguments.memory or DEFAULT_MEMORY), weights
+
+
+def own_device(arguments: argparse.Namespace, ranks: "Ranks") -> None:
+    """Of several GPUs each process takes its own."""
+    from flowzoo.devices import pick_device
 
     device = pick_device(arguments.device)
     if ranks.count > 1 and arguments.device in ("auto", "cuda") and device.type == "cuda":
         import torch
 
         arguments.device = f"cuda:{ranks.local % torch.cuda.device_count()}"
-        device = pick_device(arguments.device)
+
+
+def make_estimator(arguments: argparse.Namespace, ranks: "Ranks") -> "tuple[Estimator, str]":
+    """The network of the model options on this process's device; the first process downloads weights alone."""
+    from flowzoo.cli.common import make_network
+    from flowzoo.devices import pick_device, pick_precision
+    from flowzoo.inference.estimator import DEFAULT_MEMORY, Estimator
+
+    own_device(arguments, ranks)
+    device = pick_device(arguments.device)
     network, weights = make_network(arguments)
     memory = DEFAULT_MEMORY if arguments.memory is None else arguments.memory
     return Estimator(network, precision=pick_precision(arguments.precision, device), memory=memory), weights

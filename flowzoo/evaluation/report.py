@@ -28,6 +28,8 @@ class Report:
         worst: names of the pairs with the largest end-point error, the largest first.
         seconds_per_pair: time of the network alone, None where files were scored.
         notes: what a reader of the numbers must know.
+        predictions: folder of the files that were scored, if there are any.
+        counted: what `pairs` counts: "pairs", or "frames" of clips.
     """
 
     dataset: str
@@ -43,6 +45,7 @@ class Report:
     seconds_per_pair: float | None = None
     notes: list[str] = field(default_factory=list)
     predictions: str | None = None
+    counted: str = "pairs"
 
     def as_json(self) -> str:
         """The contract's keys, and a few more."""

@@ -6,8 +6,8 @@ from flowzoo.evaluation.report import Report
 def table(report: Report) -> str:
     """Title, numbers, notes, and the worst pairs if they were asked for."""
     what = f"{report.model} ({report.weights})" if report.model else f"files in {report.predictions}"
-    count = f"{report.pairs} of {report.expected} pairs" if report.pairs != report.expected else f"{report.pairs} pairs"
-    lines = [f"{report.dataset} ({report.subset}), {count}: {what}", ""]
+    count = f"{report.pairs}" if report.pairs == report.expected else f"{report.pairs} of {report.expected}"
+    lines = [f"{report.dataset} ({report.subset}), {count} {report.counted}: {what}", ""]
     shown = [(name, title, unit, report.metrics[name]) for name, title, unit in report.titles]
     widths = [max(map(len, texts), default=0) for texts in ([row[0] for row in shown], [row[1] for row in shown])]
     for name, title, unit, value in shown:
@@ -16,7 +16,7 @@ def table(report: Report) -> str:
     if not shown:
         lines.append("  no ground truth here: nothing to score")
     if report.seconds_per_pair is not None:
-        lines += ["", f"  {report.seconds_per_pair:.4f} s per pair in the network"]
+        lines += ["", f"  {report.seconds_per_pair:.4f} s per {report.counted[:-1]} in the network"]
     if report.notes:
         lines += ["", *(f"  note: {note}" for note in report.notes)]
     if report.worst:
