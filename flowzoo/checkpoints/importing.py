@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from flowzoo import registry
 from flowzoo.checkpoints.formats.nested import find_state_dict
@@ -26,8 +27,20 @@ def build_quietly(name: str, **settings: Any) -> ZooNetwork:
 
 def outline(name: str, **settings: Any) -> ZooNetwork:
     """A network without values: names, shapes and types of what it needs."""
-    with torch.device("meta"):
+    with torch.device("meta"), _Unfilled():
         return registry.build(name, **settings)
+
+
+class _Unfilled(TorchFunctionMode):
+    """Leaves out filling with random numbers: for tensors without values torch would import its compiler for it."""
+
+    FILLING = frozenset({"normal_", "uniform_", "kaiming_normal_", "kaiming_uniform_"})
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """The tensor as it is, or what `func` gives."""
+        if getattr(func, "__name__", "") in self.FILLING:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
 
 
 def import_into(network: ZooNetwork, state_dict: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -1,6 +1,8 @@
 """`flowzoo infer`: every kind of input, and nothing of it or of the options lost in silence."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -180,3 +182,14 @@ def test_pictures_stay_out_of_the_folder_of_frames(
     assert "among the frames" in refused(capsys, "walk", "-o", "walk", "--no-pictures", "--occlusion")
     assert run(capsys, "infer", "walk", "-o", "walk", "--no-pictures", "--weights", weights)[0] == 0
     assert sorted(os.listdir("walk")) == ["w0.flo", "w0.png", "w1.flo", "w1.png", "w2.png"]
+
+
+def test_loading_weights_does_not_load_torchs_compiler(here: Path) -> None:
+    """It takes longer than all the rest of a small run."""
+    code = (
+        "import sys; from flowzoo.cli import main\n"
+        "assert main(['infer', 'walk/w0.png', 'walk/w1.png', '-o', 'x.flo']) == 0\n"
+        "sys.exit(7 * ('torch._dynamo' in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
