@@ -135,6 +135,7 @@ def build(recipe: Recipe, number: int, weights: dict[str, Tensor] | None, device
     network: ZooNetwork = registry.build(recipe.model, **settings)
     if weights is not None:
         inherit(network, weights)
-    if network.channels_last or device.type == "cpu":  # whose training kernels want it
+    flat = all(parameter.dim() < 5 for parameter in network.parameters())  # 3-D convolutions have another layout
+    if flat and (network.channels_last or device.type == "cpu"):  # whose training kernels want it
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network.to(device)

@@ -7,6 +7,7 @@ from flowzoo import registry
 from flowzoo.errors import InputError
 from flowzoo.settings import suggestion
 from flowzoo.training.flow.settings import FlowSettings
+from flowzoo.training.frames.settings import FrameSettings
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class TaskCard:
 
 TASKS = {
     "flow": TaskCard(FlowSettings(), "flowzoo.training.flow.task:FlowTask"),
+    "prediction": TaskCard(FrameSettings(), "flowzoo.training.frames.task:FramesTask"),
+    "interpolation": TaskCard(FrameSettings(), "flowzoo.training.frames.task:FramesTask"),
 }
 """By the name that a preset gives as `task` and that a network's card has."""
 

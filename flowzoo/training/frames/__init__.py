@@ -1,0 +1,1 @@
+"""Training of networks that predict frames or make frames in between."""
