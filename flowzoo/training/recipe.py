@@ -46,9 +46,11 @@ class Recipe:
         return json.dumps(own | {"stages": [flat(stage) for stage in self.stages]}, sort_keys=True)
 
 
-def list_presets() -> dict[str, str]:
-    """Name -> summary of the presets in the package."""
-    return {path.stem: preset_tables(path).get("summary", "") for path in sorted(PRESETS.glob("*.toml"))}
+def list_presets(task: str | None = None) -> dict[str, str]:
+    """Name -> summary of the presets in the package; with `task` of those of that task only."""
+    tables = {path.stem: preset_tables(path) for path in sorted(PRESETS.glob("*.toml"))}
+    wanted = {name: table for name, table in tables.items() if task in (None, table.get("task", "flow"))}
+    return {name: table.get("summary", "") for name, table in wanted.items()}
 
 
 def load_recipe(preset: str, changes: dict[str, Any] | None = None, model: str | None = None) -> Recipe:

@@ -37,7 +37,7 @@ def cases():
     Of the matching networks, which take seconds each, one a family: their tests take other settings a step.
     """
     seen, found = set(), []
-    for preset in sorted(list_presets(), reverse=True):
+    for preset in sorted(list_presets("flow"), reverse=True):
         recipe = load_recipe(preset)
         for stage in recipe.stages:
             own, both = stage.task.loss, stage.task.pairs.both_directions

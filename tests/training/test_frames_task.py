@@ -18,7 +18,7 @@ from flowzoo.training.frames.windows import Windows
 from flowzoo.training.recipe import Recipe, list_presets, load_recipe
 from flowzoo.training.tasks import task_card
 
-PRESETS = [name for name in list_presets() if name.startswith(("predictor-", "svg-", "flavr-"))]
+PRESETS = [*list_presets("prediction"), *list_presets("interpolation")]
 
 
 @pytest.fixture(scope="module")

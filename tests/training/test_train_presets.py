@@ -68,7 +68,7 @@ def no_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_checkpoints")
-@pytest.mark.parametrize("preset", [name for name in list_presets() if name not in HD3_PRESETS])
+@pytest.mark.parametrize("preset", [name for name in list_presets("flow") if name not in HD3_PRESETS])
 def test_the_loss_falls(preset: str, samples: Path, tmp_path: Path) -> None:
     """A step of its first stage, then two of its last one with the same batch: the second finds a lower loss.
 
@@ -107,7 +107,7 @@ def test_the_loss_of_hd3_falls(preset: str, samples: Path, tmp_path: Path) -> No
     assert sum(losses[-4:]) / 4 < losses[0] - 0.01
 
 
-@pytest.mark.parametrize("preset", list_presets())
+@pytest.mark.parametrize("preset", list_presets("flow"))
 def test_every_stage_gets_its_samples(preset: str, samples: Path) -> None:
     """With its own augmentation, labels and directions."""
     root, changes = root_of(samples, preset)
