@@ -1,0 +1,44 @@
+"""Every operator with kernels is a package of the same files, and every kernel belongs to one."""
+
+import re
+
+import pytest
+from source_tree import PACKAGE, ROOT
+
+FILES = {"__init__.py", "definition.py", "registered.py", "cpu.py", "cuda.py"}
+PACKAGES = sorted(path.parent for path in (PACKAGE / "operators").glob("*/__init__.py"))
+KERNELS = ROOT / "kernels"
+ENTRY = re.compile(r'^(?:API|extern "C" .*\)) int flowzoo_(\w+)\(', re.MULTILINE)
+
+
+def called(text):
+    """Names of C++ kernels that a module calls, and CUDA sources that it launches."""
+    return set(re.findall(r'native_call\.run\(\s*"(\w+)"', text)), set(re.findall(r'"(\w+)\.cu"', text))
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.name)
+def test_a_package_has_the_files_that_every_operator_has(package):
+    files = {path.name for path in package.iterdir() if path.name != "__pycache__"}
+    assert {"__init__.py", "definition.py"} <= files <= FILES
+    for name in files & {"cpu.py", "cuda.py"}:
+        assert "registered.py" in files
+        native, cuda = called((package / name).read_text())
+        assert (bool(native), bool(cuda)) == (name == "cpu.py", name == "cuda.py")
+        assert cuda <= {package.name}
+
+
+def test_every_kernel_is_called_by_one_operator_and_nobody_else():
+    modules = {path: called(path.read_text()) for path in PACKAGE.rglob("*.py")}
+    native = [name for names, _ in modules.values() for name in names]
+    entries = [name for path in KERNELS.glob("*.cpp") for name in ENTRY.findall(path.read_text())]
+    assert sorted(native) == sorted(entries)
+    assert sorted(name for _, names in modules.values() for name in names) == sorted(
+        path.stem for path in KERNELS.glob("*.cu")
+    )
+    callers = {path.parent for path, found in modules.items() if any(found)}
+    assert callers <= set(PACKAGES)
+
+
+def test_calls_of_kernels_are_seen():
+    text = 'native_call.run(\n    "one", memory)\nif native_call.run("two", x): pass\nLaunch("three.cu", defines)'
+    assert called(text) == ({"one", "two"}, {"three"})
