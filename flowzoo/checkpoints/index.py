@@ -8,9 +8,12 @@ from typing import Any
 
 from flowzoo.assets import asset_path
 from flowzoo.errors import InputError
+from flowzoo.files.reading import reason, shown, text_of
 from flowzoo.settings import suggestion
 
 UNKNOWN = "unknown until first download"
+LARGEST = 10_000_000
+"""Bytes of an index."""
 
 
 @dataclass(frozen=True)
@@ -79,27 +82,55 @@ def read_index(path: Path) -> dict[str, Entry]:
     Raises:
         InputError: it is no TOML, or an entry is incomplete, unknown in a field, or doubled.
     """
+    text = text_of(path, "an index of weights, a .toml file", LARGEST)
     try:
-        rows = tomllib.loads(path.read_text(encoding="utf-8")).get("weights", [])
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{path} is not readable as TOML: {error}") from error
+        rows = tomllib.loads(text).get("weights", [])
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not readable as TOML: {reason(error)}") from error
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise InputError(f"{path} has no list of tables [[weights]]")
     found: dict[str, Entry] = {}
-    known = {entry.name for entry in fields(Entry)}
+    known = {entry.name: entry for entry in fields(Entry)}
     for row in rows:
-        tag = row.get("tag", "?")
-        wrong = sorted(set(row) - known)
+        tag = shown(str(row.get("tag", "?")))
+        wrong = sorted(set(row) - known.keys())
         if wrong:
             raise InputError(
-                f"{path}: weights {tag!r} have an unknown field {wrong[0]!r}: {suggestion(wrong[0], known)}"
+                f"{path}: weights {tag!r} have an unknown field {shown(wrong[0])!r}: {suggestion(wrong[0], known)}"
             )
-        try:
-            entry = Entry(**row)
-        except TypeError as error:
-            raise InputError(f"{path}: weights {tag!r} are incomplete: {error}") from error
+        missing = [name for name, entry in known.items() if entry.default is entry.default_factory and name not in row]
+        if missing:
+            raise InputError(f"{path}: weights {tag!r} are incomplete: they have no {missing[0]}")
+        for name, value in row.items():
+            if not _fits(name, value):
+                raise InputError(f"{path}: weights {tag!r} have a {name} of the wrong kind: {shown(repr(value))}")
+        entry = Entry(**row)
         if entry.tag in found:
             raise InputError(f"{path}: two weights have the tag {tag!r}")
         found[entry.tag] = entry
     return found
+
+
+def _fits(name: str, value: Any) -> bool:
+    """Whether a field has a value of its kind; see `Entry`."""
+    kind = type(value)
+    if name in ("bytes", "non_commercial"):
+        return kind is (int if name == "bytes" else bool)
+    if name == "settings":
+        return kind is dict
+    if name == "trained_on":
+        return kind is list and all(type(entry) is str for entry in value)
+    if name in ("published", "measured"):
+        return kind is list and all(
+            type(group) is dict and type(group.get("split", "")) is str and _are_scores(group.get("scores"))
+            for group in value
+        )
+    return kind is str
+
+
+def _are_scores(scores: Any) -> bool:
+    """Data set -> metric -> value."""
+    return type(scores) is dict and all(type(values) is dict for values in scores.values())
 
 
 def find(tag: str) -> Entry:

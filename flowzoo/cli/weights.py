@@ -208,7 +208,8 @@ def _entry_text(entry: "Entry") -> str:
         for group in groups:
             by = group.get("by") or group.get("command", "flowzoo")
             hint = "; in parentheses: trained on this data" if group.get("seen") else ""
-            text += f"\n{title} by {by} ({group['split']}{hint})"
+            part = group.get("split") or f"{group.get('pairs', 'some')} pairs"
+            text += f"\n{title} by {by} ({part}{hint})"
             for dataset, scores in group["scores"].items():
                 seen = dataset in group.get("seen", ())
                 values = ", ".join(f"{metric} {value}" for metric, value in scores.items())

@@ -168,12 +168,12 @@ class FlowDataset:
     def _present(self, candidates: list[Pair], expected: int, images: bool) -> list[Pair]:
         """The pairs whose files are there, after the checks that the class promises."""
         # Where flow files are scored, the images say only which pairs belong to this pass, if they are there at all.
-        first = images or any(pair.first.is_file() for pair in candidates)
+        first = images or any(os.path.isfile(pair.first) for pair in candidates)
         missing: list[Path] = []
         present: list[Pair] = []
         for pair in candidates:
             wanted = [pair.first] * first + [pair.second] * images + ([] if pair.flow is None else [pair.flow])
-            absent = [path for path in wanted if not path.is_file()]
+            absent = [path for path in wanted if not os.path.isfile(path)]  # False for names that are too long
             missing += absent
             if not absent:
                 present.append(pair)

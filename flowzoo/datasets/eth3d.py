@@ -9,6 +9,7 @@ from flowzoo.datasets.dataset import FlowDataset, Pair, Truth
 from flowzoo.datasets.plain_pickle import read_plain_pickle
 from flowzoo.errors import InputError
 from flowzoo.files.images import image_size
+from flowzoo.files.reading import DAMAGE, quiet
 
 SCENES = (
     *("lakeside", "sand_box", "storage_room", "storage_room_2", "tunnel"),
@@ -46,7 +47,9 @@ class Eth3d(FlowDataset):
                     name = f"{rate}/{scene}/{index:04d}"
                     try:
                         first, second = (self.root / str(entry[key]) for key in ("target_image", "source_image"))
-                    except (KeyError, TypeError) as error:
+                        if not isinstance(entry["target_image"], str) or not isinstance(entry["source_image"], str):
+                            raise TypeError
+                    except (KeyError, TypeError, IndexError) as error:
                         raise InputError(f"{path}: entry {index} has no source_image and target_image") from error
                     pairs.append(Pair(name, first, second, path, f"{name}.flo", f"{rate}/{scene}"))
         if absent and not self.partial:
@@ -65,15 +68,18 @@ class Eth3d(FlowDataset):
         """The matches as sparse flow."""
         entry = self.matches[pair.group][int(pair.name.rpartition("/")[2])]
         try:
-            source_x, source_y, x, y = (np.asarray(entry[key], np.float32).ravel() for key in ("Xs", "Ys", "Xt", "Yt"))
-        except (KeyError, ValueError, TypeError) as error:
-            raise InputError(f"{pair.flow}: the matches of {pair.name} are not lists of numbers") from error
+            with quiet():
+                numbers = [np.asarray(entry[key], np.float32).ravel() for key in ("Xs", "Ys", "Xt", "Yt")]
+            matches = np.stack(numbers, axis=-1)
+        except DAMAGE as error:
+            raise InputError(f"{pair.flow}: the matches of {pair.name} are not equal lists of numbers") from error
         height, width = size = image_size(pair.first)
-        rows, columns = np.round(y).astype(np.int64), np.round(x).astype(np.int64)
-        inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+        # Also False where a number is none or infinite, so that all others can be pixels.
+        x, y = np.round(matches[:, 2:]).T
+        matches = matches[(x >= 0) & (x < width) & (y >= 0) & (y < height) & np.isfinite(matches).all(axis=1)]
+        columns, rows = np.round(matches[:, 2:]).astype(np.int64).T
         flow, valid = np.zeros((height, width, 2), np.float32), np.zeros((height, width), bool)
-        vectors = np.stack([source_x - x, source_y - y], axis=-1)
-        for row, column, vector in zip(rows[inside], columns[inside], vectors[inside], strict=True):
+        for row, column, vector in zip(rows, columns, matches[:, :2] - matches[:, 2:], strict=True):
             flow[row, column] = vector
-        valid[rows[inside], columns[inside]] = True
+        valid[rows, columns] = True
         return Truth(flow, valid, size)

@@ -5,8 +5,11 @@ from typing import ClassVar
 
 from flowzoo.datasets.dataset import FlowDataset, Pair
 from flowzoo.errors import InputError
+from flowzoo.files.reading import content_of, shown
 
 COUNT = 22872
+LARGEST_SPLIT = 10_000_000
+"""Bytes of a split file."""
 SPLIT_FILES = ("FlyingChairs_train_val.txt", "FlyingChairs_train_val_split.txt", "chairs_split.txt")
 
 
@@ -41,10 +44,10 @@ class FlyingChairs(FlowDataset):
         for name in SPLIT_FILES:
             for path in (self.root / name, self.root / "data" / name, self.root.parent / name):
                 if path.is_file():
-                    words = path.read_text(encoding="ascii", errors="replace").split()
+                    words = content_of(path, "a split file", LARGEST_SPLIT).decode("ascii", errors="replace").split()
                     wrong = next((word for word in words if word not in ("1", "2")), None)
                     if wrong is not None:
-                        raise InputError(f"{path}: every line must be 1 (train) or 2 (val), found {wrong!r}")
+                        raise InputError(f"{path}: every line must be 1 (train) or 2 (val), found {shown(wrong)!r}")
                     return words
         raise InputError(
             f"{self.title} under {self.root} lacks its split file: expected {SPLIT_FILES[0]} beside data/; "

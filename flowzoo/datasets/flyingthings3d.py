@@ -5,8 +5,11 @@ from typing import ClassVar
 
 from flowzoo.datasets.dataset import FlowDataset, Pair
 from flowzoo.errors import InputError
+from flowzoo.files.reading import text_of
 
 UNUSED = "all_unused_files.txt"
+LARGEST_LIST = 10_000_000
+"""Bytes of that list."""
 """The official list of frames that FlowNet2 left out as too hard; one path a line, TRAIN/A/0000/left/0006.png."""
 COUNTS = {"test": 7866, "train": 40302}
 DIRECTIONS = (("into_future", "IntoFuture", 1), ("into_past", "IntoPast", -1))
@@ -63,7 +66,7 @@ class FlyingThings3D(FlowDataset):
     def _unused(self) -> frozenset[str]:
         for path in (self.root / UNUSED, self.root.parent / UNUSED):
             if path.is_file():
-                return frozenset(_normal(line) for line in path.read_text(encoding="utf-8").split())
+                return frozenset(_normal(line) for line in text_of(path, "a list of frames", LARGEST_LIST).split())
         raise InputError(f"{self.subset} needs the official list {UNUSED} in {self.root}; get it, or drop -flownet2")
 
 

@@ -9,9 +9,14 @@ from flowzoo.datasets.dataset import FlowDataset, Pair, Truth
 from flowzoo.datasets.resampling import resize_bilinear
 from flowzoo.errors import InputError
 from flowzoo.files.images import image_size
+from flowzoo.files.reading import content_of, reason
 
 VIEWS = range(2, 7)
 SQUARE = 240
+LONGEST = 100_000
+"""Bytes of a file with a homography."""
+LARGEST = 1e12
+"""Size of its numbers."""
 
 
 class HPatches(FlowDataset):
@@ -86,10 +91,12 @@ def read_homography(path: Path) -> np.ndarray:
     Raises:
         InputError: the file holds something else, or the matrix cannot be inverted.
     """
+    text = content_of(path, "a homography of nine numbers", LONGEST).decode("ascii", errors="replace")
     try:
-        numbers = np.array([float(word) for word in path.read_text(encoding="ascii").split()])
-    except (ValueError, UnicodeDecodeError) as error:
-        raise InputError(f"homography {path} must hold nine numbers: {error}") from error
-    if numbers.size != 9 or not np.isfinite(numbers).all() or abs(np.linalg.det(numbers.reshape(3, 3))) < 1e-12:
+        numbers = np.array([float(word) for word in text.split()])
+    except ValueError as error:
+        raise InputError(f"homography {path} must hold nine numbers: {reason(error)}") from error
+    sane = numbers.size == 9 and bool((np.abs(numbers) < LARGEST).all())  # False for NaN, too
+    if not sane or abs(np.linalg.det(numbers.reshape(3, 3))) < 1e-12:
         raise InputError(f"homography {path} must hold nine numbers of an invertible matrix, found {numbers.size}")
     return numbers.reshape(3, 3)

@@ -1,6 +1,7 @@
 """MegaDepth (Li and Snavely, CVPR 2018) as RANSAC-Flow and GLU-Net score it: 1600 pairs of photographs."""
 
 import csv
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
@@ -11,7 +12,7 @@ from flowzoo.datasets.dataset import FlowDataset, Pair, Truth
 from flowzoo.datasets.resampling import pad_to_common
 from flowzoo.errors import InputError
 from flowzoo.files.images import image_size
-from flowzoo.files.reading import reason
+from flowzoo.files.reading import opened, reason
 
 LIST = "test1600Pairs.csv"
 COLUMNS = ("scene", "source_image", "target_image", "XA", "YA", "XB", "YB")
@@ -106,8 +107,8 @@ def read_rows(path: Path) -> Iterator[dict[str, str]]:
     """
     before = csv.field_size_limit(LONGEST_FIELD)
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
+        with opened(path, "the official list") as (binary, _):
+            reader = csv.DictReader(io.TextIOWrapper(binary, encoding="utf-8", newline=""))
             for row in reader:
                 missing = [name for name in COLUMNS if row.get(name) is None]
                 if missing:

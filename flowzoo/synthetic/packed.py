@@ -7,6 +7,7 @@ up to 20 px.
 """
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -20,7 +21,7 @@ from torch.utils.data import Dataset
 from flowzoo.augmentation.sample import TrainingSample
 from flowzoo.errors import InputError
 from flowzoo.files.atomic import replacing
-from flowzoo.files.reading import reason
+from flowzoo.files.reading import DAMAGE, content_of, quiet
 from flowzoo.synthetic.render import RenderedPairs
 from flowzoo.synthetic.textures import Folder
 
@@ -86,16 +87,13 @@ def read_manifest(folder: Path) -> Manifest:
         InputError: there is none, or it is broken.
     """
     path = folder / MANIFEST
-    try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST_MANIFEST + 1)
-        entries: Any = json.loads(content) if len(content) <= LARGEST_MANIFEST else None
-    except FileNotFoundError as error:
+    if not os.path.lexists(path):
         raise InputError(
             f"no packed pairs in {folder}: {MANIFEST} is missing; render some with `flowzoo synth --packed`"
-        ) from error
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {reason(error)}") from error
+        )
+    content = content_of(path, "a manifest of packed pairs", LARGEST_MANIFEST)
+    try:
+        entries: Any = json.loads(content)
     except (ValueError, RecursionError):
         entries = None
     if isinstance(entries, dict) and entries.get("version", VERSION) != VERSION:
@@ -205,9 +203,14 @@ class PackedPairs(Dataset[TrainingSample]):
                 "backward": ((count, 2, height, width), np.float16),
             }
             try:
-                maps = {kind: np.load(path, mmap_mode="r") for kind, path in files.items()}
-                fits = all((entry.shape, entry.dtype) == kinds[kind] for kind, entry in maps.items())
-            except (OSError, ValueError, EOFError, SyntaxError, RecursionError, MemoryError, OverflowError):
+                with quiet():
+                    maps: dict[str, NDArray[Any]] = {
+                        kind: np.lib.format.open_memmap(path, mode="r") for kind, path in files.items()
+                    }
+                fits = all(
+                    entry.shape == kinds[kind][0] and entry.dtype == kinds[kind][1] for kind, entry in maps.items()
+                )
+            except DAMAGE:
                 fits = False
             if not fits:
                 raise InputError(f"shard {shard} of {self.folder} is broken: delete its files and render again")

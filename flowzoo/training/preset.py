@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from flowzoo.errors import InputError
-from flowzoo.files.reading import existing_file, reason
+from flowzoo.files.reading import reason, text_of
 from flowzoo.settings import shown, suggestion
 
+LARGEST = 1_000_000
+"""Bytes of a preset."""
 PRESETS = Path(__file__).parent.parent / "presets"
 KINDS: dict[str, tuple[type, str]] = {
     "summary": (str, "a text"),
@@ -84,10 +86,8 @@ def _base_path(path: Path, base: str) -> Path:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    file = existing_file(path, "a preset, a .toml file")
+    text = text_of(path, "a preset, a .toml file", LARGEST)
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {reason(error)}; check the path") from error
-    except (ValueError, RecursionError) as error:  # what tomllib and the decoder raise
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not a TOML file: {reason(error)}") from error

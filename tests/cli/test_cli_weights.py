@@ -11,6 +11,7 @@ import torch
 from safetensors import safe_open
 
 import flowzoo
+from flowzoo.checkpoints import index
 from flowzoo.cli import main
 
 STATE = {f"module.{name}": value for name, value in flowzoo.create("pwcnet-paper", context=False).state_dict().items()}
@@ -64,6 +65,12 @@ def test_info_of_a_tag_shows_scores_and_their_source(capsys: pytest.CaptureFixtu
     assert "LiteFlowNet2 paper" in text
     assert "(epe 1.3)" in text
     assert "unknown until first download" in text
+
+
+def test_info_of_every_tag(capsys: pytest.CaptureFixture[str]) -> None:
+    for tag in index.entries():
+        assert main(["weights", "info", tag]) == 0, tag
+        assert tag in capsys.readouterr().out
 
 
 def test_import_writes_our_format_and_info_says_what_it_is(

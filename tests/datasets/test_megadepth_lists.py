@@ -30,7 +30,7 @@ def write(folder: Path, content: bytes) -> Path:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "no MegaDepth"),
+        (b"", "is empty"),
         (HEADER.encode(), "no MegaDepth"),
         (b"scene,source_image\n/,a.png\n", "line 2 has no column target_image"),
         ((HEADER + GOOD + "/,a.png,b.png,1;2,3\n").encode(), "line 3 has no column XB"),
