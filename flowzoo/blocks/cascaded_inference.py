@@ -1,7 +1,7 @@
 """Cascaded flow inference: descriptor matching (M), then sub-pixel refinement (S).
 
 Hui, Tang, Loy, "A Lightweight Optical Flow CNN", section 3.1. Flow stays in one unit for the whole pyramid; `scale`
-turns it into pixels of the level where features are warped.
+turns it into pixels of the level, where features are warped.
 """
 
 from collections.abc import Sequence
@@ -10,9 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from flowzoo.blocks.convolution import SLOPE, convolution, convolution_stack, join, stack_reach, training_layout
+from flowzoo.blocks.alignment import warp_features
+from flowzoo.blocks.convolution import SLOPE, convolution, convolution_stack, join
 from flowzoo.blocks.cost_volume import CostVolume
-from flowzoo.blocks.strips import in_strips
+from flowzoo.blocks.strips import Rows, rows_seen, strip_by_strip
 from flowzoo.blocks.upsampling import BilinearDoubling
 
 
@@ -23,48 +24,33 @@ class Matching(nn.Module):
         cost_volume: align and measure; with a step of 2 its sparse costs are enlarged bilinearly.
         channels: hidden 3x3 convolutions.
         kernel: side of the last convolution.
-        extra: channels of further inputs (flow cues).
-        warping: whether the volume is built around x + flow(x); without, around x.
+        scale: pixels of the level per unit of flow; None = features are not warped.
+        cues: channels of flow cues.
     """
 
     def __init__(
-        self,
-        cost_volume: CostVolume,
-        channels: Sequence[int],
-        kernel: int,
-        *,
-        extra: int = 0,
-        warping: bool = True,
+        self, cost_volume: CostVolume, channels: Sequence[int], kernel: int, *, scale: float | None, cues: int = 0
     ) -> None:
         super().__init__()
-        self.cost_volume, self.warping = cost_volume, warping
+        self.cost_volume, self.scale = cost_volume, scale
         self.enlarge = BilinearDoubling(cost_volume.outputs) if cost_volume.step == 2 else None
-        self.layers = convolution_stack(cost_volume.outputs + extra, channels)
+        self.layers = convolution_stack(cost_volume.outputs + cues, channels)
         self.residual = convolution(channels[-1], 2, kernel)
+        seen = rows_seen(cost_volume, self.enlarge, self.layers, self.residual)
+        self.rows = Rows(seen, grid=2 * cost_volume.step)
 
-    def forward(self, first: Tensor, second: Tensor, flow: Tensor | None, scale: float, extra: list[Tensor]) -> Tensor:
-        """Features (B,C,H,W) twice, flow (B,2,H,W) or None -> flow (B,2,H,W)."""
-        volume = self.cost_volume
-        around = flow * scale if self.warping and flow is not None else None
-        if volume.rows_seen is not None:
-            second, around = volume.align(second, around), None
-            reach = volume.rows_seen + 2 * volume.step + stack_reach(self.layers, self.residual)
-            (residual,) = in_strips(
-                lambda maps: [self._residual(volume(maps[0], maps[1]), maps[2:])],
-                [first, second, *extra],
-                reach,
-                align=2 * volume.step,
-            )
-        else:
-            residual = self._residual(volume(first, second, around), extra)
+    def forward(self, first: Tensor, second: Tensor, flow: Tensor | None, cues: Tensor | None) -> Tensor:
+        """Equation 3: features (B,C,H,W) twice, flow (B,2,H,W) or None, cues (B,6,H,W) or None -> flow (B,2,H,W)."""
+        around = None if flow is None or self.scale is None else flow * self.scale
+        (residual,) = self._residual(first, self.cost_volume.align(second, around), around, cues)
         return residual if flow is None else residual + flow
 
-    def _residual(self, costs: Tensor, extra: list[Tensor]) -> Tensor:
-        costs = F.leaky_relu(costs, SLOPE)
+    @strip_by_strip
+    def _residual(self, first: Tensor, aligned: Tensor, around: Tensor | None, cues: Tensor | None) -> list[Tensor]:
+        costs = F.leaky_relu(self.cost_volume.measure(first, aligned, around), SLOPE)  # equation 2
         if self.enlarge is not None:
             costs = self.enlarge(costs)
-        residual: Tensor = self.residual(self.layers(join([costs, *extra]) if extra else training_layout(costs)))
-        return residual
+        return [self.residual(self.layers(join(costs, cues)))]
 
 
 class SubpixelRefinement(nn.Module):
@@ -72,26 +58,39 @@ class SubpixelRefinement(nn.Module):
 
     Args:
         features: channels of each image's features.
-        channels, kernel: as for `Matching`.
+        channels, kernel, scale, cues: as for `Matching`.
         with_flow: whether a flow comes in (not at the coarsest level of a network without matching).
     """
 
     def __init__(
-        self, features: int, channels: Sequence[int], kernel: int, *, with_flow: bool = True, extra: int = 0
+        self,
+        features: int,
+        channels: Sequence[int],
+        kernel: int,
+        *,
+        scale: float | None,
+        with_flow: bool = True,
+        cues: int = 0,
     ) -> None:
         super().__init__()
-        self.layers = convolution_stack(2 * features + (2 if with_flow else 0) + extra, channels)
+        self.scale = scale
+        self.layers = convolution_stack(2 * features + (2 if with_flow else 0) + cues, channels)
         self.residual = convolution(channels[-1], 2, kernel)
+        self.rows = Rows(rows_seen(self.layers, self.residual))
 
-    def forward(self, first: Tensor, second: Tensor, flow: Tensor | None, extra: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """First features and *aligned* second ones (B,C,H,W), flow (B,2,H,W) or None -> (flow, last hidden map)."""
-        inputs = [first, second, *([] if flow is None else [flow]), *extra]
-        residual, hidden = in_strips(self._residual, inputs, stack_reach(self.layers, self.residual), (1, 1))
+    def forward(self, first: Tensor, second: Tensor, flow: Tensor | None, cues: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Equation 4: as `Matching.forward`; returns the last hidden map (B,D,H,W), too."""
+        if flow is not None and self.scale is not None:
+            second = warp_features(second, flow * self.scale)
+        residual, hidden = self._residual(first, second, flow, cues)
         return (residual if flow is None else residual + flow), hidden
 
-    def _residual(self, inputs: list[Tensor]) -> list[Tensor]:
-        hidden = self.layers(join(inputs))
-        return [self.residual(hidden), hidden]
+    @strip_by_strip
+    def _residual(
+        self, first: Tensor, warped: Tensor, flow: Tensor | None, cues: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        hidden = self.layers(join(first, warped, flow, cues))
+        return self.residual(hidden), hidden
 
 
 class SharedProjection(nn.Module):

@@ -6,6 +6,8 @@ from flowzoo.blocks.convolution import ConvolutionStack, convolution, leaky
 
 LAYERS = ((128, 1), (128, 2), (128, 4), (96, 8), (64, 16), (32, 1))
 """(channels, dilation) of each hidden convolution."""
+REACH = sum(dilation for _, dilation in LAYERS) + 1
+"""Rows that an output pixel sees on either side."""
 
 
 class ContextNetwork(ConvolutionStack):

@@ -68,9 +68,10 @@ def training_layout(maps: Tensor) -> Tensor:
     return maps.to(torch.get_autocast_dtype("cpu") if cast else maps.dtype, memory_format=torch.channels_last)
 
 
-def join(parts: Sequence[Tensor]) -> Tensor:
-    """Tensors (B,C_i,H,W) -> (B,sum C_i,H,W) in the layout of `training_layout`."""
-    return torch.cat([training_layout(part) for part in parts], dim=1)
+def join(*parts: Tensor | None) -> Tensor:
+    """Tensors (B,C_i,H,W), or None where there is none -> (B,sum C_i,H,W) in the layout of `training_layout`."""
+    laid_out = [training_layout(part) for part in parts if part is not None]
+    return laid_out[0] if len(laid_out) == 1 else torch.cat(laid_out, dim=1)
 
 
 def leaky() -> nn.LeakyReLU:
@@ -85,16 +86,6 @@ def convolution_stack(inputs: int, channels: Sequence[int]) -> ConvolutionStack:
         layers += [convolution(inputs, outputs), leaky()]
         inputs = outputs
     return ConvolutionStack(*layers)
-
-
-def stack_reach(*modules: nn.Module) -> int:
-    """Rows that an output pixel of these modules in a row, all of stride 1, sees on either side."""
-    return sum(
-        layer.kernel_size[0] // 2 * layer.dilation[0]
-        for module in modules
-        for layer in module.modules()
-        if isinstance(layer, nn.Conv2d)
-    )
 
 
 def initialise(module: nn.Module) -> None:

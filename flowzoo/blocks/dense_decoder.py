@@ -31,7 +31,7 @@ class DenseDecoder(nn.Module):
     def forward(self, parts: Sequence[Tensor]) -> Tensor:
         """Tensors (B,C_i,H,W) that make up the input, in order -> all channels (B,outputs,H,W)."""
         learning = torch.is_grad_enabled() and any(value.requires_grad for value in (*parts, *self.parameters()))
-        return self._concatenated(join(parts)) if learning else self._in_place(parts)
+        return self._concatenated(join(*parts)) if learning else self._in_place(parts)
 
     def _concatenated(self, seen: Tensor) -> Tensor:
         for layer, place in zip(self.layers, self.order, strict=True):

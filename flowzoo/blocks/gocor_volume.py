@@ -14,6 +14,8 @@ class GOCorVolume(CostVolume):
     def __init__(self, settings: PyramidSettings, channels: int, *, step: int = 1, warp: Warp = warp_features) -> None:
         super().__init__(settings, channels, step=step, warp=warp)
         self.matcher = LocalGOCor(self.radius, settings.gocor)
+        # Without the query loss a filter only depends on the window around it.
+        self.rows_seen = self.radius * step
 
     def measure(self, first: Tensor, aligned: Tensor, flow: Tensor | None) -> Tensor:
         """See `CostVolume.measure`."""

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from flowzoo.blocks.convolution import ConvolutionStack, convolution, convolution_stack, join, leaky, stack_reach
-from flowzoo.blocks.strips import in_strips
+from flowzoo.blocks.convolution import ConvolutionStack, convolution, convolution_stack, join, leaky
+from flowzoo.blocks.strips import Rows, rows_seen, strip_by_strip
 from flowzoo.operators import local_convolution, warp
 
 
@@ -41,7 +41,7 @@ class FlowFilter(nn.Module):
 
     def __init__(self, window: int) -> None:
         super().__init__()
-        self.window = window
+        self.window, self.rows_seen = window, window // 2
         taps = window * window
         self.register_buffer("scale", torch.ones(2, taps))
         self.register_buffer("bias", torch.zeros(2))
@@ -50,7 +50,7 @@ class FlowFilter(nn.Module):
 
     def forward(self, distances: Tensor, flow: Tensor) -> Tensor:
         """Distances (B,window^2,H,W) and flow (B,2,H,W) -> (B,2,H,W) in the same units; windows are zero padded."""
-        weights = torch.softmax(-distances.float().square(), dim=1)
+        weights = torch.softmax(-distances.float().square(), dim=1)  # equation 8
         if self.plain:
             return local_convolution(flow, weights, self.window)
         scale = self.scale.view(2, 1, -1, 1, 1)
@@ -72,10 +72,12 @@ class LocalRegularisation(nn.Module):
         projection: channels of a 1x1 layer for them; 0 = none.
         channels: hidden 3x3 convolutions.
         window: side of the filter window in pixels.
+        scale: pixels of the level per unit of flow.
     """
 
-    def __init__(self, features: int, projection: int, channels: Sequence[int], window: int) -> None:
+    def __init__(self, features: int, projection: int, channels: Sequence[int], window: int, scale: float) -> None:
         super().__init__()
+        self.scale = scale
         self.project: nn.Module = nn.Identity()
         if projection:
             self.project = ConvolutionStack(convolution(features, projection, 1), leaky())
@@ -83,23 +85,19 @@ class LocalRegularisation(nn.Module):
         self.layers = convolution_stack(3 + features, channels)
         self.distance = distance_layers(channels[-1], window)
         self.filter = FlowFilter(window)
+        self.rows = Rows(rows_seen(self.layers, self.distance, self.filter))
 
-    def forward(self, features: Tensor, error: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
-        """Regularise `flow` (B,2,H,W).
+    def forward(self, features: Tensor, first: Tensor, second: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
+        """Equation 6: features (B,C,H,W) of the first image, both images (B,3,H,W), flow (B,2,H,W) -> a smoother flow.
 
-        Args:
-            features: (B,C,H,W) of the first image.
-            error: brightness error (B,1,H,W) under this flow.
-
-        Returns:
-            The new flow, and the last hidden map.
+        Returns the last hidden map (B,D,H,W), too.
         """
+        error = brightness_error(first, second, flow * self.scale)
         centred = flow - flow.mean((2, 3), keepdim=True)
-        reach = stack_reach(self.layers, self.distance) + self.filter.window // 2
-        filtered, hidden = in_strips(self._filtered, [features, error, centred, flow], reach, (1, 1))
+        filtered, hidden = self._filtered(features, error, centred, flow)
         return filtered, hidden
 
-    def _filtered(self, maps: list[Tensor]) -> list[Tensor]:
-        features, error, centred, flow = maps
-        hidden = self.layers(join([error, centred, self.project(features)]))
-        return [self.filter(self.distance(hidden), flow), hidden]
+    @strip_by_strip
+    def _filtered(self, features: Tensor, error: Tensor, centred: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
+        hidden = self.layers(join(error, centred, self.project(features)))  # equation 7
+        return self.filter(self.distance(hidden), flow), hidden

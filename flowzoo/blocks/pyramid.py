@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from flowzoo.blocks.convolution import ConvolutionStack, convolution, leaky
+from flowzoo.blocks.convolution import ConvolutionStack, convolution, leaky, training_layout
 from flowzoo.blocks.strips import in_strips
 
 EARLY_STAGES = 3
@@ -42,7 +42,7 @@ class FeaturePyramid(nn.Module):
 
     def forward(self, images: Tensor, *, first_kept: int = 0) -> list[Tensor | None]:
         """(B,3,H,W) -> one map a stage; the first `first_kept` are None (they only feed the next stage)."""
-        kept = min(first_kept, EARLY_STAGES - 1)
+        kept, images = min(first_kept, EARLY_STAGES - 1), training_layout(images)
         strides = self.strides[kept:EARLY_STAGES]
         early = in_strips(lambda maps: self._early(maps[0], kept), [images], self.halo, strides, align=strides[-1])
         features: list[Tensor | None] = [None] * kept + early

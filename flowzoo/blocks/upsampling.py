@@ -12,6 +12,8 @@ class BilinearDoubling(nn.Module):
     """
 
     weight: Tensor
+    rows_seen = 2
+    """Of the result's."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

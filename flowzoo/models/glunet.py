@@ -11,13 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from flowzoo.blocks.context import LAYERS
+from flowzoo.blocks.context import REACH as CONTEXT_REACH
 from flowzoo.blocks.convolution import initialise
 from flowzoo.blocks.matching_decoders import GROWTH, MappingDecoder, NormedContext, ResidualFlowDecoder
 from flowzoo.blocks.matching_geometry import mapping_to_flow, mirror_back, prepare, to_second_size
 from flowzoo.blocks.matching_layers import GlobalMatching, LocalMatching
 from flowzoo.blocks.resize import Size, resize, scale_flow
-from flowzoo.blocks.strips import in_strips
+from flowzoo.blocks.strips import Rows, strip_by_strip
 from flowzoo.blocks.upsampling import doubling
 from flowzoo.blocks.vgg import CHANNELS, VGGPyramid
 from flowzoo.network import FlowNetwork, FlowPrediction
@@ -29,7 +29,7 @@ COARSE = 256
 GRID = 16
 """Side of the coarsest level."""
 RADIUS = 4
-REACH = RADIUS + len(GROWTH) + 1 + sum(dilation for _, dilation in LAYERS)
+REACH = RADIUS + len(GROWTH) + CONTEXT_REACH
 """Rows above and below that a pixel of a local level sees."""
 LARGEST_STEP = 3
 """Ratio of sizes between the coarse and the fine levels above which passes in between pay."""
@@ -63,6 +63,8 @@ class GLUNet(FlowNetwork):
         self.enlarge_features = doubling(self.decoder2.outputs, 2)
         self.decoder1 = ResidualFlowDecoder(costs + 4)
         self.context1 = NormedContext(self.decoder1.outputs)
+        # The local query objective ties all of an image's filters together.
+        self.rows = Rows(None if settings.gocor_local_query_loss else REACH)
         initialise(self)
 
     def predict(self, first: Tensor, second: Tensor) -> FlowPrediction:
@@ -121,7 +123,8 @@ class GLUNet(FlowNetwork):
         """Flow at 16x16 and 32x32, in pixels of the 256x256 image."""
         _, flow4 = self._coarsest(first[0], second[0])
         start = self.enlarge_mapping(flow4)
-        (residual,) = self._local(self.decoder3, first[1], second[1], start, 2 * GRID / COARSE, context=self.context3)
+        aligned = warp(second[1], start * (2 * GRID / COARSE))
+        (residual,) = self._local(self.decoder3, self.context3, first[1], aligned, start)
         return [flow4, start + residual]
 
     def _fine_flows(
@@ -134,41 +137,24 @@ class GLUNet(FlowNetwork):
             ratio = 1 / (8 * 2**number)
             size = (max(1, int(inner[0] * ratio)), max(1, int(inner[1] * ratio)))
             flow = resize(flow, size)
-            smaller = [F.interpolate(features[0], size=size, mode="area") for features in (first, second)]
-            residual, _ = self._local(self.decoder2, smaller[0], smaller[1], flow, ratio)
+            one, two = (F.interpolate(features[0], size=size, mode="area") for features in (first, second))
+            residual, _ = self._local(self.decoder2, None, one, warp(two, flow * ratio), flow)
             flow = flow + residual
         start = resize(flow, (inner[0] // 8, inner[1] // 8))
-        residual, maps = self._local(self.decoder2, first[0], second[0], start, 1 / 8)
+        residual, maps = self._local(self.decoder2, None, first[0], warp(second[0], start * (1 / 8)), start)
         flow2 = start + residual
         start = self.enlarge_flow(flow2)
-        more = self.enlarge_features(maps)
-        (residual,) = self._local(self.decoder1, first[1], second[1], start, 1 / 4, more, context=self.context1)
+        aligned, more = warp(second[1], start * (1 / 4)), self.enlarge_features(maps)
+        (residual,) = self._local(self.decoder1, self.context1, first[1], aligned, start, more)
         return [flow2, start + residual]
 
+    @strip_by_strip
     def _local(
-        self,
-        decoder: nn.Module,
-        first: Tensor,
-        second: Tensor,
-        start: Tensor,
-        scale: float,
-        *more: Tensor,
-        context: nn.Module | None = None,
+        self, decoder: nn.Module, context: nn.Module | None, first: Tensor, aligned: Tensor, *seen: Tensor
     ) -> list[Tensor]:
-        """One local level: its flow residual and, if no context network uses them up, the decoder's maps.
-
-        `scale` takes flow to pixels of the level's grid.
-        """
-
-        def decode(parts: list[Tensor]) -> list[Tensor]:
-            residual, maps = decoder([self.local_matching(parts[0], parts[1]), *parts[2:]])
-            return [residual, maps] if context is None else [residual + context(maps)]
-
-        parts = [first, warp(second, start * scale), start, *more]
-        # The query objective ties all of an image's filters together.
-        if self.settings.gocor_local_query_loss:
-            return decode(parts)
-        return in_strips(decode, parts, REACH, (1, 1) if context is None else (1,))
+        """One local level: its flow residual and, if no context network uses them up, the decoder's maps."""
+        residual, maps = decoder([self.local_matching(first, aligned), *seen])
+        return [residual, maps] if context is None else [residual + context(maps)]
 
     def refinement_passes(self, inner: Size) -> int:
         """Number of further passes of level 2 between 32x32 and 1/8 of the inner image."""

@@ -4,7 +4,7 @@ Level l = 0..4 has 1/2^(6-l) of the size. Inside this file flow is in pixels of 
 """
 
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -31,8 +31,28 @@ MASK_THRESHOLD = 0.9999
 WARP = functools.partial(warp_features_border, mask_threshold=MASK_THRESHOLD)
 
 
+class Inferred(NamedTuple):
+    """What a level finds.
+
+    Attributes:
+        logits: (B,bins,H,W) of the match density of what is left of the motion.
+        flow: (B,2,H,W), pixels of the level.
+        confidence: (B,1,H,W) in 0..1.
+        handed: features (B,bins,2H,2W) for the next level, or None at the finest.
+    """
+
+    logits: Tensor
+    flow: Tensor
+    confidence: Tensor
+    handed: Tensor | None
+
+
 class HD3Level(nn.Module):
-    """Match density and flow at one pyramid level."""
+    """One pyramid level: a match density given the coarser flow, and the flow read from it.
+
+    HD3's decomposition: the density over whole motions is the product of the levels' densities over what the coarser
+    levels left, so a level's flow is the vector of its own density plus the coarser flow.
+    """
 
     def __init__(self, settings: HD3Settings, level: int) -> None:
         super().__init__()
@@ -52,28 +72,23 @@ class HD3Level(nn.Module):
             aggregate = settings.decoder == "hda"
             self.decoder = DensityDecoder(inputs, bins, aggregate=aggregate, handed=0 if finest else bins)
 
-    def forward(
-        self, first: Tensor, second: Tensor, above: tuple[Tensor, Tensor] | None
-    ) -> tuple[Tensor, Tensor | None]:
+    def forward(self, first: Tensor, second: Tensor, above: tuple[Tensor, Tensor] | None) -> Inferred:
         """One level.
 
         Args:
             first, second: features (B,C,H,W).
             above: the coarser flow (B,2,H,W), enlarged and in pixels of this level, and the features (B,bins,H,W)
                 handed down with it; None at the coarsest level.
-
-        Returns:
-            Logits (B,bins,H,W), and features (B,bins,2H,2W) for the next level, if there is one.
         """
-        flow = None if above is None else above[0]
-        parts = [self.normalise(self.cost_volume(first, second, flow))]
+        coarser = None if above is None else above[0]
+        seen = [self.normalise(self.cost_volume(first, second, coarser))]
         if above is not None:
-            flow, handed = above
-            parts += [first, handed, flow]
+            seen += [first, above[1], above[0]]
             if self.cues:
-                parts.append(flow_cues(flow.detach()))
-        decoded: tuple[Tensor, Tensor | None] = self.decoder(torch.cat(parts, dim=1))
-        return decoded
+                seen.append(flow_cues(above[0].detach()))
+        logits, handed = self.decoder(torch.cat(seen, dim=1))
+        residual, confidence = read_density(logits)
+        return Inferred(logits, residual if coarser is None else residual + coarser, confidence, handed)
 
 
 class HD3(FlowNetwork):
@@ -86,9 +101,8 @@ class HD3(FlowNetwork):
     def __init__(self, settings: HD3Settings) -> None:
         super().__init__()
         self.settings = settings
-        self.both = settings.infers_both
         bins = (2 * settings.cost_range + 1) ** 2
-        self.bytes_per_pixel = 700 + (250 if self.both else 0) + max(0, bins - 81) // 2
+        self.bytes_per_pixel = 700 + (250 if settings.infers_both else 0) + max(0, bins - 81) // 2
         self.backbone = DLA34()
         # Flow ends at a quarter of the size, which is the second entry of the backbone's levels.
         self.aggregate = DLAUp(CHANNELS[1:], finest_used=1)
@@ -108,32 +122,25 @@ class HD3(FlowNetwork):
         inner = network_size((height, width))
         images = (torch.cat([first, second]) - self.mean) / self.deviation
         features = self.aggregate(self.backbone(resize_corners(images, inner)))
-        logits: list[Tensor] = []
-        flows: list[Tensor] = []
-        confidence = first
+        levels: list[Inferred] = []
         above: tuple[Tensor, Tensor] | None = None
         for level, maps in zip(self.levels, features, strict=True):
             # With both directions, the second half of the batch runs from the second images to the first.
-            one, two = (maps, maps.roll(batch, 0)) if self.both else maps.chunk(2)
-            scores, handed = level(one, two, above)
-            flow, confidence = read_density(scores)
-            if above is not None:
-                flow = flow + above[0]
-            logits.append(scores)
-            flows.append(flow)
-            if handed is not None:
-                coarse = flow.detach() if self.settings.stop_flow_gradient else flow
-                above = (2 * resize_corners(coarse, (2 * flow.shape[2], 2 * flow.shape[3])), handed)
-        return self._prediction(logits, flows, confidence, (height, width), inner, batch)
+            one, two = (maps, maps.roll(batch, 0)) if self.settings.infers_both else maps.chunk(2)
+            found = level(one, two, above)
+            levels.append(found)
+            if found.handed is not None:
+                flow = found.flow.detach() if self.settings.stop_flow_gradient else found.flow
+                above = (2 * resize_corners(flow, (2 * flow.shape[2], 2 * flow.shape[3])), found.handed)
+        return self._prediction(levels, (height, width), inner, batch)
 
-    def _prediction(
-        self, logits: list[Tensor], flows: list[Tensor], confidence: Tensor, size: Size, inner: Size, batch: int
-    ) -> FlowPrediction:
-        level_flows = [flow * 2 ** (LEVELS + 1 - level) for level, flow in enumerate(flows)]
+    def _prediction(self, levels: list[Inferred], size: Size, inner: Size, batch: int) -> FlowPrediction:
+        level_flows = [found.flow * 2 ** (LEVELS + 1 - level) for level, found in enumerate(levels)]
+        logits = [found.logits for found in levels]
         x_factor, y_factor = size[1] / inner[1], size[0] / inner[0]
         full = scale_flow(resize_corners(level_flows[-1], size), x_factor, y_factor)
         pyramid = [scale_flow(flow, x_factor, y_factor) for flow in level_flows]
-        confidence = resize_corners(confidence, size)
+        confidence = resize_corners(levels[-1].confidence, size)
         forward, backward = slice(None, batch), slice(batch, None)
         details: dict[str, Any] = {"network_size": inner}
         details["logits"] = [level[forward] for level in logits]
@@ -141,8 +148,8 @@ class HD3(FlowNetwork):
         if len(full) > batch:
             details["backward"] = full[backward]
             details["backward_confidence"] = confidence[backward]
-            for name, levels in (("pyramid", pyramid), ("logits", logits), ("level_flows", level_flows)):
-                details[f"backward_{name}"] = [level[backward] for level in levels]
+            for name, kept in (("pyramid", pyramid), ("logits", logits), ("level_flows", level_flows)):
+                details[f"backward_{name}"] = [level[backward] for level in kept]
         return FlowPrediction(
             flow=full[forward],
             pyramid=[level[forward] for level in pyramid],

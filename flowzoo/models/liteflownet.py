@@ -8,18 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from flowzoo.blocks import caffe_resampling
-from flowzoo.blocks.alignment import warp_features
 from flowzoo.blocks.cascaded_inference import Matching, SharedProjection, SubpixelRefinement
-from flowzoo.blocks.convolution import convolution, initialise, training_layout
+from flowzoo.blocks.convolution import convolution, initialise
 from flowzoo.blocks.cost_volume import make_cost_volume
 from flowzoo.blocks.directions import both_directions, split_directions
 from flowzoo.blocks.flow_cues import CUE_CHANNELS, flow_cues
-from flowzoo.blocks.local_regularisation import (
-    FlowFilter,
-    LocalRegularisation,
-    brightness_error,
-    distance_layers,
-)
+from flowzoo.blocks.local_regularisation import FlowFilter, LocalRegularisation, distance_layers
 from flowzoo.blocks.pyramid import FeaturePyramid
 from flowzoo.blocks.resize import Size, resize, round_up, scale_flow
 from flowzoo.blocks.upsampling import BilinearDoubling, doubling
@@ -42,76 +36,71 @@ def level_scale(level: int) -> float:
 
 
 class LiteFlowNetLevel(nn.Module):
-    """Flow inference at one pyramid level: M, S and R, whichever the settings have."""
+    """Flow inference at one pyramid level: M, S and R (figures 2 and 3), whichever the settings have."""
 
     def __init__(self, settings: LiteFlowNetSettings, level: int) -> None:
         super().__init__()
+        coarsest = level == COARSEST
+        features, window, scale = settings.feature_channels[level - 1], level_window(level), level_scale(level)
+        matched = settings.finest_projection if level == 2 else features
+        warp_scale = scale if settings.warping else None
+        cues = CUE_CHANNELS if settings.flow_cues and not coarsest else 0
+        self.enlarge_flow = None if coarsest else BilinearDoubling(2)
+        self.projection = SharedProjection(features, matched) if level == 2 else None
+        self.stop_gradient, self.cue_scale = settings.stop_flow_gradient, scale if cues else None
         self.matching: Matching | None = None
         self.subpixel: SubpixelRefinement | None = None
         self.regularisation: LocalRegularisation | None = None
-        self.scale, self.warping, self.cues = level_scale(level), settings.warping, settings.flow_cues
-        self.stop_gradient = settings.stop_flow_gradient
-        coarsest = level == COARSEST
-        features, window = settings.feature_channels[level - 1], level_window(level)
-        extra = CUE_CHANNELS if self.cues and not coarsest else 0
-        self.enlarge_flow = None if coarsest else BilinearDoubling(2)
-        self.projection = SharedProjection(features, settings.finest_projection) if level == 2 else None
-        matched = settings.finest_projection if level == 2 else features
         if settings.matching:
-            step = 2 if level <= settings.sparse_level else 1
-            volume = make_cost_volume(settings, matched, step=step)
-            self.matching = Matching(volume, settings.matching_channels, window, extra=extra, warping=settings.warping)
+            volume = make_cost_volume(settings, matched, step=2 if level <= settings.sparse_level else 1)
+            self.matching = Matching(volume, settings.matching_channels, window, scale=warp_scale, cues=cues)
         if settings.subpixel:
+            with_flow = settings.matching or not coarsest
             self.subpixel = SubpixelRefinement(
-                matched,
-                settings.subpixel_channels,
-                window,
-                with_flow=settings.matching or not coarsest,
-                extra=extra,
+                matched, settings.subpixel_channels, window, scale=warp_scale, with_flow=with_flow, cues=cues
             )
         if settings.regularisation:
             projection = settings.regularisation_projection if level <= 4 else 0
-            self.regularisation = LocalRegularisation(features, projection, settings.regularisation_channels, window)
+            channels = settings.regularisation_channels
+            self.regularisation = LocalRegularisation(features, projection, channels, window, scale)
 
     def forward(
-        self, features: Tensor, images: Tensor | None, flow: Tensor | None
+        self, features: Tensor, images: Tensor | None, above: Tensor | None
     ) -> tuple[list[Tensor], list[Tensor]]:
         """One level.
 
         Args:
             features: (2B,C,H,W), the first images' features and then the second ones'.
             images: (2B,3,H,W) likewise, needed by R.
-            flow: (B,2,H/2,W/2) of the level above, or None.
+            above: flow (B,2,H/2,W/2) of the level above, or None.
 
         Returns:
             The flows of M, S and R in this order, and the last hidden maps of S and R.
         """
-        cues: list[Tensor] = []
-        if flow is not None and self.enlarge_flow is not None:
-            flow = self.enlarge_flow(flow.detach() if self.stop_gradient else flow)
-            if self.cues:
-                cues = [flow_cues(flow.detach() * self.scale)]
+        flow, cues = self._handed_down(above)
         flows, hidden = [], []
-        projected = features if self.projection is None else self.projection(features)
+        seen = features if self.projection is None else self.projection(features)
         if self.matching is not None:
-            flow = self.matching(*projected.chunk(2), flow, self.scale, cues)
+            flow = self.matching(*seen.chunk(2), flow, cues)
             flows.append(flow)
         if self.subpixel is not None:
             if self.projection is not None:
-                projected = self.projection.for_subpixel(features, projected)
-            seen, moved = projected.chunk(2)
-            if self.warping and flow is not None:
-                moved = warp_features(moved, flow * self.scale)
-            flow, last = self.subpixel(seen, moved, flow, cues)
+                seen = self.projection.for_subpixel(features, seen)
+            flow, last = self.subpixel(*seen.chunk(2), flow, cues)
             flows.append(flow)
             hidden.append(last)
-        if self.regularisation is not None and images is not None and flow is not None:
-            image, other = images.chunk(2)
-            error = brightness_error(image, other, flow * self.scale)
-            flow, last = self.regularisation(features.chunk(2)[0], error, flow)
+        if self.regularisation is not None and images is not None:
+            flow, last = self.regularisation(features.chunk(2)[0], *images.chunk(2), flow)
             flows.append(flow)
             hidden.append(last)
         return flows, hidden
+
+    def _handed_down(self, above: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+        """The flow of the level above at this level's size, and its cues, where there are any."""
+        if above is None or self.enlarge_flow is None:
+            return None, None
+        flow: Tensor = self.enlarge_flow(above.detach() if self.stop_gradient else above)
+        return flow, None if self.cue_scale is None else flow_cues(flow.detach() * self.cue_scale)
 
 
 class PseudoLevel(nn.Module):
@@ -172,7 +161,7 @@ class LiteFlowNet(FlowNetwork):
         batch, _, height, width = first.shape
         inner = round_up((height, width), self.multiple)
         images = self._normalise(first, second, inner)
-        features = self.features(training_layout(images), first_kept=self.settings.finest_level - 1)
+        features = self.features(images, first_kept=self.settings.finest_level - 1)
         pyramid: list[Tensor | None] = [None] * COARSEST
         if self.settings.regularisation:
             pyramid = self._image_pyramid(images)

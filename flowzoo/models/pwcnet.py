@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from flowzoo.blocks.alignment import warp_features
+from flowzoo.blocks.context import REACH as CONTEXT_REACH
 from flowzoo.blocks.context import ContextNetwork
-from flowzoo.blocks.convolution import SLOPE, convolution, initialise, stack_reach, training_layout
+from flowzoo.blocks.convolution import SLOPE, convolution, initialise
 from flowzoo.blocks.cost_volume import make_cost_volume
 from flowzoo.blocks.dense_decoder import DenseDecoder
 from flowzoo.blocks.directions import both_directions, split_directions
@@ -21,7 +22,7 @@ from flowzoo.blocks.flow_cues import CUE_CHANNELS, flow_cues
 from flowzoo.blocks.pyramid import FeaturePyramid
 from flowzoo.blocks.resize import resize, round_up, scale_flow
 from flowzoo.blocks.resize_8bit import enlarge_8bit
-from flowzoo.blocks.strips import in_strips
+from flowzoo.blocks.strips import Rows, rows_seen, strip_by_strip
 from flowzoo.blocks.upsampling import doubling
 from flowzoo.network import FlowNetwork, FlowPrediction
 from flowzoo.zoo.pwcnet import LEVELS, PWCNetSettings
@@ -31,7 +32,7 @@ COARSEST, FINEST = LEVELS, 2
 
 
 class PWCLevel(nn.Module):
-    """Flow inference at one pyramid level.
+    """Flow inference at one pyramid level: the warping, cost volume and flow estimator layers of section 3.
 
     `enlarge_flow` and `enlarge_features` hand the flow and two feature maps to the next level. The published network
     has an unused flow layer at its finest level, too; it is kept, frozen, so that its parameters have a place.
@@ -40,7 +41,7 @@ class PWCLevel(nn.Module):
     def __init__(self, settings: PWCNetSettings, level: int) -> None:
         super().__init__()
         self.scale = FLOW_UNIT / 2**level
-        self.cues = settings.flow_cues
+        self.cues = settings.flow_cues and level < COARSEST
         features = settings.feature_channels[level - 1]
         warp = functools.partial(warp_features, mask_threshold=settings.mask_threshold)
         self.cost_volume = make_cost_volume(settings, features, warp=warp)
@@ -51,9 +52,11 @@ class PWCLevel(nn.Module):
         self.flow = convolution(self.decoder.outputs, 2)
         self.enlarge_flow = doubling(2, 2)
         self.enlarge_features = doubling(self.decoder.outputs, 2) if level > FINEST else None
+        seen = rows_seen(self.cost_volume, self.decoder)
+        self.rows = Rows(None if seen is None else seen + (CONTEXT_REACH if level == FINEST else 1))
 
     def forward(
-        self, features: Tensor, above: tuple[Tensor, Tensor] | None, context: nn.Module | None = None
+        self, features: Tensor, above: tuple[Tensor, Tensor] | None, context: ContextNetwork | None = None
     ) -> list[Tensor]:
         """One level.
 
@@ -70,26 +73,18 @@ class PWCLevel(nn.Module):
         seen = [] if above is None else [first, *above]
         if flow is not None and self.cues:
             seen.append(flow_cues(flow.detach()))
+        return self._estimate(context, first, self.cost_volume.align(second, flow), flow, *seen)
 
-        def decode(costs: Tensor, others: list[Tensor]) -> list[Tensor]:
-            hidden = self.decoder([F.leaky_relu(costs, SLOPE), *others])
-            flow = self.flow(hidden)
-            if context is not None:
-                flow = flow + context(hidden)
-            return [flow] if self.enlarge_features is None else [flow, hidden]
-
-        volume = self.cost_volume
-        if volume.rows_seen is None:
-            return decode(volume(first, second, flow), seen)
-        reach = volume.rows_seen + stack_reach(self.decoder, self.flow)
+    @strip_by_strip
+    def _estimate(
+        self, context: ContextNetwork | None, first: Tensor, aligned: Tensor, flow: Tensor | None, *seen: Tensor
+    ) -> list[Tensor]:
+        costs = F.leaky_relu(self.cost_volume.measure(first, aligned, flow), SLOPE)
+        hidden = self.decoder([costs, *seen])
+        estimate = self.flow(hidden)
         if context is not None:
-            reach = max(reach, reach - stack_reach(self.flow) + stack_reach(context))
-        return in_strips(
-            lambda maps: decode(volume.measure(maps[0], maps[1], None), maps[2:]),
-            [first, volume.align(second, flow), *seen],
-            reach,
-            (1,) if self.enlarge_features is None else (1, 1),
-        )
+            estimate = estimate + context(hidden)
+        return [estimate] if self.enlarge_features is None else [estimate, hidden]
 
 
 class PWCNet(FlowNetwork):
@@ -118,7 +113,7 @@ class PWCNet(FlowNetwork):
         inner = round_up((height, width), self.multiple)
         enlarge = enlarge_8bit if self.settings.input_resize == "8-bit" else resize
         images = enlarge(torch.cat([first, second]).flip(1), inner)
-        features = self.features(training_layout(images), first_kept=FINEST - 1)
+        features = self.features(images, first_kept=FINEST - 1)
         if self.settings.infers_both:
             features = both_directions(features, batch)
         flows: list[Tensor] = []

@@ -4,17 +4,18 @@ As re-implemented in PyTorch by sniklaus and used in BasicSR and mmagic. Inside 
 level.
 """
 
-from functools import partial
+from collections.abc import Iterable
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from flowzoo.blocks.alignment import warp_border
-from flowzoo.blocks.convolution import convolution, stack_reach, training_layout
+from flowzoo.blocks.convolution import convolution, training_layout
 from flowzoo.blocks.image_pyramid import mean_pyramid
 from flowzoo.blocks.resize import resize, round_up, scale_flow
-from flowzoo.blocks.strips import in_strips
+from flowzoo.blocks.strips import Rows, rows_seen, strip_by_strip
 from flowzoo.network import FlowNetwork, FlowPrediction
 from flowzoo.zoo.spynet import SPyNetSettings
 
@@ -37,7 +38,7 @@ class SPyNet(FlowNetwork):
     def __init__(self, settings: SPyNetSettings) -> None:
         super().__init__()
         self.settings = settings
-        self.levels = nn.ModuleList(_residual_network() for _ in range(LEVELS))
+        self.levels = nn.ModuleList(Level() for _ in range(LEVELS))
         self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("deviation", torch.tensor(DEVIATION).view(3, 1, 1), persistent=False)
 
@@ -49,11 +50,13 @@ class SPyNet(FlowNetwork):
         precise = torch.promote_types(images.dtype, torch.float32)
         flows: list[Tensor] = []
         # Coarse to fine, and the first module at the coarsest level; an adaptive pyramid leaves out the last ones.
-        for level, pair in zip(self.levels, mean_pyramid(images, self._level_count(inner)), strict=False):
+        for level, pair in zip(
+            cast(Iterable[Level], self.levels), mean_pyramid(images, self._level_count(inner)), strict=False
+        ):
             one, two = pair.chunk(2)
             flow = _doubled(flows[-1]) if flows else one.new_zeros((len(one), 2, *one.shape[2:]), dtype=precise)
             seen = torch.cat([one, warp_border(two, flow), flow.to(one.dtype)], dim=1)
-            (residual,) = in_strips(partial(_residual, level), [seen], stack_reach(level))
+            (residual,) = level.residual(seen)
             flows.append(flow + residual.to(precise))
         factors = width / inner[1], height / inner[0]
         pyramid = [
@@ -71,26 +74,30 @@ class SPyNet(FlowNetwork):
         return count
 
 
-def _residual(level: nn.Module, maps: list[Tensor]) -> list[Tensor]:
-    return [level(training_layout(maps[0]))]
+class Level(nn.Sequential):
+    """The network of one level."""
 
+    def __init__(self) -> None:
+        layers: list[nn.Module] = []
+        inputs = 8
+        for outputs in CHANNELS:
+            layers += [convolution(inputs, outputs, 7), nn.ReLU(inplace=True)]
+            inputs = outputs
+        last = convolution(inputs, 2, 7)
+        super().__init__(*layers, last)
+        for layer in self:
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
+        with torch.no_grad():
+            last.weight.mul_(0.1)  # the flow starts near zero
+        self.rows = Rows(rows_seen(self))
 
-def _residual_network() -> nn.Sequential:
-    """Both images (the second one warped) and the flow, 8 channels -> a flow residual."""
-    layers: list[nn.Module] = []
-    inputs = 8
-    for outputs in CHANNELS:
-        layers += [convolution(inputs, outputs, 7), nn.ReLU(inplace=True)]
-        inputs = outputs
-    last = convolution(inputs, 2, 7)
-    for layer in (*layers, last):
-        if isinstance(layer, nn.Conv2d):
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
-    with torch.no_grad():
-        last.weight.mul_(0.1)  # the flow starts near zero
-    return nn.Sequential(*layers, last)
+    @strip_by_strip
+    def residual(self, seen: Tensor) -> list[Tensor]:
+        """Both images (the second one warped) and the flow, (B,8,H,W) -> a flow residual (B,2,H,W)."""
+        return [self(training_layout(seen))]
 
 
 def _doubled(flow: Tensor) -> Tensor:
