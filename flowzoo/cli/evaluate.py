@@ -8,12 +8,20 @@ from flowzoo.cli.common import add_model_arguments
 from flowzoo.datasets.catalogue import dataset_class, list_datasets
 from flowzoo.datasets.scaled.catalogue import list_scaled_datasets, scaled_dataset_class
 from flowzoo.errors import InputError
+from flowzoo.evaluation.frame_protocols import PROTOCOLS, is_interpolation
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+
     from flowzoo.distributed import Ranks
+    from flowzoo.evaluation.made_frames import Maker
     from flowzoo.inference.enlarger import Enlarger
     from flowzoo.inference.estimator import Estimator
 
+MOST_CONTEXT = 1000
+"""Frames of context: a protocol gives the network all that it has."""
 HELP = "Run a model over a data set by its official protocol; or score a folder of flow files."
 
 EXAMPLES = """examples:
@@ -27,6 +35,7 @@ EXAMPLES = """examples:
 
 data sets of pairs: """
 EXAMPLES += ", ".join(list_datasets()) + "\ndata sets of clips (super-resolution): " + ", ".join(list_scaled_datasets())
+EXAMPLES += "\nframes to predict or to put in between: " + ", ".join(PROTOCOLS)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,6 +56,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="clips: how small frames are made (default: those of the data set, else bicubic)",
     )
     data.add_argument("--border", type=int, default=0, metavar="N", help="clips: pixels left out at each border")
+    data.add_argument(
+        "--method",
+        choices=("splat", "half-flow", "average"),
+        default="splat",
+        help="frames in between: how flow makes them (default: splat)",
+    )
+    data.add_argument("--alexnet", metavar="FILE", type=Path, help="made frames: AlexNet's weights, for LPIPS")
     outputs = parser.add_argument_group("outputs")
     outputs.add_argument("--json", metavar="FILE", type=Path, help="all numbers, also of every pair")
     outputs.add_argument("--csv", metavar="FILE", type=Path, help="the same as a table")
@@ -75,7 +91,10 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.dataset in list_scaled_datasets():
         run_clips(arguments)
         return
-    refuse(arguments, ("degradation", "border"), "image pairs")
+    if arguments.dataset in PROTOCOLS:
+        run_frames(arguments)
+        return
+    refuse(arguments, ("degradation", "border", "alexnet", "method"), "image pairs")
     kind = dataset_class(arguments.dataset)
     if arguments.subset == "list":
         width = max(map(len, kind.subsets))
@@ -123,7 +142,7 @@ def run_clips(arguments: argparse.Namespace) -> None:
         return
     if arguments.root is None:
         raise InputError(f"give --root with the folder of {kind.title}: {kind.layout}")
-    refuse(arguments, ("mask_invalid", "worst", "pictures", "submission"), "clips")
+    refuse(arguments, ("mask_invalid", "worst", "pictures", "submission", "alexnet", "method"), "clips")
     from flowzoo.evaluation.enlarged_clips import ClipEvaluation
     from flowzoo.evaluation.report import write_text
     from flowzoo.evaluation.table import table
@@ -143,6 +162,74 @@ def run_clips(arguments: argparse.Namespace) -> None:
             write_text(path, text())
 
 
+def run_frames(arguments: argparse.Namespace) -> None:
+    """Predicted frames, or frames in between.
+
+    Raises:
+        InputError: see the messages.
+    """
+    kinds = PROTOCOLS[arguments.dataset]
+    if arguments.subset == "list":
+        print("\n".join(f"  {name}  {kind.clips}" for name, kind in kinds.items()))
+        return
+    if arguments.root is None:
+        raise InputError(f"give --root with the folder of {arguments.dataset}")
+    unfit = ("mask_invalid", "worst", "pictures", "submission", "degradation", "border")
+    refuse(arguments, unfit if is_interpolation(arguments.dataset) else (*unfit, "method"), "made frames")
+    from flowzoo.evaluation.made_frames import FrameEvaluation
+    from flowzoo.evaluation.report import write_text
+    from flowzoo.evaluation.table import table
+
+    names = ("dataset", "root", "subset", "partial", "limit", "predictions", "alexnet")
+    given = (arguments.weights, arguments.alexnet)
+    evaluation = FrameEvaluation(
+        **{name: getattr(arguments, name) for name in names},
+        reports=tuple(path for path in (arguments.json, arguments.csv) if path is not None),
+        inputs=tuple(Path(path) for path in given if path is not None),
+    )
+    report = evaluation.run(lambda ranks: make_frame_maker(arguments, ranks), progress=True)
+    if report is None:
+        return
+    print(table(report))
+    for path, text in ((arguments.json, report.as_json), (arguments.csv, report.as_csv)):
+        if path is not None:
+            write_text(path, text())
+
+
+def make_frame_maker(arguments: argparse.Namespace, ranks: "Ranks") -> "tuple[Maker, str, str]":
+    """What makes frames on this process's device, and the names of model and weights.
+
+    Raises:
+        InputError: no weights for it, or options of the network that are wrong.
+    """
+    own_device(arguments, ranks)
+    arguments.factor, arguments.steps, arguments.seed, arguments.context = 2, 20, 0, MOST_CONTEXT
+    if is_interpolation(arguments.dataset):
+        from flowzoo.cli.interpolate import make_method
+
+        if arguments.model == "flavr":
+            arguments.method = "flavr"
+        between = make_method(arguments)
+        make: Maker = lambda frames, _: between.images(window_of(frames, between.window), [0.5])  # noqa: E731
+        return make, between.title, _weights(arguments)
+    from flowzoo.cli.predict import make_method as make_predictor
+
+    after = make_predictor(arguments, arguments.model is None and arguments.weights is None)
+    return lambda frames, count: after.images(frames[-after.context :], count), after.title, _weights(arguments)
+
+
+def window_of(frames: "Sequence[np.ndarray]", length: int) -> "list[np.ndarray]":
+    """The middle `length` frames; the outer ones repeated where there are fewer."""
+    missing = max(0, length - len(frames)) // 2
+    padded = [frames[0]] * missing + list(frames) + [frames[-1]] * missing
+    first = (len(padded) - length) // 2
+    return padded[first : first + length]
+
+
+def _weights(arguments: argparse.Namespace) -> str:
+    return arguments.weights or "the network's own weights"
+
+
 def refuse(arguments: argparse.Namespace, names: tuple[str, ...], kind: str) -> None:
     """Options that mean nothing for this kind of data set.
 
@@ -150,7 +237,7 @@ def refuse(arguments: argparse.Namespace, names: tuple[str, ...], kind: str) -> 
         InputError: one of them was given.
     """
     for name in names:
-        if getattr(arguments, name) not in (None, False, 0, "stored"):
+        if getattr(arguments, name) not in (None, False, 0, "stored", "splat"):
             raise InputError(f"--{name.replace('_', '-')} is not for {kind} ({arguments.dataset}): leave it out")
 
 

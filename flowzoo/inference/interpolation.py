@@ -3,9 +3,9 @@
 A method takes a window of frames, oldest first, and makes frames between the middle two.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -20,26 +20,29 @@ from flowzoo.models.video.flavr import Flavr
 METHODS = ("splat", "half-flow", "average", "flavr")
 
 
-class Interpolator(Protocol):
-    """One method."""
+class Interpolator(ABC):
+    """One method.
 
-    @property
-    def window(self) -> int:
-        """Frames that it reads at a time: 2, or 4 (one more on either side)."""
-        ...
+    Attributes:
+        window: frames that it reads at a time: 2, or 4 (one more on either side).
+        title: what it is, for the user.
+    """
 
-    @property
-    def title(self) -> str:
-        """What it is, for the user."""
-        ...
+    window: int = 2
+    title: str = ""
+
+    @abstractmethod
+    def images(self, frames: Sequence[np.ndarray], times: Sequence[float]) -> list[Tensor]:
+        """Frames at `times` (each above 0 and below 1) between the middle two of `window` frames (HxWx3 uint8):
+        (1,3,H,W) each, in [0,1] up to rounding."""
 
     def __call__(self, frames: Sequence[np.ndarray], times: Sequence[float]) -> list[np.ndarray]:
-        """Frames at `times` (each above 0 and below 1) between the middle two of `window` frames, HxWx3 uint8."""
-        ...
+        """The same as HxWx3 uint8."""
+        return [as_frame(image) for image in self.images(frames, times)]
 
 
 @dataclass
-class FlowInterpolator:
+class FlowInterpolator(Interpolator):
     """Both frames warped to the moment in between by flow in both directions.
 
     Attributes:
@@ -49,19 +52,13 @@ class FlowInterpolator:
 
     estimator: Estimator
     plain: bool = False
-    window: int = 2
 
     def __post_init__(self) -> None:
         if not self.estimator.backward:
             raise InputError("interpolation needs flow in both directions: Estimator(..., backward=True)")
+        self.title = f"{'half-flow' if self.plain else 'splat'} with {self.estimator.network.model_name}"
 
-    @property
-    def title(self) -> str:
-        """See `Interpolator`."""
-        kind = "half-flow" if self.plain else "splat"
-        return f"{kind} with {self.estimator.network.model_name}"
-
-    def __call__(self, frames: Sequence[np.ndarray], times: Sequence[float]) -> list[np.ndarray]:
+    def images(self, frames: Sequence[np.ndarray], times: Sequence[float]) -> list[Tensor]:
         """See `Interpolator`."""
         found = self.estimator(*frames)
         assert found.backward is not None  # checked at the start
@@ -72,11 +69,11 @@ class FlowInterpolator:
         )
         method = half_flow if self.plain else between
         with torch.inference_mode():
-            return [as_frame(method(first, second, flow, backward, time)) for time in times]
+            return [method(first, second, flow, backward, time) for time in times]
 
 
 @dataclass
-class AverageInterpolator:
+class AverageInterpolator(Interpolator):
     """The correspondence-wise average of the two frames ("Comparing Correspondences", section 3.3 and appendix A6).
 
     The image with the least mean correspondence-wise L1 loss to both frames, found by Adam from their arithmetic mean.
@@ -92,14 +89,11 @@ class AverageInterpolator:
     steps: int = 20
     learning_rate: float = 0.02
     refresh: int = 5
-    window: int = 2
 
-    @property
-    def title(self) -> str:
-        """See `Interpolator`."""
-        return f"correspondence-wise average with {self.estimator.network.model_name}, {self.steps} steps"
+    def __post_init__(self) -> None:
+        self.title = f"correspondence-wise average with {self.estimator.network.model_name}, {self.steps} steps"
 
-    def __call__(self, frames: Sequence[np.ndarray], times: Sequence[float]) -> list[np.ndarray]:
+    def images(self, frames: Sequence[np.ndarray], times: Sequence[float]) -> list[Tensor]:
         """See `Interpolator`.
 
         Raises:
@@ -108,7 +102,7 @@ class AverageInterpolator:
         if list(times) != [0.5]:
             raise InputError("the correspondence-wise average has no moment of its own: use it with --factor 2")
         device = self.estimator.network.device
-        return [as_frame(self.average([as_tensor(frame, device) for frame in frames]))]
+        return [self.average([as_tensor(frame, device) for frame in frames])]
 
     def average(self, frames: Sequence[Tensor]) -> Tensor:
         """(1,3,H,W) each, in [0,1] -> the average."""
@@ -133,7 +127,7 @@ class AverageInterpolator:
         return self.estimator.predict(*pair).flow, self.estimator.predict(*reversed(pair)).flow
 
 
-class FlavrInterpolator:
+class FlavrInterpolator(Interpolator):
     """FLAVR: no flow; makes as many frames at once as its weights were trained for.
 
     Args:
@@ -156,14 +150,14 @@ class FlavrInterpolator:
         self.window = network.settings.inputs
         self.title = f"flavr, {self.window} frames in"
 
-    def __call__(self, frames: Sequence[np.ndarray], times: Sequence[float]) -> list[np.ndarray]:
+    def images(self, frames: Sequence[np.ndarray], times: Sequence[float]) -> list[Tensor]:
         """See `Interpolator`."""
         device = self.network.device
         clip = torch.cat([as_tensor(frame, device) for frame in frames])[None]
         enabled = self.precision != torch.float32
         with torch.inference_mode(), torch.autocast(device.type, self.precision, enabled=enabled):
             made = self.network(clip).frames[0]
-        return [as_frame(frame[None]) for frame in made.float()]
+        return list(made.float().split(1))
 
 
 def moments(factor: int) -> list[float]:

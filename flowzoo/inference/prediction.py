@@ -1,12 +1,13 @@
 """The frames that follow: the methods of `flowzoo predict`, and one run of it."""
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from flowzoo.flow.intermediate import projected, sample
 from flowzoo.inference.estimator import Estimator
@@ -17,26 +18,28 @@ from flowzoo.models.video.svg import StochasticPredictor
 from flowzoo.network import PredictionNetwork
 
 
-class FramePredictor(Protocol):
-    """One method."""
+class FramePredictor(ABC):
+    """One method.
 
-    @property
-    def context(self) -> int:
-        """How many of the last frames it wants."""
-        ...
+    Attributes:
+        context: how many of the last frames it wants.
+        title: what it is, for the user.
+    """
 
-    @property
-    def title(self) -> str:
-        """What it is, for the user."""
-        ...
+    context: int = 2
+    title: str = ""
+
+    @abstractmethod
+    def images(self, frames: Sequence[np.ndarray], steps: int) -> list[Tensor]:
+        """The `steps` frames that follow `frames` (HxWx3 uint8): (1,3,H,W) each, in [0,1] up to rounding."""
 
     def __call__(self, frames: Sequence[np.ndarray], steps: int) -> list[np.ndarray]:
-        """The `steps` frames that follow `frames`, HxWx3 uint8."""
-        ...
+        """The same as HxWx3 uint8."""
+        return [as_frame(image) for image in self.images(frames, steps)]
 
 
 @dataclass
-class MotionPredictor:
+class MotionPredictor(FramePredictor):
     """Every point goes on as it moved between the last two frames; needs no weights but the flow's.
 
     Attributes:
@@ -44,14 +47,11 @@ class MotionPredictor:
     """
 
     estimator: Estimator
-    context: int = 2
 
-    @property
-    def title(self) -> str:
-        """See `FramePredictor`."""
-        return f"constant motion, found by {self.estimator.network.model_name}"
+    def __post_init__(self) -> None:
+        self.title = f"constant motion, found by {self.estimator.network.model_name}"
 
-    def __call__(self, frames: Sequence[np.ndarray], steps: int) -> list[np.ndarray]:
+    def images(self, frames: Sequence[np.ndarray], steps: int) -> list[Tensor]:
         """See `FramePredictor`."""
         found = self.estimator(*frames)
         assert found.backward is not None  # the estimator is made for both directions
@@ -62,10 +62,10 @@ class MotionPredictor:
         )
         with torch.inference_mode():
             motions = [projected(before, last, flow, backward, 1.0 + step) for step in range(1, steps + 1)]
-            return [as_frame(sample(last, -(step + 1) * motion)) for step, motion in enumerate(motions)]
+            return [sample(last, -(step + 1) * motion) for step, motion in enumerate(motions)]
 
 
-class NetworkPredictor:
+class NetworkPredictor(FramePredictor):
     """A network of the zoo that predicts frames; its own output is fed back for further steps.
 
     Args:
@@ -79,7 +79,7 @@ class NetworkPredictor:
         self.network, self.precision, self.context, self.seed = network, precision, context, seed
         self.title = f"{network.model_name}, {context} frames of context"
 
-    def __call__(self, frames: Sequence[np.ndarray], steps: int) -> list[np.ndarray]:
+    def images(self, frames: Sequence[np.ndarray], steps: int) -> list[Tensor]:
         """See `FramePredictor`."""
         device = self.network.device
         clip = torch.cat([as_tensor(frame, device) for frame in frames])[None]
@@ -90,7 +90,7 @@ class NetworkPredictor:
                 made = self.network.extend(clip, steps, generator=generator)
             else:
                 made = self.network.extend(clip, steps)
-        return [as_frame(frame[None]) for frame in made.frames[0].float()]
+        return list(made.frames[0].float().split(1))
 
 
 @dataclass

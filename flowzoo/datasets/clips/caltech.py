@@ -13,6 +13,7 @@ from flowzoo.datasets.clips.clip_dataset import Clip, ClipDataset
 from flowzoo.errors import InputError
 
 HEADER = 1024
+MOST_STAMP = 16
 JPEG = b"\xff\xd8"
 STEP = 3
 """Frames from one that is taken to the next: 30 Hz -> 10 Hz."""
@@ -40,10 +41,11 @@ class SeqFrames:
             head = stream.read(HEADER)
             if len(head) < HEADER or head[4:24].decode("utf-16-le", "replace").rstrip("\0") != "Norpix seq":
                 raise InputError(f"{self.file} is no Norpix .seq file: its header says otherwise")
-            while at + 6 <= size:
+            while size - at > MOST_STAMP:
                 length = self._length(stream, at, size)
                 found.append((at + 4, length - 4))
-                at += length + next((gap for gap in (8, 16) if self._frame_at(stream, at + length + gap, size)), 8)
+                at += length
+                at += next((gap for gap in (8, MOST_STAMP) if self._frame_at(stream, at + gap, size)), 0)
         return found[:: self.step]
 
     def _frame_at(self, stream: io.BufferedReader, at: int, size: int) -> bool:
