@@ -1,24 +1,19 @@
-"""Fetching files of the index into the cache: once, checked by SHA-256, complete or not at all. No torch."""
+"""Fetching files of the index into the cache: once, complete or not at all, and only what they should be.
 
-import hashlib
+No torch, until a file has come whose SHA-256 is not known: then it must fill its network before it is kept.
+"""
+
 import logging
-import sys
-import urllib.error
+import os
 import urllib.parse
-import urllib.request
-from http.client import HTTPException
 from pathlib import Path
-from typing import BinaryIO
-
-from tqdm import tqdm
 
 from flowzoo.assets import asset_path
 from flowzoo.cache import Kept, cache_folder, locked, remove_leftovers, sha256_of
 from flowzoo.checkpoints.index import UNKNOWN, Entry
+from flowzoo.checkpoints.transfer import TransferError, transfer
 from flowzoo.errors import InputError
 
-_CHUNK = 2**20
-_SECONDS_WITHOUT_DATA = 60
 _RECORD = "content.json"
 
 log = logging.getLogger(__name__)
@@ -73,45 +68,40 @@ def _compare(found: str, entry: Entry, what: str, remedy: str) -> None:
 
 
 def _fetch(entry: Entry, kept: Kept) -> None:
+    remedy = f"check the network, or fetch it elsewhere and use flowzoo weights import FILE --model {entry.model}"
+    if os.environ.get("FLOWZOO_OFFLINE", "0").lower() not in ("", "0", "false", "no", "off"):
+        raise InputError(
+            f"weights {entry.tag} are not in the cache, and FLOWZOO_OFFLINE forbids to download {entry.url}: unset it, "
+            f"or fetch the file elsewhere and use flowzoo weights import FILE --model {entry.model}"
+        )
     size = f", {entry.bytes / 1e6:.1f} MB" if entry.bytes else ""
     terms = "non-commercial use only" if entry.non_commercial else "see its terms"
     log.warning("weights %s come under this licence: %s (%s)", entry.tag, entry.licence, terms)
     log.warning("downloading %s%s", entry.url, size)
     with kept.replacing(url=entry.url) as temporary:
-        found = _copy(entry, temporary)
-        _compare(found, entry, f"what {entry.url} sends", "the file there has changed, or something is in between")
-        if entry.bytes and temporary.stat().st_size != entry.bytes:
-            raise InputError(f"{entry.url} sent {temporary.stat().st_size} bytes instead of {entry.bytes}: try again")
+        try:
+            transfer(entry.url, temporary, entry.bytes)
+        except TransferError as error:
+            raise InputError(f"cannot download {entry.url}: {error}; {remedy}") from error
+        there = "the file there has changed, or something is in between; " + remedy.partition(", or ")[2]
+        # What it is comes first: a login page says more than a wrong hash does.
+        if entry.sha256 == UNKNOWN or sha256_of(temporary) != entry.sha256:
+            _require_weights(entry, temporary, there)
+        _compare(sha256_of(temporary), entry, f"what {entry.url} sends", there)
 
 
-def _copy(entry: Entry, target: Path) -> str:
-    """Download to `target`; returns the SHA-256."""
-    remedy = f"check the network, or fetch it elsewhere and use flowzoo weights import FILE --model {entry.model}"
-    request = urllib.request.Request(entry.url, headers={"User-Agent": "flowzoo"})
-    digest = hashlib.sha256()
+def _require_weights(entry: Entry, path: Path, remedy: str) -> None:
+    """Check that the file at `path` fills the network of the entry.
+
+    Raises:
+        InputError: it does not.
+    """
+    from flowzoo.checkpoints.fitting import recorded_settings, state_for
+    from flowzoo.checkpoints.formats import read_checkpoint
+
     try:
-        with urllib.request.urlopen(request, timeout=_SECONDS_WITHOUT_DATA) as answer:
-            expected = int(answer.headers.get("Content-Length") or 0)
-            done = _write(answer, target, digest, expected)
-    except urllib.error.HTTPError as error:
-        raise InputError(
-            f"cannot download {entry.url}: the server says {error.code} {error.reason}; {remedy}"
-        ) from error
-    except (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError) as error:
-        reason = getattr(error, "reason", None) or error
-        raise InputError(f"cannot download {entry.url}: {reason}; {remedy}") from error
-    if expected and done != expected:
-        raise InputError(f"cannot download {entry.url}: it ended after {done} of {expected} bytes; {remedy}")
-    return digest.hexdigest()
-
-
-def _write(answer: BinaryIO, target: Path, digest: "hashlib._Hash", expected: int) -> int:
-    done = 0
-    bar = tqdm(total=expected or None, unit="B", unit_scale=True, disable=not sys.stderr.isatty(), leave=False)
-    with bar, target.open("wb") as file:
-        while chunk := answer.read(_CHUNK):
-            file.write(chunk)
-            digest.update(chunk)
-            done += len(chunk)
-            bar.update(len(chunk))
-    return done
+        checkpoint = read_checkpoint(path)
+        state_for(entry.model, checkpoint, "it", entry.settings | recorded_settings(checkpoint))
+    except InputError as error:
+        text = str(error).replace(str(path), "it")
+        raise InputError(f"what {entry.url} sends is not kept: {text}; {remedy}") from error

@@ -5,17 +5,15 @@ import os
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from flowzoo import registry
 from flowzoo.cache import sha256_of
 from flowzoo.checkpoints import index
 from flowzoo.checkpoints.download import obtain
+from flowzoo.checkpoints.fitting import recorded_settings, state_for, taken
 from flowzoo.checkpoints.formats import Checkpoint, native, read_checkpoint
-from flowzoo.checkpoints.importing import build_quietly, import_into, matched, models_that_fit, outline
+from flowzoo.checkpoints.importing import build_quietly, models_that_fit
 from flowzoo.checkpoints.index import Entry
 from flowzoo.errors import InputError
-from flowzoo.files.reading import decoding, shown
 from flowzoo.network import ZooNetwork
 
 _LOG = logging.getLogger("flowzoo")
@@ -39,17 +37,6 @@ def load_weights(name: str, weights: Weights, *, entry: str | None = None, **set
     return network_from(name, checkpoint, found, recorded, settings)
 
 
-def taken(checkpoint: Checkpoint) -> str:
-    """Which of a file's state dicts was read, and which others there are; "" for a file of one alone."""
-    what = shown(checkpoint.entry)
-    if "n_averaged" in checkpoint.facts:
-        what = f"{what}, an average of {checkpoint.facts['n_averaged']}".lstrip(", ")
-    if not checkpoint.others:
-        return f"the weights are {what}" if what else ""
-    others = shown(", ".join(checkpoint.others), 200)
-    return f"the weights are {what or 'those at the top'}; --entry (entry=) can choose {others}"
-
-
 def network_from(
     name: str, checkpoint: Checkpoint, path: Path, recorded: dict[str, Any], settings: dict[str, Any]
 ) -> ZooNetwork:
@@ -65,40 +52,11 @@ def network_from(
     Raises:
         InputError: the file is of another model, or does not fit.
     """
-    if checkpoint.format == "flowzoo":
-        model = checkpoint.facts["model"]
-        if model != name:
-            raise InputError(f"{path} holds weights of {shown(model)}, not of {name}: use --model {shown(model)}")
-        recorded = recorded | dict(checkpoint.facts.get("settings") or {})
-    state = state_for(name, checkpoint, path, recorded | settings)
-    network = build_quietly(name, **(recorded | settings))
+    settings = recorded | recorded_settings(checkpoint) | settings
+    state = state_for(name, checkpoint, path, settings)
+    network = build_quietly(name, **settings)
     network.load_state_dict(state, strict=True)
     return network
-
-
-def state_for(name: str, checkpoint: Checkpoint, path: Path | str, settings: dict[str, Any]) -> dict[str, Tensor]:
-    """The state dict that the network `name` with these settings loads strictly.
-
-    Nothing of the network's size is made before the file is known to fill it: its settings may come from the file.
-
-    Raises:
-        InputError: the file does not fit; `path` is named.
-    """
-    with decoding(f"the settings in {path} make no network {name}"):
-        network = outline(name, **settings)
-    try:
-        if checkpoint.format == "flowzoo":
-            return matched(network, checkpoint.tensors)
-        return import_into(network, checkpoint.tensors)
-    except InputError as error:
-        others = [] if checkpoint.format == "flowzoo" else models_that_fit(checkpoint.tensors)
-        if others and name not in others:
-            shown_names = " or ".join(others)
-            raise InputError(
-                f"{path} holds weights of {shown_names}, not of {name}: use --model {others[0]}"
-            ) from error
-        note = f" ({taken(checkpoint)})" if checkpoint.others else ""
-        raise InputError(f"{path}: {error}{note}") from error
 
 
 def locate(weights: Weights) -> Path | Entry:

@@ -140,7 +140,8 @@ def _import(arguments: argparse.Namespace) -> None:
     registry.card(arguments.model)
     settings = parse_settings(arguments.set)
     _check_output(arguments.output, arguments.file)
-    from flowzoo.checkpoints.loading import convert_file, taken
+    from flowzoo.checkpoints.fitting import taken
+    from flowzoo.checkpoints.loading import convert_file
 
     source, target = Path(arguments.file), Path(arguments.output)
     facts, checkpoint = convert_file(source, arguments.model, target, entry=arguments.entry, **settings)

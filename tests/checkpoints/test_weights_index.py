@@ -77,10 +77,11 @@ def test_no_two_entries_fetch_the_same_file() -> None:
     assert len(set(urls)) == len(urls)
 
 
-def test_prefixes_in_ptlflow_names_are_the_recorded_ones() -> None:
-    found = [entry for entry in ENTRIES if entry.tag.endswith("-ptlflow")]
-    assert len(found) == 22
-    assert all(entry.url.endswith(f"-{entry.sha256_prefix}.ckpt") for entry in found)
+def test_prefixes_of_hashes_in_the_names_of_files_are_recorded() -> None:
+    named = {entry.tag: re.search(r"[-_]([0-9a-f]{8,})\.[a-z]+$", entry.url) for entry in ENTRIES}
+    found = {tag: match[1] for tag, match in named.items() if match}
+    assert len(found) > 35
+    assert found == {entry.tag: entry.sha256_prefix for entry in ENTRIES if entry.sha256_prefix}
 
 
 def test_unknown_tags_get_a_suggestion() -> None:
