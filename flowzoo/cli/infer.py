@@ -98,7 +98,7 @@ def run(arguments: argparse.Namespace) -> None:
     from flowzoo.inference.run import InferenceRun
     from flowzoo.operators.native import build_for_next_time
 
-    if source.count == 1:
+    if arguments.second is not None:
         build_for_next_time()
     network, weights = make_network(arguments)
     if network.same_size:
