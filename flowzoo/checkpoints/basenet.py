@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
 from flowzoo.checkpoints.keymap import unknown_names
-from flowzoo.checkpoints.matching import is_vgg, move_common, move_context, move_decoder, published, vgg_in_place
+from flowzoo.checkpoints.matching import complete, move_common, move_context, move_decoder, published
 
 if TYPE_CHECKING:
     from flowzoo.zoo.basenet import BaseNetSettings
@@ -21,14 +20,9 @@ def convert(state: Mapping[str, Tensor], settings: "BaseNetSettings") -> dict[st
     Raises:
         InputError: its names are unknown, or do not match these settings.
     """
-    if any(name.startswith("backbone.levels.") for name in state):
-        return dict(state)
-    if is_vgg(state):
-        from flowzoo.models.basenet import BaseNet
-
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            return vgg_in_place(BaseNet(settings), state)
+    whole = complete(state, "flowzoo.models.basenet:BaseNet", settings)
+    if whole is not None:
+        return whole
     names = published(state, "BaseNet")
     if not names.has("upfeat3.weight"):
         raise unknown_names(state, "DenseMatching's BaseNets, nor VGG-16's")

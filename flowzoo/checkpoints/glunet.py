@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
 from flowzoo.checkpoints.keymap import unknown_names
-from flowzoo.checkpoints.matching import is_vgg, move_common, move_context, move_decoder, published, vgg_in_place
+from flowzoo.checkpoints.matching import complete, move_common, move_context, move_decoder, published
 from flowzoo.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,14 +21,9 @@ def convert(state: Mapping[str, Tensor], settings: "GLUNetSettings") -> dict[str
     Raises:
         InputError: its names are unknown, or do not match these settings.
     """
-    if any(name.startswith("backbone.levels.") for name in state):
-        return dict(state)
-    if is_vgg(state):
-        from flowzoo.models.glunet import GLUNet
-
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            return vgg_in_place(GLUNet(settings), state)
+    whole = complete(state, "flowzoo.models.glunet:GLUNet", settings)
+    if whole is not None:
+        return whole
     names = published(state, "GLU-Net")
     if not names.has("decoder1.predict_flow.weight"):
         raise unknown_names(state, "GLU-Net's, GOCor's or DenseMatching's GLU-Nets, nor VGG-16's")

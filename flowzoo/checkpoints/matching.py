@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from flowzoo import registry
 from flowzoo.blocks.matching_decoders import GROWTH
 from flowzoo.checkpoints.gocor import move_gocor
 from flowzoo.checkpoints.keymap import Renaming
@@ -45,9 +46,24 @@ def vgg_in_place(network: "ZooNetwork", state: Mapping[str, Tensor]) -> dict[str
     return filled
 
 
-def is_vgg(state: Mapping[str, Tensor]) -> bool:
-    """Whether these are the names of an image classification VGG."""
-    return "features.0.weight" in state and not any(name.startswith("decoder") for name in state)
+def complete(state: Mapping[str, Tensor], network: str, settings: "MatchingSettings") -> dict[str, Tensor] | None:
+    """The whole state of a network from a file in which no name has to be changed, or None.
+
+    That is one with our names; or a VGG-16 of ImageNet, which fills the backbone: all else then has a random start,
+    drawn from a fixed seed.
+
+    Args:
+        state: of the file.
+        network: "module:class", built only where the file is a VGG-16.
+        settings: of the network.
+    """
+    if any(name.startswith("backbone.levels.") for name in state):
+        return dict(state)
+    if "features.0.weight" not in state or any(name.startswith("decoder") for name in state):
+        return None
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return vgg_in_place(registry.resolve(network)(settings), state)
 
 
 def published(state: Mapping[str, Tensor], origin: str) -> Renaming:

@@ -17,7 +17,7 @@ EXAMPLES = """examples:
   flowzoo train --list
   flowzoo train default --root pairs                       pairs: written by flowzoo synth --packed
   flowzoo train pwcnet-chairs --root FlyingChairs_release --device cuda
-  flowzoo train default --root pairs --resume              goes on where it was, bit for bit
+  flowzoo train default --root pairs --resume              goes on where it was; on a CPU bit for bit
   flowzoo train finetune --data mine/pairs.txt --model wren --weights wren
   flowzoo train default --print-config --set batch=8 --set large.steps=5000
   torchrun --nproc-per-node 8 -m flowzoo train default --root pairs
