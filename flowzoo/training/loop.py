@@ -59,7 +59,7 @@ def train(recipe: Recipe, task: Task, where: Surroundings) -> Trained:
         start: dict[str, Tensor] | None = saved["start"] if saved else where.weights
         done = sum(stage.steps for stage in recipe.stages[:first])
         for number in range(first, len(recipe.stages)):
-            network = build(recipe, number, start, where.device)
+            network = build(recipe, number, start, where.device, task)
             run = StageRun(recipe, number, task, where, network, journal, done, start)
             if saved is not None and number == first:
                 run.restore(saved)
@@ -128,11 +128,14 @@ def check_state(found: dict[str, Any], recipe: Recipe) -> None:
         raise InputError("it is of a stage that the recipe does not have")
 
 
-def build(recipe: Recipe, number: int, weights: dict[str, Tensor] | None, device: torch.device) -> ZooNetwork:
-    """The network of stage `number`: random from the seed, then whatever `weights` has for it."""
+def build(
+    recipe: Recipe, number: int, weights: dict[str, Tensor] | None, device: torch.device, task: Task
+) -> ZooNetwork:
+    """The network of stage `number`: random from the seed, what the task fills, then whatever `weights` has for it."""
     torch.manual_seed(recipe.seed + number)
     settings = dict(entry.partition("=")[::2] for entry in recipe.stages[number].network)
     network: ZooNetwork = registry.build(recipe.model, **settings)
+    task.prepare(network, recipe.stages[number])
     if weights is not None:
         inherit(network, weights)
     flat = all(parameter.dim() < 5 for parameter in network.parameters())  # 3-D convolutions have another layout

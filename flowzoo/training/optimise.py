@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,18 +19,23 @@ def make_optimizer(network: nn.Module, stage: Stage) -> torch.optim.Optimizer:
     Raises:
         InputError: nothing is left to train.
     """
-    decayed: list[nn.Parameter] = []
-    free: list[nn.Parameter] = []
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {(1.0, True): [], (1.0, False): []}
     for name, parameter in network.named_parameters():
         if stage.frozen and name.startswith(stage.frozen):
             parameter.requires_grad_(False)
         if parameter.requires_grad:
-            (decayed if parameter.ndim > 1 else free).append(parameter)
-    if not decayed and not free:
+            factor = next((value for text, value in stage.factors() if text in name), 1.0)
+            groups.setdefault((factor, parameter.ndim > 1), []).append(parameter)
+    if not any(groups.values()):
         raise InputError(f"stage {stage.name!r} trains nothing: all parameters are frozen (frozen = {stage.frozen})")
-    groups = [{"params": decayed, "weight_decay": stage.weight_decay}, {"params": free, "weight_decay": 0.0}]
+    # Without factors there are always these two, as checkpoints know them.
+    options: list[dict[str, Any]] = [
+        {"params": parameters, "weight_decay": stage.weight_decay if decayed else 0.0, "factor": factor}
+        for (factor, decayed), parameters in groups.items()
+        if parameters or factor == 1.0
+    ]
     kind = torch.optim.AdamW if stage.optimizer == "adamw" else torch.optim.Adam
-    return kind(groups, lr=stage.learning_rate, betas=stage.betas)
+    return kind(options, lr=stage.learning_rate, betas=stage.betas)
 
 
 def learning_rate(stage: Stage, step: int) -> float:
@@ -40,15 +46,26 @@ def learning_rate(stage: Stage, step: int) -> float:
         return stage.learning_rate
     if stage.schedule == "steps":
         return stage.learning_rate * stage.decay ** sum(step >= milestone for milestone in stage.milestones)
-    done = min(1.0, (step - stage.warmup) / max(1, stage.steps - stage.warmup))
+    done, peak = min(1.0, (step - stage.warmup) / max(1, stage.steps - stage.warmup)), 1.0
+    if stage.schedule == "cosine" and stage.periods:
+        done, peak = _place_in_period(stage, step)
     share = (1 + math.cos(math.pi * done)) / 2 if stage.schedule == "cosine" else 1 - done
-    return stage.last_learning_rate + (stage.learning_rate - stage.last_learning_rate) * share
+    return stage.last_learning_rate + peak * (stage.learning_rate - stage.last_learning_rate) * share
+
+
+def _place_in_period(stage: Stage, step: int) -> tuple[float, float]:
+    """How far `step` is within its period, 0..1, and that period's peak; the last period goes on at its end."""
+    for period, peak in zip(stage.periods, stage.peaks, strict=True):
+        if step < period:
+            return step / period, peak
+        step -= period
+    return 1.0, stage.peaks[-1]
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Give every group the rate `rate`."""
+    """Give every group the rate `rate`, times its own factor."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("factor", 1.0)
 
 
 def clip_gradient(parameters: Iterable[Tensor], largest: float) -> Tensor:

@@ -25,6 +25,9 @@ class Stage:
         optimizer, learning_rate, betas, weight_decay: as in torch; biases are not decayed.
         schedule: after a linear rise over the first `warmup` steps, "steps" multiplies the rate by `decay` at each of
             `milestones`; "cosine" and "linear" (the second half of a one-cycle) fall to `last_learning_rate`.
+        periods, peaks: lengths of the periods of a "cosine" that starts again, steps, and its height in each, as a
+            factor of the rate; none = one period to the end. The optimiser goes on.
+        rates: "TEXT:FACTOR": parameters with TEXT in their name learn at FACTOR times the rate.
         clip: largest norm of the gradient; 0 = unlimited.
         average: decay of the exponential mean of the weights that is validated and saved; 0 = none. The mean starts
             faster: at step t the decay is at most (1 + t) / (10 + t).
@@ -51,6 +54,9 @@ class Stage:
     milestones: tuple[int, ...] = ()
     decay: float = 0.5
     warmup: int = 0
+    periods: tuple[int, ...] = ()
+    peaks: tuple[float, ...] = ()
+    rates: tuple[str, ...] = ()
     clip: float = 0.0
     average: float = 0.0
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -70,7 +76,26 @@ class Stage:
         for name in ("learning_rate", "last_learning_rate", "weight_decay", "clip", "decay"):
             self._check(name, 0 <= getattr(self, name) < float("inf"), "a number, 0 or more")
         self._check("average", 0 <= self.average < 1, "a decay from 0 to below 1")
+        self._check("periods", all(1 <= period <= MOST for period in self.periods), "lengths of 1 step and more")
+        self._check("peaks", len(self.peaks) == len(self.periods), "one factor for each of periods")
+        self._check("rates", all(factor >= 0 for _, factor in self.factors()), "TEXT:FACTOR with a factor from 0 up")
         self._check("betas", all(0 <= beta < 1 for beta in self.betas), "two decays from 0 to below 1")
+
+    def factors(self) -> tuple[tuple[str, float], ...]:
+        """`rates` as (text, factor).
+
+        Raises:
+            InputError: an entry is not of that form.
+        """
+        pairs = []
+        for entry in self.rates:
+            text, colon, factor = entry.rpartition(":")
+            try:
+                pairs.append((text, float(factor)))
+            except ValueError:
+                colon = ""
+            self._check("rates", bool(text and colon), "entries TEXT:FACTOR, such as spynet:0.125")
+        return tuple(pairs)
 
     def _check(self, name: str, fine: bool, words: str) -> None:
         if not fine:

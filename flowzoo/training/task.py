@@ -124,6 +124,13 @@ class Task(ABC):
             InputError: data, settings or network do not go together, or a file is not what it should be.
         """
 
+    def prepare(self, network: Any, stage: Stage) -> None:  # noqa: B027 (nothing to prepare is fine)
+        """Fill parts of a network that has just been built and that do not start at random; weights come after.
+
+        Raises:
+            InputError: what should fill them is not there.
+        """
+
     @abstractmethod
     def data(self, stage: Stage, seed: int, device: torch.device) -> Data:
         """Where the batches of `stage` come from; what is random in sample n follows from (seed, n) alone.

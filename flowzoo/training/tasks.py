@@ -8,6 +8,7 @@ from flowzoo.errors import InputError
 from flowzoo.settings import suggestion
 from flowzoo.training.flow.settings import FlowSettings
 from flowzoo.training.frames.settings import FrameSettings
+from flowzoo.training.super_resolution.settings import SuperResolutionSettings
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,9 @@ TASKS = {
     "flow": TaskCard(FlowSettings(), "flowzoo.training.flow.task:FlowTask"),
     "prediction": TaskCard(FrameSettings(), "flowzoo.training.frames.task:FramesTask"),
     "interpolation": TaskCard(FrameSettings(), "flowzoo.training.frames.task:FramesTask"),
+    "super-resolution": TaskCard(
+        SuperResolutionSettings(), "flowzoo.training.super_resolution.task:SuperResolutionTask"
+    ),
 }
 """By the name that a preset gives as `task` and that a network's card has."""
 

@@ -23,7 +23,7 @@ TINY = {
 }
 
 
-HD3_PRESETS = [name for name in list_presets() if load_recipe(name).model == "hd3"]
+HD3_PRESETS = [name for name in list_presets("flow") if load_recipe(name).model == "hd3"]
 
 
 @pytest.fixture(scope="session")

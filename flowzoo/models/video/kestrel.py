@@ -4,6 +4,8 @@ No published model. Alignment is the deformable one of "Understanding Deformable
 with N = 5 offsets, which the paper finds enough, as residuals to the flow.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -82,13 +84,17 @@ class Kestrel(VideoNetwork):
         middle = frames[:, count // 2]
         features = self.extract(training_layout(frames.flatten(0, 1) - 0.5))
         features = features.view(batch, count, -1, height, width)
-        reference, details = features[:, count // 2], {}
+        reference = features[:, count // 2]
+        details: dict[str, Any] = {}
         seen = [reference]
         if count > 1:
             aligned = self._aligned(reference, _others(features), middle, _others(frames), flows)
             fractions = _fractions(flows)
             seen += [*aligned.features.view(batch, count - 1, -1, height, width).unbind(1), fractions.flatten(1, 2)]
-            details = {"flows": flows, "offsets": aligned.offset.view(batch, count - 1, -1, height, width)}
+            details = {"flows": flows}
+            if self.keeps_details:
+                offsets = aligned.offset.view(batch, count - 1, -1, height, width)
+                details["offsets"] = [{"l1": offset} for offset in offsets.unbind(1)]
         fused = F.leaky_relu(self.fuse(torch.cat([part.to(reference.dtype) for part in seen], dim=1)), SLOPE)
         residual = self.enlarge(self.reconstruct(fused)).float()
         result = resize_bicubic(middle, self.scale) + residual
