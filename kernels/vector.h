@@ -75,6 +75,21 @@ struct Wide {
 #define WIDE_LOOP _Pragma("GCC unroll 4") for (int i = 0; i < kParts; ++i)
 #define WIDE_INLINE static inline __attribute__((always_inline))
 
+// The first `count` floats; the other lanes are 0, or left alone.
+WIDE_INLINE Vec load_some(const float* from, int64_t count) {
+    if (count >= kLanes) return load(from);
+    float lanes[kLanes] = {};
+    std::memcpy(lanes, from, count * sizeof(float));
+    return load(lanes);
+}
+
+WIDE_INLINE void store_some(float* to, Vec value, int64_t count) {
+    if (count >= kLanes) return store(to, value);
+    float lanes[kLanes];
+    store(lanes, value);
+    std::memcpy(to, lanes, count * sizeof(float));
+}
+
 WIDE_INLINE Wide wide_load(const float* address) {
     Wide result;
     WIDE_LOOP result.part[i] = load(address + i * kLanes);

@@ -56,20 +56,6 @@ struct Pixels {
     }
 };
 
-WIDE_INLINE Vec load_some(const float* from, int64_t count) {
-    if (count >= kLanes) return load(from);
-    float lanes[kLanes] = {};
-    std::memcpy(lanes, from, count * sizeof(float));
-    return load(lanes);
-}
-
-WIDE_INLINE void store_some(float* to, Vec value, int64_t count) {
-    if (count >= kLanes) return store(to, value);
-    float lanes[kLanes];
-    store(lanes, value);
-    std::memcpy(to, lanes, count * sizeof(float));
-}
-
 // The five 1-D transforms, from every `step`-th vector to every `step`-th one.
 struct InputTransform {  // B'
     static constexpr int kFrom = 6, kTo = 6;

@@ -39,12 +39,23 @@ def _lookup(s: Sizes) -> Arguments:
     return s.maps(3), table, s.flow(), 5, 6, 1, 2
 
 
+def _deform(s: Sizes) -> Arguments:
+    """Two groups of three channels, four taps."""
+    weight = torch.randn(5, 6, 4, dtype=s.dtype, requires_grad=True)
+    bias = torch.randn(5, dtype=s.dtype, requires_grad=True)
+    return s.maps(6), s.flow(8), weight, bias, s.positive(8).requires_grad_(), 2, [1, 1], [1, 0], [1, 2], False
+
+
 def _system(s: Sizes) -> Tensor:
     return torch.cat([s.positive(1), s.positive(1) - 1, s.positive(1), s.maps(2).detach(), s.positive(2)], dim=1)
 
 
 def _greys(s: Sizes) -> tuple[Tensor, Tensor]:
     return 100 * s.positive(1), 100 * s.positive(1)
+
+
+def _without_bias(arguments: Arguments) -> Arguments:
+    return *arguments[:3], *arguments[4:]
 
 
 SAMPLES: dict[str, Callable[[Sizes], list[Arguments]]] = {
@@ -63,6 +74,8 @@ SAMPLES: dict[str, Callable[[Sizes], list[Arguments]]] = {
     "convex_upsampling_backward": lambda s: [(s.maps(2, scale=2), s.flow(), s.maps(36), 2)],
     "lookup": lambda s: [_lookup(s)],
     "lookup_backward": lambda s: [(s.maps(18), *_lookup(s), True)],
+    "deform": lambda s: [_deform(s)],
+    "deform_backward": lambda s: [(s.maps(5), *_without_bias(_deform(s)))],
     "relaxation": lambda s: [(_system(s), s.flow().detach(), 3, 1.6)],
     "variational_data": lambda s: [(*_greys(s), s.flow().detach(), 0.1, 10.0, 0.1)],
     "variational_system": lambda s: [
@@ -86,6 +99,7 @@ PUBLIC: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "sampled sad": lambda a, b, f: operators.sampled_cost_volume(a, b, f, 1, 1, 2, "sad"),
     "splat": lambda a, b, f: operators.splat(a, f),
     "local convolution": lambda a, b, f: operators.local_convolution(a, operators.correlation(a, b, 1), 3),
+    "deform": lambda a, b, f: operators.deform(a, f, b[:1, :, :1, :1]),
     "convex upsampling": lambda a, b, f: operators.convex_upsampling(f, a.repeat(1, 12, 1, 1), 2),
 }
 """Public operators of (B,3,H,W) maps a and b and (B,2,H,W) flow f. `warp` is torch's grid_sample, tested with it."""

@@ -21,6 +21,11 @@ def reference(shared):
     return np.load(shared / "parity" / "deform-conv.npz")
 
 
+@pytest.fixture(params=["native", "portable"], autouse=True)
+def _backend(request, monkeypatch):
+    monkeypatch.setenv("FLOWZOO_NATIVE", "1" if request.param == "native" else "0")
+
+
 def close(found, wanted, tolerance):
     wanted = np.asarray(wanted)
     error = np.abs(found.detach().double().numpy() - wanted).max()

@@ -128,7 +128,7 @@ def _strided(tensor: Tensor) -> Tensor:
 
 
 def _turned(tensor: Tensor) -> Tensor:
-    return tensor.movedim(1, -1).contiguous().movedim(-1, 1)
+    return tensor.movedim(1, -1).contiguous().movedim(-1, 1) if tensor.dim() > 1 else _strided(tensor)
 
 
 @pytest.mark.parametrize("name", NAMES)

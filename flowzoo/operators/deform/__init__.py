@@ -2,11 +2,13 @@
 
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from flowzoo.errors import InputError
-from flowzoo.operators.checks import check_maps, check_same_kind
+from flowzoo.operators.checks import check_maps, check_same_kind, check_shape, check_tensor, check_whole
 from flowzoo.operators.deform import definition
+from flowzoo.operators.deform.registered import DEFORM
 
 Border = Literal["modern", "legacy"]
 Pair = int | tuple[int, int]
@@ -46,7 +48,7 @@ def deform(
             counts only inside 0 <= y < H, 0 <= x < W, and the neighbours behind the last row and column repeat it.
 
     Returns:
-        (B,O,h,w) of the features' dtype. Differentiable once in all tensors; the derivative to an offset is that of
+        (B,O,h,w) of the features' dtype. Differentiable twice in all tensors; the derivative to an offset is that of
         the cell that floor() opens, at whole numbers, too.
 
     Raises:
@@ -55,7 +57,11 @@ def deform(
     strides, paddings, dilations = _pair("stride", stride), _pair("padding", padding), _pair("dilation", dilation)
     _check_numbers(weight, strides, paddings, dilations, border)
     _check_shapes(features, offset, weight, bias, mask, (strides, paddings, dilations))
-    return definition.deform(features, offset, weight, bias, mask, strides, paddings, dilations, border)
+    columns, step = (weight.shape[3], dilations) if weight.dim() == 4 else (weight.shape[2], (0, 0))
+    operator = definition.deform if torch.onnx.is_in_onnx_export() else DEFORM
+    flat, legacy = weight.flatten(2), border == "legacy"
+    result: Tensor = operator(features, offset, flat, bias, mask, columns, strides, paddings, step, legacy)
+    return result
 
 
 def _pair(name: str, value: Pair) -> tuple[int, int]:
@@ -70,8 +76,10 @@ def _check_numbers(
 ) -> None:
     if border not in ("modern", "legacy"):
         raise InputError(f"border must be 'modern' or 'legacy', got {border!r}")
-    if min(stride) < 1 or min(dilation) < 1 or min(padding) < 0:
-        raise InputError(f"stride and dilation must be >= 1, padding >= 0, got {stride}, {dilation}, {padding}")
+    for name, pair, least in (("stride", stride, 1), ("padding", padding, 0), ("dilation", dilation, 1)):
+        for value in pair:
+            check_whole(name, value, least)
+    check_tensor("weight", weight)
     if weight.dim() not in (3, 4):
         raise InputError(f"weight must be (O,C,kh,kw) or (O,C,N), got shape {tuple(weight.shape)}")
     if weight.dim() == 3 and (stride, padding, dilation) != ((1, 1), (0, 0), (1, 1)):
@@ -110,18 +118,15 @@ def _check_shapes(
     if weight.shape[1] != channels or taps == 0 or weight.shape[0] == 0:
         raise InputError(f"weight {tuple(weight.shape)} does not fit features with {channels} channels")
     size = output_size((features.shape[2], features.shape[3]), kernel, *grid)
-    groups, rest = divmod(offset.shape[1], 2 * taps)
+    groups, rest = offset.shape[1] // (2 * taps), offset.shape[1] % (2 * taps)
     if rest or channels % max(groups, 1) or (offset.shape[0], *offset.shape[2:]) != (batch, *size):
         raise InputError(
             f"offset must be ({batch}, 2*groups*{taps}, {size[0]}, {size[1]}) with groups that divide the features' "
             f"{channels} channels, got {tuple(offset.shape)}"
         )
-    if mask is not None and mask.shape != (batch, groups * taps, *size):
-        raise InputError(f"mask must be {(batch, groups * taps, *size)}, got {tuple(mask.shape)}")
-    if bias is not None and bias.shape != (weight.shape[0],):
-        raise InputError(f"bias must have {weight.shape[0]} values, got shape {tuple(bias.shape)}")
-    for name, tensor in (("offset", offset), ("weight", weight), ("bias", bias), ("mask", mask)):
-        if tensor is not None:
-            if not tensor.is_floating_point():
-                raise InputError(f"{name} must be floating point, got {tensor.dtype}: convert it with .float()")
-            check_same_kind(name, tensor, "features", features)
+    check_same_kind("offset", offset, "features", features)
+    check_same_kind("weight", weight, "features", features)
+    if mask is not None:
+        check_shape("mask", mask, (batch, groups * taps, *size), "offset", offset)
+    if bias is not None:
+        check_shape("bias", bias, weight.shape[:1], "weight", weight)
