@@ -44,10 +44,10 @@ def agreement(device_name: str = "cuda") -> list[dict[str, Any]]:
     """Largest difference of each fast operator from its portable version, relative to the largest value."""
     import torch
 
-    from flowzoo.timing import operators as benchmark
+    from flowzoo.timing.operator_cases import cases
 
     rows = []
-    for case in benchmark.cases(torch.device(device_name), ["pwc level 6", "pwc level 4", "liteflownet2 level 3"]):
+    for case in cases(torch.device(device_name), ["pwc level 6", "pwc level 4", "liteflownet2 level 3"]):
         for backend, call in case.calls.items():
             if backend != "portable":
                 error = max(map(_difference, _tensors(call()), _tensors(case.calls["portable"]())))
@@ -91,10 +91,11 @@ def operators() -> list[dict[str, Any]]:
     import torch
 
     from flowzoo.timing import operators as benchmark
+    from flowzoo.timing.operator_cases import SHAPES, cases
 
     device = torch.device("cuda", torch.cuda.current_device())
     rows = []
-    for case in benchmark.cases(device, list(benchmark.SHAPES)):
+    for case in cases(device, list(SHAPES)):
         launches = {name: _launches(call) for name, call in case.calls.items()}
         for row in benchmark.measure(case, device, 0.05):
             rows.append({**dataclasses.asdict(row), "launches": launches[row.backend]})

@@ -31,11 +31,12 @@ def run(arguments: argparse.Namespace) -> None:
     from flowzoo.errors import InputError
     from flowzoo.files.run_files import RunFiles
     from flowzoo.timing import operators as benchmark
+    from flowzoo.timing.operator_cases import NAMES, cases
 
     wanted = [part.strip() for part in (arguments.shapes or "pwc").split(",")]
-    shapes = [name for name in benchmark.SHAPES if any(part in name for part in wanted)]
-    if not shapes or not all(any(part in name for name in benchmark.SHAPES) for part in wanted):
-        raise InputError(f"no shape {arguments.shapes!r}: choose among {', '.join(benchmark.SHAPES)}")
+    shapes = [name for name in NAMES if any(part in name for part in wanted)]
+    if not shapes or not all(any(part in name for name in NAMES) for part in wanted):
+        raise InputError(f"no shape {arguments.shapes!r}: choose among {', '.join(NAMES)}")
     if not arguments.seconds > 0:
         raise InputError("--seconds must be positive")
     threads = arguments.threads
@@ -49,10 +50,10 @@ def run(arguments: argparse.Namespace) -> None:
         files.writes(arguments.json, "the table")
         files.check()
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
-    print(f"{where}; float32; x = times as fast as the portable version in the same run")
+    print(f"{where}; float32; x = times as fast as the first version in the same run")
     print(header())
     rows = []
-    for case in benchmark.cases(device, shapes):
+    for case in cases(device, shapes):
         for row in benchmark.measure(case, device, arguments.seconds):
             rows.append(row)
             print(line(row), flush=True)
