@@ -84,7 +84,9 @@ def run(arguments: argparse.Namespace) -> None:
     list_of_labels(arguments.output, tasks, arguments.format)
     network, weights = make_network(arguments)
     precision = pick_precision(arguments.precision, network.device)
-    estimator = Estimator(network, precision, memory=arguments.memory or DEFAULT_MEMORY, backward=True)
+    estimator = Estimator(
+        network, precision, memory=DEFAULT_MEMORY if arguments.memory is None else arguments.memory, backward=True
+    )
     relative, absolute = arguments.consistency
     trust = Trust(relative, absolute, arguments.min_confidence, arguments.max_difference)
     labels = PseudoTruth(estimator, arguments.output, trust, arguments.format)

@@ -1,6 +1,7 @@
 """`flowzoo infer`: flow of an image pair, a folder of frames, a video, or a list of pairs."""
 
 import argparse
+import math
 from typing import TYPE_CHECKING
 
 from flowzoo.cli.common import add_model_arguments
@@ -106,7 +107,7 @@ def run(arguments: argparse.Namespace) -> None:
     estimator = Estimator(
         network,
         pick_precision(arguments.precision, network.device),
-        memory=arguments.memory or DEFAULT_MEMORY,
+        memory=DEFAULT_MEMORY if arguments.memory is None else arguments.memory,
         scale=arguments.scale,
         backward=arguments.backward,
         occlusion=arguments.occlusion,
@@ -140,6 +141,8 @@ def plan(arguments: argparse.Namespace) -> "tuple[PairSource, OutputChoice]":
         pictures=not arguments.no_pictures,
         **{name: getattr(arguments, name) for name in EXTRAS},
     )
+    if arguments.max_flow is not None and not outputs.picture and outputs.video is None:
+        source.notes.append("no picture is written, so --max-flow changes nothing")
     files = RunFiles()
     files.reads(*source.inputs, arguments.weights)
     outputs.state(files, source.pair_names())
@@ -182,5 +185,5 @@ def check(arguments: argparse.Namespace) -> None:
         raise InputError("--warm-start computes one pair after the other: drop --batch-size")
     if arguments.warm_start and arguments.skip_existing:
         raise InputError("--warm-start needs the flow of every pair before: drop --skip-existing")
-    if arguments.max_flow is not None and not arguments.max_flow > 0:
+    if arguments.max_flow is not None and not 0 < arguments.max_flow < math.inf:
         raise InputError(f"--max-flow must be above 0 pixels, got {arguments.max_flow}")

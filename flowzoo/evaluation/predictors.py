@@ -13,6 +13,7 @@ from flowzoo.evaluation.frame_cache import FrameCache
 from flowzoo.files.flow import read_flow
 from flowzoo.files.reading import existing_folder
 from flowzoo.inference.outputs import EXTRA_FILES
+from flowzoo.inference.sources import unique_names
 
 if TYPE_CHECKING:
     from flowzoo.inference.estimator import Estimator
@@ -88,8 +89,9 @@ def same_sizes(loaded: Sequence[tuple[np.ndarray, ...]]) -> list[list[tuple[np.n
 class FilePredictor:
     """Reads flow files: those whose names mirror the ground truth's, or that have their first image's name.
 
-    What `flowzoo infer` writes beside them (pictures, backward flow, ...) and its flow from the second image of one
-    pair to the first of the next are left alone.
+    The latter is what `flowzoo infer` calls them, for a folder of frames or for a list of all pairs. What it writes
+    beside them (pictures, backward flow, ...) and its flow from the second image of one pair to the first of the next
+    are left alone.
 
     Args:
         folder: where they lie.
@@ -107,6 +109,8 @@ class FilePredictor:
     def __init__(self, folder: Path, dataset: FlowDataset, limit: int | None = None, *, partial: bool = False) -> None:
         pairs = dataset.pairs[:limit]
         self.folder, self.seconds = existing_folder(folder, "the folder of flow files with --predictions"), 0.0
+        listed = unique_names([pair.first for pair in dataset.pairs])
+        self._listed = {pair.name: name for pair, name in zip(dataset.pairs, listed, strict=True)}
         found = {pair.name: self._find(pair) for pair in pairs}
         self.files = {name: path for name, path in found.items() if path is not None}
         missing = [pair.prediction for pair in pairs if pair.name not in self.files]
@@ -130,13 +134,14 @@ class FilePredictor:
         """The pair's file, if it is there."""
         named = self.folder / pair.prediction
         by_image = named.with_name(pair.first.stem + named.suffix)
-        return next((path for path in (named, by_image) if path.is_file()), None)
+        in_a_list = self.folder / (self._listed[pair.name] + named.suffix)
+        return next((path for path in (named, by_image, in_a_list) if path.is_file()), None)
 
     def _strangers(self, dataset: FlowDataset) -> list[str]:
         """Files, relative to the folder, that look like predictions and are none of this data set."""
         predictions = [Path(name) for name in (*dataset.official, *(pair.prediction for pair in dataset.pairs))]
         suffixes = {path.suffix for path in predictions}
-        known = {path.with_suffix("") for path in predictions}
+        known = {path.with_suffix("") for path in predictions} | set(map(Path, self._listed.values()))
         for pair in dataset.pairs:
             place = Path(pair.prediction)
             known |= {place.with_name(image.stem) for image in (pair.first, pair.second)}

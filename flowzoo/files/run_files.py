@@ -136,8 +136,12 @@ class RunFiles:
         for name in (*place.rest, os.path.basename(path)):
             if len(os.fsencode(name)) > LONGEST_NAME:
                 raise InputError(f"cannot write {output.path}: a name has {len(name)} letters; give a shorter one")
-        if not os.path.isdir(place.path):
-            raise InputError(f"cannot write {output.path}: {place.path} is a file, not a folder; choose another place")
+        nearest = os.path.dirname(path)
+        while nearest and not os.path.lexists(nearest):
+            nearest = os.path.dirname(nearest)
+        if not os.path.isdir(nearest or "."):
+            what = "a link that leads nowhere" if os.path.islink(nearest) and not os.path.exists(nearest) else "a file"
+            raise InputError(f"cannot write {output.path}: {nearest} is {what}, not a folder; choose another place")
         if not os.access(place.path, os.W_OK | os.X_OK):
             raise InputError(f"cannot write {output.path}: {place.path} is not yours to write; choose another place")
         return place

@@ -244,7 +244,13 @@ def _video(path: Path, partial: bool) -> VideoPairs:
 
 def _listed_pairs(path: str) -> FilePairs:
     listed = read_pair_list(path)
-    source = FilePairs([(pair.first, pair.second) for pair in listed], f"list {path}")
+    sizes: dict[Path, tuple[int, int]] = {}
+    for pair in listed:
+        try:
+            sizes |= {image: image_size(image) for image in (pair.first, pair.second) if image not in sizes}
+        except InputError as error:
+            raise InputError(f"the list {path}, line {pair.line}: {error}") from error
+    source = FilePairs([(pair.first, pair.second) for pair in listed], f"list {path}", sizes=sizes)
     if path != STANDARD_INPUT:
         source.inputs.append(Path(path))
     if with_flow := sum(pair.flow is not None for pair in listed):

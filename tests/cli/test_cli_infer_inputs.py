@@ -85,6 +85,16 @@ def test_a_list_means_the_same_to_infer_and_distill(
     assert sorted(os.listdir("labels")) == ["a 0.png", "pairs.txt"]
 
 
+def test_a_fault_of_a_list_names_its_line(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "l.txt").write_text("# images\nwalk/w0.png walk/w1.png\nwalk/w1.png walk/none.png\n")
+    assert "the list l.txt, line 3: walk/none.png does not exist" in refused(capsys, "--pairs", "l.txt")
+    (here / "walk" / "none.png").write_text("no image")
+    assert "the list l.txt, line 3: walk/none.png is no image" in refused(capsys, "--pairs", "l.txt")
+    status, _, error = run(capsys, "distill", "--pairs", "l.txt", "-o", "out")
+    assert status == 2
+    assert "line 3" in error
+
+
 def test_one_pair_may_go_to_one_file_wherever_it_comes_from(
     here: Path, weights: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -101,6 +111,9 @@ def test_options_that_the_output_cannot_hold(here: Path, capsys: pytest.CaptureF
     for words in (["--backward"], ["--occlusion"], ["--warped"], ["--confidence"], ["--format", "npy"]):
         message = refused(capsys, "walk", "-o", "c.mp4", *words)
         assert f"cannot hold what {' '.join(words)} asks for" in message
+    for option, values in (("--max-flow", ("0", "nan", "inf", "-1")), ("--memory", ("0", "nan"))):
+        for value in values:
+            assert "above 0" in refused(capsys, "walk", "-o", "out", option, value)
     assert "--clip" in refused(capsys, "walk", "-o", "out", "--clip")
     assert "--legend" in refused(capsys, "walk", "-o", "out", "--no-pictures", "--legend")
     assert "contradict" in refused(capsys, "walk/w0.png", "walk/w1.png", "--picture", "x.png", "--no-pictures")

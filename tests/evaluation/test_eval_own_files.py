@@ -82,6 +82,24 @@ def test_files_named_after_the_first_images(tmp_path: Path) -> None:
     assert named.pairs == 2
 
 
+def test_a_list_of_scenes_with_files_of_one_name(
+    weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    lines = []
+    for scene in ("s1", "s2"):
+        for index in range(2):
+            write_image(tmp_path / scene / f"{index}.png", picture(index + len(lines), 32, 48))
+        write_flow(tmp_path / scene / "f.flo", np.zeros((32, 48, 2), np.float32))
+        lines.append(f"{scene}/0.png {scene}/1.png {scene}/f.flo\n")
+    (tmp_path / "l.txt").write_text("".join(lines))
+    assert run(["infer", "--pairs", "l.txt", "--weights", weights, "-o", "p", "--backward"]) == 0
+    assert Path("p/s2_0.flo").is_file()
+    found = scores(capsys, "pairs", "--root", "l.txt", "--predictions", "p")
+    direct = scores(capsys, "pairs", "--root", "l.txt", "--weights", weights)
+    assert found["per_pair"] == direct["per_pair"]
+
+
 def test_one_scene_of_predictions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

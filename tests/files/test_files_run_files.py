@@ -86,6 +86,8 @@ def test_two_outputs_on_one_file(place: Path) -> None:
 def test_places_that_cannot_be_written(place: Path) -> None:
     (place / "fifo").mkdir()
     os.mkfifo(place / "fifo" / "pipe.flo")
+    (place / "nowhere").symlink_to("gone")
+    (place / "round").symlink_to("round")
     for path, part in (
         (place / "out", "is a folder"),
         (place / "in" / "a.png" / "x.flo", "a.png is a file"),
@@ -95,6 +97,8 @@ def test_places_that_cannot_be_written(place: Path) -> None:
         (place / "out" / ("x" * 300), "300 letters"),
         (place / ("ä" * 130) / "x.flo", "130 letters"),
         (place / "out" / "..", "is a folder"),
+        (place / "nowhere" / "x.flo", "a link that leads nowhere"),
+        (place / "round" / "deep" / "x.flo", "a link that leads nowhere"),
     ):
         refused([], [path], "cannot write", part)
 
