@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from flowzoo.operators.deform import cpu, definition
+from flowzoo.operators.deform import cpu, cuda, definition
 from flowzoo.operators.registration import register
 
 _GRID = "int tap_columns, int[] stride, int[] padding, int[] step, bool legacy"
@@ -68,6 +68,7 @@ DEFORM = register(
     definition.deform,
     _fake,
     cpu=cpu.deform,
+    cuda=cuda.deform,
     save=_save,
     backward=_backward,
 )
@@ -78,6 +79,7 @@ DEFORM_BACKWARD = register(
     definition.deform_backward,
     _fake_backward,
     cpu=cpu.deform_backward,
+    cuda=cuda.deform_backward,
     save=_save_for_second,
     backward=_second_backward,
 )
