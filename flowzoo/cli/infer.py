@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--pattern", metavar="GLOB", help="of a folder, only frames with such names, such as '*.png'")
     parser.add_argument(
-        "--partial", action="store_true", help="take what is there of a folder with gaps, or of a cut video"
+        "--partial", action="store_true", help="take what is there of a folder with gaps, a list, or a cut video"
     )
     outputs = parser.add_argument_group("outputs")
     outputs.add_argument("-o", "--output", metavar="OUT", help="file, or folder (default: ./flow/)")

@@ -99,6 +99,8 @@ class Evaluation:
         if subset is None and self.submission is not None and server is not None:
             subset = server.subset
         dataset = open_dataset(self.dataset, self.root, subset, partial=self.partial, images=self.predictions is None)
+        if self.partial and len(dataset) < dataset.expected:
+            dataset.notes.insert(0, f"partial: {len(dataset)} of {dataset.expected} pairs are there")
         scored = (
             FilePredictor(self.predictions, dataset, self.limit, partial=self.partial) if self.predictions else None
         )
@@ -168,8 +170,6 @@ class Evaluation:
         notes = [*dataset.notes, *(loop.protocol.notes if summary["metrics"] else ()), *_without_truth(results)]
         if self.pictures is not None:
             write_error_pictures(self.pictures, dataset, summary["worst"], loop.worst)
-        if dataset.partial and len(dataset) < dataset.expected:
-            notes.insert(0, f"partial: {len(dataset)} of {dataset.expected} pairs are there")
         if submission is not None and ranks.leads:
             notes.append(submission.finish())
         if not ranks.leads:

@@ -53,6 +53,8 @@ class InferenceRun:
                 else:
                     progress.set_postfix_str(name)
         seconds = time.perf_counter() - began
+        for note in self.source.afterthoughts():
+            self.say(note)
         if many:
             target = self.outputs.video or self.outputs.folder
             self.say(f"wrote {count} pairs to {target} in {seconds:.1f} s ({seconds / max(count, 1):.2f} s a pair)")

@@ -56,6 +56,10 @@ class PairSource(Protocol):
         """The names of all pairs in order; a video is decoded for that."""
         ...
 
+    def afterthoughts(self) -> list[str]:
+        """What was left out of `pairs`, known when they have been read."""
+        ...
+
     def require_one_size(self) -> None:
         """For networks that cannot match images of two sizes.
 
@@ -76,7 +80,8 @@ class FilePairs:
         files: first and second image of every pair, at least one.
         names: of the pairs; None: from the first images' names.
         title: for messages.
-        sizes: sizes of the images as far as they are known.
+        sizes: sizes of the images, where they are known.
+        partial: leave out pairs whose images turn out to be damaged, and note it, instead of refusing them.
 
     Raises:
         InputError: a file is missing or no image.
@@ -91,11 +96,14 @@ class FilePairs:
         title: str,
         names: list[str] | None = None,
         sizes: Mapping[Path, tuple[int, int]] | None = None,
+        *,
+        partial: bool = False,
     ) -> None:
-        self.files, self.title = files, title
+        self.files, self.title, self.partial = files, title, partial
         self.names = unique_names([first for first, _ in files]) if names is None else names
         self.inputs = list(dict.fromkeys(file for pair in files for file in pair))
         self.notes: list[str] = []
+        self.damaged: dict[str, str] = {}
         self.count: int | None = len(files)
         self.sizes = {path: image_size(path) for path in self.inputs} if sizes is None else sizes
         self.size = self.sizes[files[0][0]]
@@ -117,14 +125,30 @@ class FilePairs:
         return iter(self.names)
 
     def pairs(self, skip: Callable[[int, str], bool] | None = None) -> Iterator[Pair]:
-        """See `PairSource`; a frame that two neighbouring pairs share is decoded once."""
+        """See `PairSource`; a frame that two neighbouring pairs share is decoded once.
+
+        Raises:
+            InputError: an image is damaged, and `partial` does not allow it.
+        """
         held: tuple[Path, np.ndarray] | None = None
         for index, (name, (first, second)) in enumerate(zip(self.names, self.files, strict=True)):
             if skip is not None and skip(index, name):
                 continue
-            before = held[1] if held is not None and held[0] == first else read_image(first)
-            held = (second, read_image(second))
+            try:
+                before = held[1] if held is not None and held[0] == first else read_image(first)
+                held = (second, read_image(second))
+            except InputError as error:
+                if not self.partial:
+                    raise
+                self.damaged.setdefault(name, str(error))
+                continue
             yield Pair(name, before, held[1])
+
+    def afterthoughts(self) -> list[str]:
+        """See `PairSource`."""
+        if not self.damaged:
+            return []
+        return [f"left out {len(self.damaged)} pairs with damaged images, first: {next(iter(self.damaged.values()))}"]
 
 
 class VideoPairs:
@@ -183,6 +207,10 @@ class VideoPairs:
                     yield Pair(name, before, frame)
                 before = frame
 
+    def afterthoughts(self) -> list[str]:
+        """See `PairSource`; what is missing of a video is known before."""
+        return []
+
 
 def open_source(
     first: str,
@@ -199,13 +227,13 @@ def open_source(
         second: an image, when `first` is one.
         pairs_file: a list of pairs (see `flowzoo.files.pair_list`); then the other two are empty.
         pattern: of a folder, only names that match it.
-        partial: take what is there of a folder with gaps, or of a cut video.
+        partial: take what is there of a folder with gaps, of a list with missing images, or of a cut video.
 
     Raises:
         InputError: something is missing or there is nothing to do.
     """
     if pairs_file is not None:
-        return _listed_pairs(pairs_file)
+        return _listed_pairs(pairs_file, partial)
     path = Path(first)
     if second is not None:
         for given in (path, Path(second)):
@@ -222,7 +250,7 @@ def _neighbours(folder: Path, pattern: str | None, partial: bool) -> FilePairs:
     if len(frames.files) < 2:
         left_out = "".join(f"; {note}" for note in frames.notes)
         raise InputError(f"{folder} has 1 image: a folder of frames needs at least two{left_out}")
-    source = FilePairs(list(itertools.pairwise(frames.files)), f"folder {folder}", sizes=frames.sizes)
+    source = FilePairs(list(itertools.pairwise(frames.files)), f"folder {folder}", sizes=frames.sizes, partial=partial)
     source.notes += frames.notes
     source.folder = folder
     return source
@@ -242,20 +270,28 @@ def _video(path: Path, partial: bool) -> VideoPairs:
         ) from error
 
 
-def _listed_pairs(path: str) -> FilePairs:
+def _listed_pairs(path: str, partial: bool) -> FilePairs:
     listed = read_pair_list(path)
     sizes: dict[Path, tuple[int, int]] = {}
+    pairs, faults = [], []
     for pair in listed:
         try:
             sizes |= {image: image_size(image) for image in (pair.first, pair.second) if image not in sizes}
+            pairs.append(pair)
         except InputError as error:
-            raise InputError(f"the list {path}, line {pair.line}: {error}") from error
-    source = FilePairs([(pair.first, pair.second) for pair in listed], f"list {path}", sizes=sizes)
+            faults.append(f"the list {path}, line {pair.line}: {error}")
+            if not partial:
+                raise InputError(faults[0]) from error
+    if not pairs:
+        raise InputError(f"no pair of the list {path} is there; {faults[0]}")
+    source = FilePairs([(pair.first, pair.second) for pair in pairs], f"list {path}", sizes=sizes, partial=partial)
     if path != STANDARD_INPUT:
         source.inputs.append(Path(path))
-    if with_flow := sum(pair.flow is not None for pair in listed):
+    if faults:
+        source.notes.append(f"left out {len(faults)} of {len(listed)} lines, first: {faults[0]}")
+    if with_flow := sum(pair.flow is not None for pair in pairs):
         source.notes.append(f"the third column of {path} (flow, {with_flow} lines) is not needed here")
-        source.inputs += [pair.flow for pair in listed if pair.flow is not None]
+        source.inputs += [pair.flow for pair in pairs if pair.flow is not None]
     return source
 
 

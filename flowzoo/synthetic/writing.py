@@ -149,6 +149,9 @@ def check_files(job: RenderJob) -> None:
     for path in outputs:
         files.writes(path, "a file of the rendered pairs")
     files.check()
+    for folder in (job.textures, job.cutouts):
+        if folder is not None and not job.packed and job.output.resolve().is_relative_to(folder.resolve()):
+            raise InputError(f"{job.output} lies in {folder}, whose images are drawn from: give another folder")
     if not (job.output / MANIFEST).is_file():
         foreign = [path for path in outputs if path.exists()]
         if foreign:

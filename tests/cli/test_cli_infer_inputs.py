@@ -95,6 +95,27 @@ def test_a_fault_of_a_list_names_its_line(here: Path, capsys: pytest.CaptureFixt
     assert "line 3" in error
 
 
+def test_partial_leaves_out_what_is_missing_or_damaged(
+    here: Path, weights: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = ["--weights", weights, "--no-pictures"]
+    (here / "l.txt").write_text("walk/w0.png walk/w1.png\nwalk/w1.png walk/none.png\nwalk/w1.png walk/w2.png\n")
+    status, said, _ = run(capsys, "infer", "--pairs", "l.txt", "-o", "out", *base, "--partial")
+    assert status == 0
+    assert said.count("left out 1 of 3 lines, first: the list l.txt, line 2") == 1
+    assert sorted(os.listdir("out")) == ["w0.flo", "w1.flo"]
+    (here / "none.txt").write_text("x.png y.png\n")
+    assert "no pair of the list none.txt" in refused(capsys, "--pairs", "none.txt", "--partial")
+    write_image(here / "walk" / "w3.png", picture(3, 32, 48))
+    content = (here / "walk" / "w2.png").read_bytes()
+    (here / "walk" / "w2.png").write_bytes(content[: len(content) // 2])
+    assert "w2.png" in refused(capsys, "walk", "-o", "cut", *base)
+    status, said, _ = run(capsys, "infer", "walk", "-o", "part", *base, "--partial")
+    assert status == 0
+    assert said.count("left out 2 pairs with damaged images, first: walk/w2.png") == 1
+    assert os.listdir("part") == ["w0.flo"]
+
+
 def test_one_pair_may_go_to_one_file_wherever_it_comes_from(
     here: Path, weights: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

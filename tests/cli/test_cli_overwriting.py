@@ -155,6 +155,12 @@ def test_synth(frames: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "is an input" in refused(capsys, frames, *words, "--textures", "walk", "-o", "walk")
 
 
+def test_rendered_images_do_not_become_textures(frames: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["synth", "--count", 1, "--textures", "walk"]
+    assert "whose images are drawn from" in refused(capsys, frames, *words, "-o", "walk/new")
+    assert "whose images are drawn from" in refused(capsys, frames, *words, "-o", "walk")
+
+
 def test_weights_and_bench(frames: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.manual_seed(0)
     save_weights(flowzoo.create("liteflownetx"), frames / "x.safetensors")
