@@ -27,7 +27,7 @@ def list_models(pattern: str = "*", task: str | None = None) -> list[str]:
 
     Args:
         pattern: with * and ?.
-        task: "flow", "super-resolution", "prediction" or "interpolation"; None = all of them.
+        task: "flow", "super-resolution", "prediction", "interpolation" or "alignment"; None = all of them.
 
     Raises:
         InputError: there is no such task.

@@ -111,6 +111,11 @@ class LearnedOffsets(nn.Module):
             offset = offset + base.flip(1).repeat(1, count, 1, 1)
         return offset, mask
 
+    def places(self, offset: Tensor) -> Tensor:
+        """Offsets with the taps of the kernel: where is read, from each pixel; the same shape."""
+        flows = flows_of_offsets(offset, self.groups, self.kernel)
+        return flows.flip(3).reshape(offset.shape)
+
     def forward(self, features: Tensor, hidden: Tensor, base: Tensor | None = None) -> Aligned:
         """Align `features` (B,inputs,H,W) by offsets predicted from `hidden` (B,hidden,H,W).
 

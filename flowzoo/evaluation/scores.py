@@ -7,7 +7,10 @@ from typing import Any
 from flowzoo.checkpoints.index import Entry, entries
 
 HEADER = ("weights", "data set", "metric", "published", "measured here")
-LEGEND = "epe in px, the others in %; training split unless it says test; * = trained on this data set"
+LEGEND = (
+    "epe in px, psnr in dB, ssim from 0 to 1, the others in %; training split unless it says test; "
+    "* = trained on this data set"
+)
 
 
 @dataclass

@@ -6,6 +6,7 @@ from typing import Any
 from flowzoo import registry
 from flowzoo.errors import InputError
 from flowzoo.settings import suggestion
+from flowzoo.training.alignment.settings import AlignmentSettings
 from flowzoo.training.flow.settings import FlowSettings
 from flowzoo.training.frames.settings import FrameSettings
 from flowzoo.training.super_resolution.settings import SuperResolutionSettings
@@ -25,6 +26,7 @@ class TaskCard:
 
 
 TASKS = {
+    "alignment": TaskCard(AlignmentSettings(), "flowzoo.training.alignment.task:AlignmentTask"),
     "flow": TaskCard(FlowSettings(), "flowzoo.training.flow.task:FlowTask"),
     "prediction": TaskCard(FrameSettings(), "flowzoo.training.frames.task:FramesTask"),
     "interpolation": TaskCard(FrameSettings(), "flowzoo.training.frames.task:FramesTask"),

@@ -3,12 +3,13 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Task = Literal["flow", "super-resolution", "prediction", "interpolation"]
+Task = Literal["flow", "super-resolution", "prediction", "interpolation", "alignment"]
 VERBS: dict[Task, str] = {
     "flow": "infer",
     "super-resolution": "superresolve",
     "prediction": "predict",
     "interpolation": "interpolate",
+    "alignment": "train align-synthetic",
 }
 """The command that runs networks of a task."""
 

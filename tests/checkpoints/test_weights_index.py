@@ -15,6 +15,7 @@ MODELS = {
     *("liteflownet", "liteflownet2", "liteflownet2-kitti", "liteflownetx", "pwcnet", "pwcnet-paper", "pwcnet-gocor"),
     *("hd3", "hd3-context", "glunet", "glunet-gocor", "semantic-glunet", "basenet", "basenet-gocor", "wren"),
     *("raft", "raft-small", "spynet"),
+    *("edvr-m", "edvr-l", "tdan", "toflow", "basicvsr", "kestrel"),
 }
 METRICS = {
     "flyingchairs": {"epe"},
@@ -22,6 +23,7 @@ METRICS = {
     "sintel-final": {"epe", "pck_1", "pck_5"},
     "kitti-2012": {"epe", "fl_all"},
     "kitti-2015": {"epe", "fl_all"},
+    **{key: {"psnr", "ssim", "psnr_y", "ssim_y"} for key in ("reds4", "vid4", "vimeo90k")},
     "hpatches": {"epe", "pck_1", "pck_5"},
 }
 ENTRIES = list(index.entries().values())
@@ -81,7 +83,7 @@ def test_prefixes_of_hashes_in_the_names_of_files_are_recorded() -> None:
     named = {entry.tag: re.search(r"[-_]([0-9a-f]{8,})\.[a-z]+$", entry.url) for entry in ENTRIES}
     found = {tag: match[1] for tag, match in named.items() if match}
     assert len(found) > 35
-    assert found == {entry.tag: entry.sha256_prefix for entry in ENTRIES if entry.sha256_prefix}
+    assert found == {entry.tag: entry.sha256_prefix for entry in ENTRIES if entry.sha256_prefix and entry.url}
 
 
 def test_unknown_tags_get_a_suggestion() -> None:

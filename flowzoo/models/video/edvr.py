@@ -69,7 +69,7 @@ class EDVR(VideoNetwork):
     def predict(self, frames: Tensor) -> VideoPrediction:
         """See `VideoNetwork.forward`: (B,T,3,H,W) -> the middle frame enlarged, (B,1,3,4H,4W).
 
-        While training, `details` holds each frame's offsets: "offsets" = [{"l1": (B,2*G*N,h,w), ...}, ...].
+        While training, `details` has each frame's offsets and masks: "offsets" = [{"l1": (B,2*G*N,h,w), ...}, ...].
         """
         height, width = frames.shape[-2:]
         frames = pad_reflected(frames, self.multiple)
@@ -88,7 +88,8 @@ class EDVR(VideoNetwork):
         result = self._reconstruct(torch.stack(aligned, dim=1), frames[:, frames.shape[1] // 2])
         details: dict[str, Any] = {}
         if self.keeps_details:
-            details = {"aligned": offsets, "offsets": [{k: a.offset for k, a in entry.items()} for entry in offsets]}
+            details["offsets"] = [{k: a.offset for k, a in entry.items()} for entry in offsets]
+            details["masks"] = [{k: a.mask for k, a in entry.items() if a.mask is not None} for entry in offsets]
         return VideoPrediction(result[..., : height * self.scale, : width * self.scale].unsqueeze(1), details)
 
     @torch.no_grad()

@@ -95,6 +95,9 @@ class Kestrel(VideoNetwork):
             if self.keeps_details:
                 offsets = aligned.offset.view(batch, count - 1, -1, height, width)
                 details["offsets"] = [{"l1": offset} for offset in offsets.unbind(1)]
+                assert aligned.mask is not None, "made with masks"
+                masks = aligned.mask.view(batch, count - 1, -1, height, width)
+                details["masks"] = [{"l1": mask} for mask in masks.unbind(1)]
         fused = F.leaky_relu(self.fuse(torch.cat([part.to(reference.dtype) for part in seen], dim=1)), SLOPE)
         residual = self.enlarge(self.reconstruct(fused)).float()
         result = resize_bicubic(middle, self.scale) + residual
