@@ -45,7 +45,7 @@ def choices(card):
 
 def combinations():
     found, seen, families = [], set(), set()
-    for card in registry.cards().values():
+    for card in (card for card in registry.cards().values() if card.task == "flow"):
         family = card.build.partition(":")[2]
         if family in LARGE:
             continue
