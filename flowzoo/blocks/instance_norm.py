@@ -10,11 +10,23 @@ EPSILON = 1e-5
 def instance_norm(maps: Tensor) -> Tensor:
     """(B,C,H,W) -> the same shape; a map of a single pixel becomes 0.
 
-    Of one sample in channels-last memory layout, PyTorch's batch norm is twenty times as fast on a CPU.
+    While no gradients are recorded, `maps` itself may be overwritten. Of one sample in channels-last memory layout,
+    PyTorch's batch norm is twenty times as fast on a CPU as its instance norm.
     """
+    if maps.shape[2] * maps.shape[3] == 1:
+        return maps * 0
     if maps.device.type != "cpu" or not maps.is_contiguous(memory_format=torch.channels_last):
-        if maps.shape[2] * maps.shape[3] == 1:
-            return maps * 0
         return F.instance_norm(maps, eps=EPSILON)
+    if not torch.is_grad_enabled() and maps.dtype == torch.float32:
+        for sample in maps.split(1):
+            _normalise(sample)
+        return maps
     samples = [torch.batch_norm(one, None, None, None, None, True, 0.0, EPSILON, False) for one in maps.split(1)]
     return samples[0] if len(samples) == 1 else torch.cat(samples)
+
+
+def _normalise(sample: Tensor) -> None:
+    """In place, which takes two passes over the memory and no other."""
+    mean, variance = torch.batch_norm_update_stats(sample, None, None, 1.0)
+    scale = torch.rsqrt(variance + EPSILON)
+    torch.addcmul((-mean * scale).view(1, -1, 1, 1), sample, scale.view(1, -1, 1, 1), out=sample)

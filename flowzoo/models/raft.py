@@ -74,14 +74,16 @@ class RAFT(FlowNetwork):
             start: as "coarse_flow", where to start from; None = zero.
         """
         padding = padding_to((first.shape[2], first.shape[3]), STRIDE, self.settings.padding, LEAST)
-        images = [_scaled(padding.pad(image)) for image in (first, second)]
         # One image at a time needs half the memory of both in a batch, and no more time.
-        one, two = (self.features(image) for image in images)
-        pixels = images[0].shape[0] * images[0].shape[2] * images[0].shape[3]
+        image = _scaled(padding.pad(first))
+        one, constant = self.features(image), self.context(image)
+        pixels = image.shape[0] * image.shape[2] * image.shape[3]
+        image = _scaled(padding.pad(second))
+        two = self.features(image)
         memory = memory_beside(self.bytes_per_pixel * pixels, STORED_BYTES)
         numbers = self.settings.radius, self.settings.levels
         lookup = prepare_lookup(one, two, *numbers, self.settings.cost_volume, memory)
-        state, context = self.context(images[0]).split((self.settings.hidden, self.settings.context), dim=1)
+        state, context = constant.split((self.settings.hidden, self.settings.context), dim=1)
         state, prepared = torch.tanh(state), self.update.prepare(F.relu(context))
         precise = torch.promote_types(first.dtype, torch.float32)
         grid = _grid(one).to(precise)
