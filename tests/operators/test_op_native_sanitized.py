@@ -1,0 +1,93 @@
+"""Every native CPU kernel under the address and undefined-behaviour sanitizers: no access leaves its buffer."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from kernel_host import build_folder, compiler
+from kernel_sanitizer import sanitizer_runtime
+
+from flowzoo.assets import asset_folder
+
+pytestmark = pytest.mark.slow
+
+HERE = Path(__file__).parent
+OPTIONS = ("-std=c++17", "-O1", "-g", "-shared", "-fPIC", "-march=native", "-fsanitize=address,undefined")
+STRICT = ("-fno-sanitize-recover=all", "-fno-sanitize=vptr")
+
+PROGRAM = """
+import ctypes, sys
+import torch
+from operator_samples import SAMPLES, Sizes
+from flowzoo.operators import native, native_call
+from flowzoo.operators.registration import REGISTERED
+import test_op_deform_kernel as deformed
+from flowzoo.operators.deform import cpu as deform
+
+library = ctypes.CDLL(sys.argv[1])
+native.library = lambda: library
+native_call.threads_for = lambda flops: 2
+torch.set_num_threads(1)
+torch.set_grad_enabled(False)
+for name, registered in REGISTERED.items():
+    if not name.startswith(sys.argv[2]):
+        continue
+    for size in ((1, 1, 1), (2, 5, 7), (1, 19, 34), (1, 3, 1)):
+        for arguments in SAMPLES[name](Sizes(*size)):
+            registered.call(*arguments)
+for shape in deformed.SHAPES:
+    gradient, tensors, numbers = deformed.problem(shape)
+    for legacy in (False, True):
+        deform.deform(*tensors, *numbers, legacy)
+        deform.deform_backward(gradient, *tensors[:3], tensors[4], *numbers, legacy)
+print("done")
+"""
+
+
+def sanitized(name: str, files: str = "*.cpp", replaced: tuple[str, str, str] | None = None) -> Path:
+    """The library built with sanitizers, one piece of one file's text `replaced` (file, from, to)."""
+    folder = build_folder() / name
+    folder.mkdir()
+    for path in asset_folder("kernels").iterdir():
+        text = path.read_text()
+        if replaced and path.name == replaced[0]:
+            assert text.count(replaced[1]) == 1, f"{replaced[1]!r} must occur once in {path.name}"
+            text = text.replace(*replaced[1:])
+        (folder / path.name).write_text(text)
+    target = folder / "library.so"
+    sources = sorted(map(str, folder.glob(files)))
+    command = [compiler(), *OPTIONS, *STRICT, *sources, "-pthread", "-o", str(target)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    return target
+
+
+def run(library: Path, operators: str = "") -> subprocess.CompletedProcess[str]:
+    settings = {
+        "LD_PRELOAD": sanitizer_runtime(),
+        "ASAN_OPTIONS": "detect_leaks=0",
+        "PYTHONPATH": os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")]),
+    }
+    return subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(library), operators],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env={**os.environ, **settings},
+    )
+
+
+def test_unbroken_kernels_stay_inside_their_buffers() -> None:
+    done = run(sanitized("sanitized-native"))
+    assert done.returncode == 0, done.stderr[:3000]
+    assert done.stdout.strip() == "done"
+
+
+def test_a_missing_bounds_check_is_noticed() -> None:
+    check = ("deform_places.h", "& (top < height) &", "&")
+    done = run(sanitized("sanitized-native-broken", "deform.cpp", check), "deform")
+    assert done.returncode != 0
+    assert "AddressSanitizer" in done.stderr, done.stderr[:3000]
