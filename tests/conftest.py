@@ -9,6 +9,13 @@ import torch
 torch.set_num_threads(1)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--fuzz-minutes N`: how long tests/fuzz goes on beyond its first inputs."""
+    parser.addoption(
+        "--fuzz-minutes", type=float, default=0.0, help="minutes of fuzzing in tests/fuzz (default: a round)"
+    )
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of reference outputs and sample data: beside the checkout, or where FLOWZOO_SHARED points."""

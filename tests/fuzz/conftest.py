@@ -1,0 +1,6 @@
+"""The writers of published files stand with the tests of checkpoints."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "checkpoints"))
