@@ -58,13 +58,49 @@ def test_mistakes_are_one_line(preset: str, changes: dict[str, str], words: str)
         ("a b c", "is not a TOML file"),
         ('[[stage]]\nname = "a"\n[[stage]]\nname = "a"', "two stages of one name"),
         ("[[stage]]\ndata = []", "is empty"),
+        ("model = 3", "model of mine.toml cannot be 3: give the name of a network"),
+        ("[[all]]", r"all of mine.toml cannot be \[\{\}\]: give a table"),
+        ("stage = 5", "stage of mine.toml cannot be 5"),
+        ("stage = []", "stage of mine.toml"),
+        ("stage = [1]", "stage of mine.toml"),
+        ("seed = true", "seed of mine.toml"),
+        ("seed = -1", "the seed cannot be -1"),
+        ('model = "wren"\n[all]\nsteps = 99999999999', "'steps' of stage 'main' must be 0 or more and at most"),
+        ('model = "wren"\n[all]\nsteps = inf', "give a whole number"),
+        ('model = "wren"\n[all]\nbetas = [0.9, 1.0]', "betas"),
+        ('model = "wren"\n[all]\ndecay = nan', "decay"),
+        ('model = "wren"\n[all]\ncrop = [0, 4]', "stage 'main' of mine.toml: setting 'crop'"),
+        ('model = "wren"\ntask = "flwo"', "did you mean 'flow'"),
+        ("x = 1", "unknown key 'x'"),
+        ('base = "mine"', "mine.toml is its own base"),
+        ('base = "nowhere at all"', "has no base 'nowhere at all'"),
+        ('base = "a\\u0000b"', "has no base"),
+        ('base = "other"', "other.toml -> mine.toml"),
+        ("a" * 5000 + " = 1", "unknown key"),
+        ("summary = 1" + "0" * 5000, "is not a TOML file"),
+        ("seed = 1", "names no network"),
+        ("", "is empty"),
     ],
 )
 def test_broken_files_are_one_line(tmp_path: Path, text: str, words: str) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(InputError, match=words):
+    (tmp_path / "other.toml").write_text('base = "mine"')
+    with pytest.raises(InputError, match=words) as caught:
         load_recipe(str(path))
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 1000
+
+
+def test_a_base_is_beside_the_file_or_among_the_presets(tmp_path: Path) -> None:
+    mine, above = tmp_path / "mine.toml", tmp_path / "pwcnet-chairs.toml"
+    mine.write_text('base = "pwcnet-chairs"\n[all]\nbatch = 6')
+    packaged = load_recipe("pwcnet-chairs")
+    assert [stage.steps for stage in load_recipe(str(mine)).stages] == [stage.steps for stage in packaged.stages]
+    assert load_recipe(str(mine)).stages[0].batch == 6
+    above.write_text('base = "pwcnet-chairs"\n[all]\nbatch = 5\nlog_every = 7')  # under its own name, changed
+    assert (load_recipe(str(above)).stages[0].batch, load_recipe(str(above)).stages[0].steps) == (5, 1_200_000)
+    assert (load_recipe(str(mine)).stages[0].batch, load_recipe(str(mine)).stages[0].log_every) == (6, 7)
 
 
 def test_the_command_line_says_it_in_one_line_with_status_2(capsys: pytest.CaptureFixture[str]) -> None:
@@ -117,9 +153,14 @@ def test_the_average_is_the_exponential_mean() -> None:
 
 
 def test_biases_are_not_decayed_and_frozen_parts_rest() -> None:
-    network = torch.nn.ModuleDict({"a": torch.nn.Linear(2, 2), "b": torch.nn.Linear(2, 2)})
+    """Those that a network has frozen itself, such as a backbone, too."""
+    network = torch.nn.ModuleDict({name: torch.nn.Linear(2, 2) for name in "abc"})
+    network["c"].requires_grad_(False)
     optimizer = optimise.make_optimizer(network, Stage(frozen=("a.",), weight_decay=0.1))
     decayed, free = (group["params"] for group in optimizer.param_groups)
     assert [id(p) for p in decayed] == [id(network["b"].weight)]
     assert [id(p) for p in free] == [id(network["b"].bias)]
     assert not network["a"].weight.requires_grad
+    assert not network["c"].weight.requires_grad
+    with pytest.raises(InputError, match="trains nothing"):
+        optimise.make_optimizer(network, Stage(frozen=("a.", "b.")))

@@ -3,9 +3,12 @@
 As a script it is `flowzoo train` that knows this task, too, for runs on several ranks.
 """
 
+import os
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -15,7 +18,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from flowzoo import registry
+from flowzoo import distributed, registry
 from flowzoo.augmentation.batch import Tensors, stacked
 from flowzoo.cli import main
 from flowzoo.network import VideoNetwork, VideoPrediction
@@ -131,6 +134,7 @@ class Denoising(Task):
         return cost
 
     def validate(self, network: Denoiser) -> dict[str, float]:
+        time.sleep(float(os.environ.get("TOY_SLOW", "0")))
         batch = stacked(Clips, [NoisyClips(0.1, 999)[number] for number in range(2)])
         with torch.no_grad():
             return {"val": float(psnr(network(batch.noisy).frames, batch.clean))}
@@ -160,5 +164,7 @@ def toy_preset(folder: Path) -> str:
 
 
 if __name__ == "__main__":
+    if "TOY_TIMEOUT" in os.environ:
+        distributed.TIMEOUT = timedelta(seconds=float(os.environ["TOY_TIMEOUT"]))
     register()
     sys.exit(main())
