@@ -74,6 +74,8 @@ EXPECTED = {
     "checkpoint-bit-flip": Case(),
     "checkpoint-fallback": Case(),
     "console-encoding": Case(says=((r"^rc=0", 1),), check=the_flow_is_there),
+    "download-bad-content-length": Case(says=(("^refused: .*Content-Length", 1), (r"^\['.lock'\]$", 1))),
+    "download-html-page": Case(says=(("^refused: .*web page", 1), (r"^\['.lock'\]$", 1))),
     "eps-runs-ghostscript": Case(says=(("eps.png", 1),), lines=1),
     "eth3d-forged-dtype": refused("lakeside_every_5_rate_of_3"),
     "ffconcat-as-mp4": Case(lines=1),

@@ -242,7 +242,10 @@ def test_cuda_without_cuda(weights, frames, capsys):
 
 def test_help_and_tables_start_without_torch():
     code = (
-        "import sys; from flowzoo.cli import main\n"
+        "import sys; from flowzoo.cli import main; from flowzoo.cli.parser import VERBS\n"
+        "for verb in VERBS:\n"
+        "    assert main([verb, '--help']) == 0, verb\n"
+        "assert not {'torch', 'numpy', 'PIL'} & set(sys.modules), 'help has imported more than it needs'\n"
         "for words in (['--help'], ['models'], ['models', 'pwcnet'], ['weights', 'list'], ['infer', '--help']):\n"
         "    assert main(words) == 0, words\n"
         "assert 'torch' not in sys.modules, 'torch was imported'"
