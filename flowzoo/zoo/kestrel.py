@@ -37,6 +37,7 @@ CARDS = (
         build="flowzoo.models.video.kestrel:Kestrel",
         settings=KestrelSettings(),
         parameters=1_518_580,
+        default_weights="kestrel",
         paper="none: flowzoo's own; alignment after Chan et al.: Understanding Deformable Alignment in Video "
         "Super-Resolution, AAAI 2021",
         parts={
