@@ -1,6 +1,8 @@
 """Everything has a room, docs/layout.md names it, and functions stay short."""
 
+import itertools
 import re
+import tomllib
 
 import pytest
 from source_tree import PACKAGE, ROOT, functions
@@ -45,6 +47,15 @@ def test_the_page_about_the_layout_names_every_room_and_root_module_and_nothing_
     assert named(text) == rooms_and_root_modules()
     paths = re.findall(r"`((?:flowzoo|kernels|weights|tests|tools|docs)/[\w/.-]*)`", text)
     assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_the_page_lists_the_rooms_from_top_to_bottom_as_the_contract_does():
+    contract = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]
+    floors = {name: floor for floor, names in enumerate(contract["layers"]) for name in names.split(" : ")}
+    rows = re.findall(r"^\| (`flowzoo/.*?) \|", (ROOT / "docs" / "layout.md").read_text(), re.MULTILINE)
+    listed = [[floors[re.sub(r"^flowzoo/|\.py$", "", name)] for name in sorted(named(row))] for row in rows]
+    assert listed
+    assert all(max(upper) < min(lower) for upper, lower in itertools.pairwise(listed))
 
 
 def test_a_room_that_a_page_leaves_out_or_makes_up_is_seen():
