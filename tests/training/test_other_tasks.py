@@ -9,11 +9,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from toy_task import PRESET, known, toy_preset
-from training_runs import trained
+from training_runs import CPU, trained
 
+from flowzoo.distributed import Ranks
 from flowzoo.errors import InputError
 from flowzoo.training import state
 from flowzoo.training.recipe import Recipe, describe, load_recipe
+from flowzoo.training.tally import Tally
+from flowzoo.training.task import Loss
 
 
 @pytest.fixture(autouse=True)
@@ -118,3 +121,13 @@ def test_skipped_steps_are_counted_and_the_log_stays_json(preset: Path, tmp_path
     found = [json.loads(line, parse_constant=refused) for line in text.splitlines()]
     assert any(row.get("skipped") == 1 and row["gradient_norm"] is None for row in found)
     assert (tmp_path / "run" / "log.csv").read_text().count("inf") == 0
+
+
+def test_a_skipped_step_leaves_the_mean_of_the_others() -> None:
+    tally = Tally(("psnr",), CPU)
+    for norm, psnr in ((2.0, 20.0), (float("inf"), 30.0), (4.0, 40.0)):
+        tally.add(Loss(torch.tensor(1.5), {"psnr": torch.tensor(psnr)}), 1.0)
+        tally.add_step(torch.tensor(norm))
+    assert tally.means(Ranks()) == {"loss": 1.5, "psnr": 30.0, "gradient_norm": 3.0, "skipped": 1}
+    assert bool(tally.is_finite(skipping=True))
+    assert not bool(tally.is_finite(skipping=False))

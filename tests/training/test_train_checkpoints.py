@@ -136,6 +136,20 @@ def test_checkpoints_from_before_there_was_a_checksum_are_read(tmp_path: Path) -
         state.load_state(tmp_path, found)
 
 
+def test_a_run_of_the_version_before_goes_on(tmp_path: Path) -> None:
+    """Its checkpoints had no checksum, no best weights and no count of skipped steps, but torch's random state."""
+    plain = recipe(tmp_path, validate_every="0")
+    expected = trained(plain, tmp_path, tmp_path / "run").file.read_bytes()
+    path = state.checkpoints(tmp_path / "run")[-2]
+    stored = torch.load(path, weights_only=True)
+    del stored["skipped"]
+    torch.save(stored | {"best": float("inf"), "stale": 1, "random": {"cpu": torch.get_rng_state()}}, path)
+    state.checkpoints(tmp_path / "run")[-1].unlink()
+    again = trained(plain, tmp_path, tmp_path / "run", resume=True)
+    assert again.ending.step == 7
+    assert again.file.read_bytes() == expected
+
+
 def test_a_checkpoint_is_a_file_that_torch_reads(whole: Path) -> None:
     stored = torch.load(state.checkpoints(whole)[-1], weights_only=True)
     assert stored["step"] == 7

@@ -40,12 +40,35 @@ def read(path: Path, entry: str | None = None) -> Checkpoint:
     Raises:
         InputError: it is damaged, it asks for code, or there are no tensors, or several sets of them.
     """
+    content, foreign = _content(path)
+    if isinstance(content, Foreign) and not content:
+        raise InputError(
+            f"{path} holds an object of class {content.name}, not a state dict: open it with the code it belongs to "
+            "and save its state_dict()"
+        )
+    found = find_state_dict(content, entry, path)
+    if not found.tensors:
+        raise InputError(f"{path} is a torch file without a state dict in it")
+    return Checkpoint(found.tensors, "torch", found.facts, found.entry, found.others, tuple(sorted(foreign)))
+
+
+def read_values(path: Path) -> Any:
+    """All that `torch.save` wrote, if that is made of tensors, plain values and containers of them.
+
+    Raises:
+        InputError: it is damaged, or there are other objects in it.
+    """
+    content, foreign = _content(path)
+    if foreign:
+        raise InputError(f"{path} holds objects besides tensors and plain values: {shown(', '.join(sorted(foreign)))}")
+    return content
+
+
+def _content(path: Path) -> tuple[Any, set[str]]:
+    """What is in the file, and the names of the objects in it that are shells."""
     with opened(path, "a file of weights") as (file, size):
         try:
-            if file.read(4) == _ZIP:
-                content, foreign = _Zip(file, size, path).load()
-            else:
-                content, foreign = _load_legacy(file, size)
+            return _Zip(file, size, path).load() if file.read(4) == _ZIP else _load_legacy(file, size)
         except InputError:
             raise
         except CodeError as error:
@@ -56,15 +79,6 @@ def read(path: Path, entry: str | None = None) -> Checkpoint:
         except (PickleError, zipfile.BadZipFile, *DAMAGE) as error:
             fault = f"{path} is a damaged or truncated torch file"
             raise InputError(f"{fault} ({reason(error)}): fetch it again") from error
-    if isinstance(content, Foreign) and not content:
-        raise InputError(
-            f"{path} holds an object of class {content.name}, not a state dict: open it with the code it belongs to "
-            "and save its state_dict()"
-        )
-    found = find_state_dict(content, entry, path)
-    if not found.tensors:
-        raise InputError(f"{path} is a torch file without a state dict in it")
-    return Checkpoint(found.tensors, "torch", found.facts, found.entry, found.others, tuple(sorted(foreign)))
 
 
 class _Zip:
