@@ -1,6 +1,7 @@
 """Every network of the zoo and every family of presets: three steps on two ranks are three steps of one process.
 
-`FLOWZOO_EVERY_PRESET=1` takes every stage of every preset that differs in its network or loss.
+It takes minutes of two processes, so it is asked for: `FLOWZOO_TWO_RANKS=1`. `FLOWZOO_EVERY_PRESET=1` besides takes
+every stage of every preset that differs in its network or loss. `test_train_loop` has one network on two ranks always.
 """
 
 import json
@@ -15,6 +16,7 @@ from flowzoo import registry
 from flowzoo.training.recipe import list_presets, load_recipe
 
 MATCHING = (":GLUNet", ":BaseNet")
+pytestmark = pytest.mark.skipif("FLOWZOO_TWO_RANKS" not in os.environ, reason="takes minutes: set FLOWZOO_TWO_RANKS=1")
 
 
 def stages() -> list[str]:
