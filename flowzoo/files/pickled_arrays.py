@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from flowzoo.files.pickles import Name, PickleError
+from flowzoo.files.pickle_names import Name
+from flowzoo.files.pickles import PickleError
 
 KINDS = "?bBhHiIlLqQefdgFD"
 """Letters of the plain number types that arrays may have."""

@@ -7,12 +7,11 @@ data needs, are refused with that name, since somebody meant them to run.
 """
 
 import pickletools
-import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, BinaryIO, Protocol
 
-from flowzoo.files.reading import DAMAGE, reason, shown
+from flowzoo.files.pickle_names import Name
+from flowzoo.files.reading import DAMAGE, reason
 
 LONGEST = 10_000_000
 """Opcodes that are read at most; a checkpoint with its optimiser has some hundred thousand."""
@@ -20,6 +19,8 @@ COPIES = 8
 """How often, on average, every byte of a pickle may be copied: a few bytes can ask for a copy of a long list."""
 LARGEST_KEY = 2**60
 """Beyond it different numbers have equal hashes, and a dictionary of them takes for ever to fill."""
+LARGEST_KEY_TUPLE = 100
+"""Parts of a tuple that may be a key, on each level of it."""
 DEEPEST_KEY = 4
 """Nesting of tuples that may be keys: Python's hash of a deeper one overflows the C stack at some depth."""
 
@@ -30,17 +31,6 @@ class PickleError(ValueError):
 
 class CodeError(PickleError):
     """The file asks for functions; the message is their name."""
-
-
-@dataclass(frozen=True)
-class Name:
-    """A class or function that a file names; only a text."""
-
-    module: str
-    name: str
-
-    def __str__(self) -> str:
-        return shown(f"{self.module}.{self.name}")
 
 
 class Foreign(dict[Any, Any]):
@@ -77,32 +67,6 @@ Constructor = Callable[..., Any]
 Globals = Mapping[tuple[str, str], Any]
 
 _MARK = object()
-_PATHS = {"Path", "PosixPath", "WindowsPath", "PurePath", "PurePosixPath", "PureWindowsPath"}
-_PLAIN = {"object", "int", "float", "complex", "bool", "str", "slice", "range", "unicode", "long"}
-_HARMLESS: dict[str, set[str] | None] = {
-    "argparse": {"Namespace"},
-    "collections": {"deque", "UserDict", "ChainMap"},
-    "datetime": None,
-    "decimal": None,
-    "enum": None,
-    "fractions": None,
-    "functools": {"partial"},
-    "logging": {"Logger", "RootLogger"},
-    "numbers": None,
-    "pathlib": _PATHS,
-    "pathlib._local": _PATHS,
-    "random": {"Random"},
-    "time": {"struct_time"},
-    "types": {"SimpleNamespace"},
-    "typing": None,
-    "uuid": {"UUID", "SafeUUID"},
-    "zoneinfo": None,
-    "builtins": _PLAIN,
-    "__builtin__": _PLAIN,
-}
-"""Classes of the standard library that become shells; None: all of the module."""
-_STANDARD = sys.stdlib_module_names | {"__builtin__", "copy_reg", "commands", "exceptions", "cPickle", "new", "sets"}
-_STANDARD |= {"UserDict", "UserList", "UserString", "Queue", "StringIO", "cStringIO", "urllib2", "popen2", "thread"}
 
 
 def read_pickle(
@@ -129,7 +93,7 @@ def read_pickle(
     except PickleError:
         raise
     except DAMAGE as error:
-        raise PickleError(f"{reason(error)}") from error
+        raise PickleError(reason(error)) from error
 
 
 class _Machine:
@@ -208,8 +172,7 @@ class _Machine:
         if (module, name) in self.known:
             return self.known[module, name]
         found = Name(module, name)
-        allowed = _HARMLESS.get(module, set())
-        if module.partition(".")[0] in _STANDARD and allowed is not None and name not in allowed:
+        if found.is_code():
             raise CodeError(str(found))
         return found
 
@@ -247,19 +210,25 @@ class _Machine:
         return self.persistent(identity)
 
 
-def _checked_key(key: Any, deepest: int = DEEPEST_KEY) -> Any:
+def _checked_key(key: Any) -> Any:
     """A key that can be hashed without any trouble.
 
     Raises:
-        PickleError: it is a container, or a deeply nested tuple.
+        PickleError: it is a container, or a tuple of many or deeply nested parts.
     """
-    if isinstance(key, tuple) and deepest:
-        for part in key:
-            _checked_key(part, deepest - 1)
-    elif isinstance(key, (tuple, list)) or (isinstance(key, dict) and not isinstance(key, Foreign)):
-        raise PickleError("one of its keys is neither a text nor a number")
-    elif isinstance(key, int) and abs(key) > LARGEST_KEY:
-        raise PickleError("one of its keys is a number beyond 60 bits")
+    parts, depth = [key], 0
+    while parts:
+        if len(parts) > LARGEST_KEY_TUPLE or depth > DEEPEST_KEY:
+            raise PickleError("one of its keys is neither a text nor a number")
+        for part in parts:
+            if isinstance(part, list) or (isinstance(part, dict) and not isinstance(part, Foreign)):
+                raise PickleError("one of its keys is neither a text nor a number")
+            if isinstance(part, int) and abs(part) > LARGEST_KEY:
+                raise PickleError("one of its keys is a number beyond 60 bits")
+        parts, depth = (
+            [inner for part in parts if isinstance(part, tuple) for inner in part[: LARGEST_KEY_TUPLE + 1]],
+            depth + 1,
+        )
     return key
 
 

@@ -216,6 +216,17 @@ def test_damage_is_always_the_same_exception(content: bytes) -> None:
     assert len(str(caught.value)) < 300
 
 
+def test_keys_of_many_parts_are_refused() -> None:
+    """Four levels of a thousand references to the level below: a million of a million parts."""
+    level = b"(" + b"N" * 1000 + b"tq\x00"
+    for place in range(1, 4):
+        level += b"(" + b"h%c" % (place - 1) * 1000 + b"tq%c" % place
+    with pytest.raises(PickleError, match="keys"):
+        read(b"\x80\x02" + level + b"}h\x03Ns.")
+    pairs = {(1, ("a", 2)): 1, ("b",) * 50: 2}
+    assert read(pickle.dumps(pairs)) == pairs
+
+
 def test_a_few_bytes_cannot_ask_for_many_copies() -> None:
     """A long list, memoised, and again and again `list(it)`."""
     count = 50_000

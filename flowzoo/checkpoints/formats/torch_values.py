@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from flowzoo.files.pickled_arrays import ARRAYS
-from flowzoo.files.pickles import Name, PickleError
+from flowzoo.files.pickle_names import Name
+from flowzoo.files.pickles import PickleError
 
 _STORAGES = {
     **{"Float": torch.float32, "Double": torch.float64, "Half": torch.float16, "BFloat16": torch.bfloat16},
