@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from flowzoo.files.pickled_arrays import ARRAYS
 from flowzoo.files.pickle_names import Name
+from flowzoo.files.pickled_arrays import ARRAYS
 from flowzoo.files.pickles import PickleError
 
 _STORAGES = {
