@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from flowzoo.blocks.alignment import warp_features
 from flowzoo.blocks.convolution import SLOPE, convolution, convolution_stack, join
 from flowzoo.blocks.cost_volume import CostVolume
+from flowzoo.blocks.precision import flow_head
 from flowzoo.blocks.strips import Rows, rows_seen, strip_by_strip
 from flowzoo.blocks.upsampling import BilinearDoubling
 
@@ -35,7 +36,7 @@ class Matching(nn.Module):
         self.cost_volume, self.scale = cost_volume, scale
         self.enlarge = BilinearDoubling(cost_volume.outputs) if cost_volume.step == 2 else None
         self.layers = convolution_stack(cost_volume.outputs + cues, channels)
-        self.residual = convolution(channels[-1], 2, kernel)
+        self.residual = flow_head(channels[-1], kernel)
         seen = rows_seen(cost_volume, self.enlarge, self.layers, self.residual)
         self.rows = Rows(seen, grid=2 * cost_volume.step)
 
@@ -75,7 +76,7 @@ class SubpixelRefinement(nn.Module):
         super().__init__()
         self.scale = scale
         self.layers = convolution_stack(2 * features + (2 if with_flow else 0) + cues, channels)
-        self.residual = convolution(channels[-1], 2, kernel)
+        self.residual = flow_head(channels[-1], kernel)
         self.rows = Rows(rows_seen(self.layers, self.residual))
 
     def forward(self, first: Tensor, second: Tensor, flow: Tensor | None, cues: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from flowzoo.blocks.convolution import ConvolutionStack, convolution, leaky
+from flowzoo.blocks.precision import flow_head
 
 LAYERS = ((128, 1), (128, 2), (128, 4), (96, 8), (64, 16), (32, 1))
 """(channels, dilation) of each hidden convolution."""
@@ -18,7 +19,7 @@ class ContextNetwork(ConvolutionStack):
         for channels, dilation in LAYERS:
             layers += [convolution(inputs, channels, dilation=dilation), leaky()]
             inputs = channels
-        super().__init__(*layers, convolution(inputs, 2))
+        super().__init__(*layers, flow_head(inputs))
 
     def forward(self, features: Tensor) -> Tensor:
         """See the class."""

@@ -21,6 +21,7 @@ class Convolution(nn.Conv2d):
 
     def _with_slope(self, maps: Tensor, weight: Tensor, bias: Tensor | None, slope: float) -> Tensor:
         rows, columns = self.padding[0], self.padding[1]
+        maps = as_weights(maps, weight)
         return convolve(maps, weight, bias, self.stride[0], (int(rows), int(columns)), self.dilation[0], slope)
 
     def activated(self, maps: Tensor, slope: float) -> Tensor:
@@ -56,6 +57,13 @@ def convolution(
     return Convolution(inputs, outputs, sides, stride, padding, dilation)  # type: ignore[arg-type]
 
 
+def as_weights(maps: Tensor, weight: Tensor) -> Tensor:
+    """`maps` in the type of the weights they meet, unless autocast decides; float32 flow goes into half networks so."""
+    if maps.dtype == weight.dtype or torch.is_autocast_enabled(maps.device.type):
+        return maps
+    return maps.to(weight.dtype)
+
+
 def training_layout(maps: Tensor) -> Tensor:
     """`maps` (B,C,H,W), which go into convolutions, as these are fastest while gradients are recorded on a CPU.
 
@@ -69,9 +77,12 @@ def training_layout(maps: Tensor) -> Tensor:
 
 
 def join(*parts: Tensor | None) -> Tensor:
-    """Tensors (B,C_i,H,W), or None where there is none -> (B,sum C_i,H,W) in the layout of `training_layout`."""
+    """Tensors (B,C_i,H,W), or None where there is none -> (B,sum C_i,H,W), for a convolution to see.
+
+    In the first one's type and in the layout of `training_layout`.
+    """
     laid_out = [training_layout(part) for part in parts if part is not None]
-    return laid_out[0] if len(laid_out) == 1 else torch.cat(laid_out, dim=1)
+    return laid_out[0] if len(laid_out) == 1 else torch.cat([part.to(laid_out[0].dtype) for part in laid_out], dim=1)
 
 
 def leaky() -> nn.LeakyReLU:

@@ -10,6 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from flowzoo.blocks.precision import at_least_float32
+
 
 class Reading(NamedTuple):
     """What a density says.
@@ -39,7 +41,7 @@ def read_density(logits: Tensor) -> Reading:
     """
     radius = radius_of(logits.shape[1])
     side = 2 * radius + 1
-    density = logits.float().softmax(dim=1) if logits.dtype != torch.float64 else logits.softmax(dim=1)
+    density = at_least_float32(logits).softmax(dim=1)
     with torch.no_grad():
         grid = density.unflatten(1, (side, side))
         rows = grid[:, :, :-1] + grid[:, :, 1:]

@@ -21,4 +21,4 @@ class GOCorVolume(CostVolume):
         """See `CostVolume.measure`."""
         # The sparse volume is a dense one of the subsampled maps.
         costs: Tensor = self.matcher(first[..., :: self.step, :: self.step], aligned[..., :: self.step, :: self.step])
-        return costs
+        return costs.to(first.dtype)

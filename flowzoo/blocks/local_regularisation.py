@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from flowzoo.blocks.convolution import ConvolutionStack, convolution, convolution_stack, join, leaky
+from flowzoo.blocks.precision import at_least_float32
 from flowzoo.blocks.strips import Rows, rows_seen, strip_by_strip
 from flowzoo.operators import local_convolution, warp
 
@@ -50,7 +51,7 @@ class FlowFilter(nn.Module):
 
     def forward(self, distances: Tensor, flow: Tensor) -> Tensor:
         """Distances (B,window^2,H,W) and flow (B,2,H,W) -> (B,2,H,W) in the same units; windows are zero padded."""
-        weights = torch.softmax(-distances.float().square(), dim=1)  # equation 8
+        weights = torch.softmax(-at_least_float32(distances).square(), dim=1)  # equation 8
         if self.plain:
             return local_convolution(flow, weights, self.window)
         scale = self.scale.view(2, 1, -1, 1, 1)

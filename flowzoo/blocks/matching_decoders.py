@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from flowzoo.blocks.context import LAYERS
-from flowzoo.blocks.convolution import SLOPE, convolution
+from flowzoo.blocks.convolution import SLOPE, as_weights, convolution
+from flowzoo.blocks.precision import flow_head
 
 GROWTH = (128, 128, 96, 64, 32)
 """Output channels of the convolutions in a decoder."""
@@ -37,7 +38,7 @@ class NormedLayer(nn.Module):
             scale = norm.weight * torch.rsqrt(variance + norm.eps)
             bias = (cast(Tensor, layer.bias) - mean) * scale + norm.bias
             weight = layer.weight * scale.view(-1, 1, 1, 1)
-            result = F.conv2d(maps, weight, bias, padding=layer.padding, dilation=layer.dilation)
+            result = F.conv2d(as_weights(maps, weight), weight, bias, padding=layer.padding, dilation=layer.dilation)
         return F.leaky_relu(result, self.slope, inplace=True)
 
 
@@ -57,7 +58,7 @@ class MappingDecoder(nn.Module):
             layers.append(NormedLayer(inputs, outputs, slope=0.0))
             inputs = outputs
         self.layers = nn.ModuleList(layers)
-        self.mapping = convolution(inputs, 2)
+        self.mapping = flow_head(inputs)
 
     def forward(self, scores: Tensor) -> Tensor:
         """(B,positions,H,W) -> (B,2,H,W), x then y."""
@@ -78,11 +79,11 @@ class ResidualFlowDecoder(nn.Module):
             inputs += outputs
         self.layers = nn.ModuleList(layers)
         self.outputs = inputs
-        self.flow = convolution(inputs, 2)
+        self.flow = flow_head(inputs)
 
     def forward(self, parts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Tensors (B,C_i,H,W) that make up the input -> the flow residual (B,2,H,W), all maps (B,outputs,H,W)."""
-        maps = torch.cat(list(parts), dim=1)
+        maps = as_weights(torch.cat(list(parts), dim=1), self.flow.weight)
         for layer in self.layers:
             maps = torch.cat([layer(maps), maps], dim=1)
         return self.flow(maps), maps
@@ -96,4 +97,4 @@ class NormedContext(nn.Sequential):
         for channels, dilation in LAYERS:
             layers.append(NormedLayer(inputs, channels, dilation=dilation))
             inputs = channels
-        super().__init__(*layers, convolution(inputs, 2))
+        super().__init__(*layers, flow_head(inputs))

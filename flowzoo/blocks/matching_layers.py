@@ -10,6 +10,7 @@ from flowzoo.blocks.convolution import SLOPE
 from flowzoo.blocks.gocor import LocalGOCor
 from flowzoo.blocks.gocor_global import GlobalGOCor
 from flowzoo.blocks.neighbourhood_consensus import NeighbourhoodConsensus, mutual_matching
+from flowzoo.blocks.precision import at_least_float32
 from flowzoo.operators import correlation, global_correlation
 from flowzoo.zoo.shared import GOCorSettings
 
@@ -19,7 +20,8 @@ LocalMatchingKind = Literal["correlation", "gocor"]
 
 def unit_length(maps: Tensor) -> Tensor:
     """Every position's vector divided by its length: x / sqrt(|x|^2 + 1e-6)."""
-    return maps * torch.rsqrt(maps.square().sum(dim=1, keepdim=True) + 1e-6)
+    power = at_least_float32(maps).square().sum(dim=1, keepdim=True)
+    return maps * torch.rsqrt(power + 1e-6).to(maps.dtype)
 
 
 class GlobalMatching(nn.Module):

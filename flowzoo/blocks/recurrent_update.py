@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from flowzoo.blocks.convolution import convolution
 from flowzoo.blocks.gated_recurrence import GatedRecurrence, Kernel, Prepared, recurrences
+from flowzoo.blocks.precision import flow_head
 
 
 class MotionEncoder(nn.Module):
@@ -65,7 +66,7 @@ class UpdateBlock(nn.Module):
         super().__init__()
         self.motion = motion
         self.recurrences = recurrences(hidden, context, motion_channels, kernels)
-        self.head = nn.Sequential(convolution(hidden, head), nn.ReLU(inplace=True), convolution(head, 2))
+        self.head = nn.Sequential(convolution(hidden, head), nn.ReLU(inplace=True), flow_head(head))
 
     def prepare(self, context: Tensor) -> list[Prepared]:
         """What all iterations with the context features (B,context,H,W) share."""

@@ -21,15 +21,15 @@ class SeparableConv4d(nn.Module):
         """(B,A1,A2,B1,B2) -> (B,B1,B2,16,A1,A2); linear."""
         batch, a1, a2, b1, b2 = volume.shape
         channels = self.last.shape[0]
-        over_last = F.conv2d(volume.reshape(-1, 1, b1, b2), self.last, padding=1)
+        over_last = F.conv2d(volume.reshape(-1, 1, b1, b2), self.last.to(volume.dtype), padding=1)
         swapped = over_last.view(batch, a1 * a2, channels, b1 * b2).permute(0, 3, 2, 1)
-        over_first = F.conv2d(swapped.reshape(-1, channels, a1, a2), self.first, padding=1)
+        over_first = F.conv2d(swapped.reshape(-1, channels, a1, a2), self.first.to(volume.dtype), padding=1)
         return over_first.view(batch, b1, b2, channels, a1, a2)
 
     def transpose(self, maps: Tensor) -> Tensor:
         """The adjoint: (B,B1,B2,16,A1,A2) -> (B,A1,A2,B1,B2)."""
         batch, b1, b2, channels, a1, a2 = maps.shape
-        over_first = F.conv_transpose2d(maps.reshape(-1, channels, a1, a2), self.first, padding=1)
+        over_first = F.conv_transpose2d(maps.reshape(-1, channels, a1, a2), self.first.to(maps.dtype), padding=1)
         swapped = over_first.view(batch, b1 * b2, channels, a1 * a2).permute(0, 3, 2, 1)
-        over_last = F.conv_transpose2d(swapped.reshape(-1, channels, b1, b2), self.last, padding=1)
+        over_last = F.conv_transpose2d(swapped.reshape(-1, channels, b1, b2), self.last.to(maps.dtype), padding=1)
         return over_last.view(batch, a1, a2, b1, b2)

@@ -56,5 +56,5 @@ class BaseNet(FlowNetwork):
         scores = self.local_matching(reference[2], warp(query[2], start * (4 * GRID / COARSE)))
         residual, maps = self.decoder2([scores, start, self.enlarge_features(maps)])
         flow2 = start + residual + self.context(maps)
-        pyramid = [scale_flow(flow.float(), size[1] / COARSE, size[0] / COARSE) for flow in (flow4, flow3, flow2)]
+        pyramid = [scale_flow(flow, size[1] / COARSE, size[0] / COARSE) for flow in (flow4, flow3, flow2)]
         return FlowPrediction(flow=to_second_size(resize(pyramid[-1], size), second_size), pyramid=pyramid)

@@ -16,6 +16,7 @@ from flowzoo.blocks.convolution import initialise
 from flowzoo.blocks.matching_decoders import GROWTH, MappingDecoder, NormedContext, ResidualFlowDecoder
 from flowzoo.blocks.matching_geometry import mapping_to_flow, mirror_back, prepare, to_second_size
 from flowzoo.blocks.matching_layers import GlobalMatching, LocalMatching
+from flowzoo.blocks.precision import FlowDoubling
 from flowzoo.blocks.resize import Size, resize, scale_flow
 from flowzoo.blocks.strips import Rows, strip_by_strip
 from flowzoo.blocks.upsampling import doubling
@@ -55,11 +56,11 @@ class GLUNet(FlowNetwork):
         )
         self.local_matching = LocalMatching(settings.local_matching, RADIUS, settings.local_gocor)
         self.mapping = MappingDecoder(GRID * GRID)
-        self.enlarge_mapping = doubling(2, 2)
+        self.enlarge_mapping = FlowDoubling()
         self.decoder3 = ResidualFlowDecoder(costs + 2)
         self.context3 = NormedContext(self.decoder3.outputs)
         self.decoder2 = ResidualFlowDecoder(costs + 2)
-        self.enlarge_flow = doubling(2, 2)
+        self.enlarge_flow = FlowDoubling()
         self.enlarge_features = doubling(self.decoder2.outputs, 2)
         self.decoder1 = ResidualFlowDecoder(costs + 4)
         self.context1 = NormedContext(self.decoder1.outputs)
@@ -85,12 +86,12 @@ class GLUNet(FlowNetwork):
         fine_flows = self._fine_flows(coarse_flows[-1], inner, *(level[1] for level in features))
 
         def finish(flow: Tensor, at: Size) -> Tensor:
-            flow = scale_flow(flow.float(), size[1] / at[1], size[0] / at[0])
+            flow = scale_flow(flow, size[1] / at[1], size[0] / at[0])
             if mirrored is not None and flow.shape[2:] == size:
                 flow = torch.where(mirrored, mirror_back(flow), flow)
             return flow
 
-        full = to_second_size(finish(resize(fine_flows[-1].float(), size), inner), second_size)
+        full = to_second_size(finish(resize(fine_flows[-1], size), inner), second_size)
         pyramid = [finish(flow, (COARSE, COARSE)) for flow in coarse_flows]
         pyramid += [finish(flow, inner) for flow in fine_flows]
         details = {} if mirrored is None else {"mirrored": mirrored.flatten()}

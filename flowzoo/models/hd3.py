@@ -86,7 +86,7 @@ class HD3Level(nn.Module):
             seen += [first, above[1], above[0]]
             if self.cues:
                 seen.append(flow_cues(above[0].detach()))
-        logits, handed = self.decoder(torch.cat(seen, dim=1))
+        logits, handed = self.decoder(torch.cat([part.to(first.dtype) for part in seen], dim=1))
         residual, confidence = read_density(logits)
         return Inferred(logits, residual if coarser is None else residual + coarser, confidence, handed)
 

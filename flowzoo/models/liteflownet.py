@@ -9,14 +9,15 @@ from torch import Tensor, nn
 
 from flowzoo.blocks import caffe_resampling
 from flowzoo.blocks.cascaded_inference import Matching, SharedProjection, SubpixelRefinement
-from flowzoo.blocks.convolution import convolution, initialise
+from flowzoo.blocks.convolution import initialise
 from flowzoo.blocks.cost_volume import make_cost_volume
 from flowzoo.blocks.directions import both_directions, split_directions
 from flowzoo.blocks.flow_cues import CUE_CHANNELS, flow_cues
 from flowzoo.blocks.local_regularisation import FlowFilter, LocalRegularisation, distance_layers
+from flowzoo.blocks.precision import BilinearFlowDoubling, flow_head
 from flowzoo.blocks.pyramid import FeaturePyramid
 from flowzoo.blocks.resize import Size, resize, round_up, scale_flow
-from flowzoo.blocks.upsampling import BilinearDoubling, doubling
+from flowzoo.blocks.upsampling import doubling
 from flowzoo.network import FlowNetwork, FlowPrediction
 from flowzoo.zoo.liteflownet import COARSEST, LiteFlowNetSettings
 
@@ -45,7 +46,7 @@ class LiteFlowNetLevel(nn.Module):
         matched = settings.finest_projection if level == 2 else features
         warp_scale = scale if settings.warping else None
         cues = CUE_CHANNELS if settings.flow_cues and not coarsest else 0
-        self.enlarge_flow = None if coarsest else BilinearDoubling(2)
+        self.enlarge_flow = None if coarsest else BilinearFlowDoubling()
         self.projection = SharedProjection(features, matched) if level == 2 else None
         self.stop_gradient, self.cue_scale = settings.stop_flow_gradient, scale if cues else None
         self.matching: Matching | None = None
@@ -110,9 +111,9 @@ class PseudoLevel(nn.Module):
         super().__init__()
         window = level_window(level)
         self.stop_gradient = stop_gradient
-        self.enlarge_flow = BilinearDoubling(2)
+        self.enlarge_flow = BilinearFlowDoubling()
         self.enlarge_subpixel = doubling(channels, channels)
-        self.residual = convolution(channels, 2, window)
+        self.residual = flow_head(channels, window)
         self.enlarge_regularisation = doubling(channels, channels)
         self.distance = distance_layers(channels, window)
         self.filter = FlowFilter(window)
@@ -204,6 +205,6 @@ class LiteFlowNet(FlowNetwork):
     def _prediction(self, flows: list[Tensor], size: Size, inner: Size, batch: int) -> FlowPrediction:
         """From flow units at every level to pixels of the input; the finest flow at the input's size."""
         factors = FLOW_UNIT * size[1] / inner[1], FLOW_UNIT * size[0] / inner[0]
-        flow = scale_flow(self._resize(flows[-1].float(), size), *factors)
-        pyramid = [scale_flow(level.float(), *factors) for level in flows]
+        flow = scale_flow(self._resize(flows[-1], size), *factors)
+        pyramid = [scale_flow(level, *factors) for level in flows]
         return split_directions(flow, pyramid, batch)

@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from flowzoo.blocks.alignment import warp_features
 from flowzoo.blocks.context import REACH as CONTEXT_REACH
 from flowzoo.blocks.context import ContextNetwork
-from flowzoo.blocks.convolution import SLOPE, convolution, initialise
+from flowzoo.blocks.convolution import SLOPE, initialise
 from flowzoo.blocks.cost_volume import make_cost_volume
 from flowzoo.blocks.dense_decoder import DenseDecoder
 from flowzoo.blocks.directions import both_directions, split_directions
 from flowzoo.blocks.flow_cues import CUE_CHANNELS, flow_cues
+from flowzoo.blocks.precision import FlowDoubling, flow_head
 from flowzoo.blocks.pyramid import FeaturePyramid
 from flowzoo.blocks.resize import resize, round_up, scale_flow
 from flowzoo.blocks.resize_8bit import enlarge_8bit
@@ -49,8 +50,8 @@ class PWCLevel(nn.Module):
         if level < COARSEST:
             inputs += features + 4 + (CUE_CHANNELS if self.cues else 0)
         self.decoder = DenseDecoder(inputs, settings.decoder_channels, settings.dense_order)
-        self.flow = convolution(self.decoder.outputs, 2)
-        self.enlarge_flow = doubling(2, 2)
+        self.flow = flow_head(self.decoder.outputs)
+        self.enlarge_flow = FlowDoubling()
         self.enlarge_features = doubling(self.decoder.outputs, 2) if level > FINEST else None
         seen = rows_seen(self.cost_volume, self.decoder)
         self.rows = Rows(None if seen is None else seen + (CONTEXT_REACH if level == FINEST else 1))
@@ -126,5 +127,5 @@ class PWCNet(FlowNetwork):
                 above = (part.enlarge_flow(handed), part.enlarge_features(hidden[0]))
             flows.append(flow)
         factors = FLOW_UNIT * width / inner[1], FLOW_UNIT * height / inner[0]
-        full = scale_flow(resize(flows[-1].float(), (height, width)), *factors)
-        return split_directions(full, [scale_flow(level.float(), *factors) for level in flows], batch)
+        full = scale_flow(resize(flows[-1], (height, width)), *factors)
+        return split_directions(full, [scale_flow(level, *factors) for level in flows], batch)

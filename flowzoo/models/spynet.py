@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from flowzoo.blocks.alignment import warp_border
 from flowzoo.blocks.convolution import convolution, training_layout
 from flowzoo.blocks.image_pyramid import mean_pyramid
+from flowzoo.blocks.precision import flow_head
 from flowzoo.blocks.resize import resize, round_up, scale_flow
 from flowzoo.blocks.strips import Rows, rows_seen, strip_by_strip
 from flowzoo.network import FlowNetwork, FlowPrediction
@@ -83,7 +84,7 @@ class Level(nn.Sequential):
         for outputs in CHANNELS:
             layers += [convolution(inputs, outputs, 7), nn.ReLU(inplace=True)]
             inputs = outputs
-        last = convolution(inputs, 2, 7)
+        last = flow_head(inputs, 7)
         super().__init__(*layers, last)
         for layer in self:
             if isinstance(layer, nn.Conv2d):

@@ -10,9 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from flowzoo.blocks.convolution import as_weights
 from flowzoo.blocks.cost_volume import make_cost_volume
 from flowzoo.blocks.directions import split_directions, with_reverse
 from flowzoo.blocks.flow_cues import CUE_CHANNELS, flow_cues
+from flowzoo.blocks.precision import at_least_float32, flow_head
 from flowzoo.network import FlowNetwork, FlowPrediction
 from flowzoo.operators import convex_upsampling
 from flowzoo.zoo.wren import WrenSettings
@@ -141,7 +143,7 @@ class Decoder(nn.Module):
         self.reduce = _convolution(inputs + (CUE_CHANNELS if settings.flow_cues else 0), width)
         self.refine = nn.ModuleList(_convolution(width, width, dilation=d) for d in (1, 2, 4))
         self.out = _convolution(width, self.out_channels)
-        self.flow_head = _convolution(self.out_channels, 2)
+        self.flow_head = flow_head(self.out_channels)
         self.hidden_head = _convolution(self.out_channels, settings.hidden, kernel=1)
 
     def forward(self, maps: Tensor, flow: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -156,14 +158,14 @@ class Decoder(nn.Module):
         if self.settings.flow_cues:
             vectors, shares = flow_cues(flow.detach()).split((4, CUE_CHANNELS - 4), dim=1)
             seen += [vectors / FLOW_UNIT, shares]
-        x = torch.cat(seen, dim=1).contiguous(memory_format=torch.channels_last)
+        x = as_weights(torch.cat(seen, dim=1), self.reduce.weight).contiguous(memory_format=torch.channels_last)
         x = F.leaky_relu(self.reduce(x), SLOPE)
         plain, *dilated = self.refine
         x = F.leaky_relu(plain(x), SLOPE)
         for convolution in dilated:
             x = x + F.leaky_relu(convolution(x), SLOPE)
         x = F.leaky_relu(self.out(x), SLOPE)
-        return flow + self.flow_head(x).float(), self.hidden_head(x).float(), x
+        return flow + self.flow_head(x), at_least_float32(self.hidden_head(x)), x
 
 
 def _convolution(before: int, after: int, kernel: int = 3, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
@@ -186,7 +188,7 @@ def _initialise(network: nn.Module) -> None:
 
 def _normalised(maps: Tensor, groups: int) -> Tensor:
     """Mean 0 and deviation 1 per sample and group of channels, over the pixels of both of the sample's images."""
-    pairs = torch.stack(maps.float().contiguous().chunk(2), dim=2)
+    pairs = torch.stack(at_least_float32(maps).contiguous().chunk(2), dim=2)
     return torch.cat(F.group_norm(pairs, groups).unbind(2))
 
 
