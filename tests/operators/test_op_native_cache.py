@@ -31,6 +31,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     source.write_text(SOURCE)
     monkeypatch.setattr(native, "asset_folder", lambda folder: tmp_path / folder)
     monkeypatch.setenv("FLOWZOO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setitem(native._patience, "waits", True)  # whatever a command of an earlier test asked for
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(elsewhere))
