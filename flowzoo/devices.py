@@ -6,6 +6,7 @@ from flowzoo.errors import InputError
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
 
 def pick_device(text: str) -> "torch.device":
@@ -41,3 +42,13 @@ def pick_precision(text: str, device: "torch.device") -> "torch.dtype":
     if text == "float16" and device.type == "cpu":
         raise InputError("--precision float16 needs a CUDA device: on a CPU use bfloat16 or float32")
     return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[text]
+
+
+def moved(tensor: "Tensor", device: "torch.device | str") -> "Tensor":
+    """`tensor` on `device`. To a CUDA device it goes from pinned memory, so that nobody waits for the copy."""
+    import torch
+
+    target = torch.device(device)
+    if target.type == "cuda" and tensor.device.type == "cpu":
+        tensor = tensor.pin_memory()
+    return tensor.to(target, non_blocking=True)

@@ -7,6 +7,8 @@ from typing import Any, Self, TypeVar
 import torch
 from torch import Tensor
 
+from flowzoo.devices import moved
+
 B = TypeVar("B")
 
 
@@ -21,7 +23,7 @@ class Tensors:
 
 def _moved(value: Any, device: torch.device | str) -> Any:
     if isinstance(value, Tensor):
-        return value.to(device, non_blocking=True)
+        return moved(value, device)
     if isinstance(value, (list, tuple)):
         return type(value)(_moved(entry, device) for entry in value)
     if isinstance(value, dict):

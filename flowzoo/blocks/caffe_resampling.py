@@ -3,12 +3,18 @@
 Both are separable: every output row or column is a short weighted sum of input ones, with weights that add up to 1.
 """
 
+import functools
 import math
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from flowzoo.blocks.resize import Size
+
+LEAST = 1e-6
+"""Half-width of the narrowest triangle, pixels."""
 
 
 def resample(maps: Tensor, size: Size) -> Tensor:
@@ -22,9 +28,9 @@ def resample(maps: Tensor, size: Size) -> Tensor:
         return maps
     y_factor, x_factor = height / size[0], width / size[1]
     shrinks = x_factor > 1 or y_factor > 1
-    y_taps = _triangle_taps(height, size[0], y_factor, x_factor / 2 - 0.5, y_factor if shrinks else 1.0)
-    x_taps = _triangle_taps(width, size[1], x_factor, y_factor / 2 - 0.5, x_factor if shrinks else 1.0)
-    return _apply(_apply(maps, 2, *y_taps), 3, *x_taps)
+    y_taps = _Taps(height, size[0], y_factor, x_factor / 2 - 0.5, y_factor if shrinks else 1.0)
+    x_taps = _Taps(width, size[1], x_factor, y_factor / 2 - 0.5, x_factor if shrinks else 1.0)
+    return _apply(_apply(maps, 2, y_taps), 3, x_taps)
 
 
 def downsample(maps: Tensor, size: Size) -> Tensor:
@@ -40,29 +46,49 @@ def downsample(maps: Tensor, size: Size) -> Tensor:
             maps = maps.mean(axis, keepdim=True)
         else:
             factor = (inputs - 1) / (outputs - 1)
-            maps = _apply(maps, axis, *_triangle_taps(inputs, outputs, factor, 0.0, factor))
+            maps = _apply(maps, axis, _Taps(inputs, outputs, factor, 0.0, factor))
     return maps
 
 
-def _triangle_taps(inputs: int, outputs: int, factor: float, offset: float, width: float) -> tuple[Tensor, Tensor]:
-    """Indices (taps, outputs) and weights of a triangle of half-width `width` around i * factor + offset."""
-    width = max(width, 1e-6)
-    centre = torch.arange(outputs, dtype=torch.float64) * factor + offset
-    reach = math.ceil(width)
-    index = torch.round(centre).long() + torch.arange(-reach, reach + 1).view(-1, 1)
-    weight = (1 - (index - centre).abs() / width).clamp(min=0)
-    weight = weight * ((index >= 0) & (index < inputs))
-    # A triangle narrower than a pixel can miss them all; the nearest pixel then stands for the sum.
-    empty = weight.sum(0) == 0
-    weight[reach] = torch.where(empty, torch.ones_like(weight[reach]), weight[reach])
-    used = weight.amax(1) > 0
-    index, weight = index[used], weight[used]
-    return index.clamp(0, inputs - 1), weight / weight.sum(0)
+class _Taps(NamedTuple):
+    """What each output pixel of an axis is made of: a triangle of half-width `width` around i * factor + offset."""
+
+    inputs: int
+    outputs: int
+    factor: float
+    offset: float
+    width: float
+
+    def on(self, device: torch.device | str) -> tuple[Tensor, Tensor]:
+        """Indices (taps, outputs) and weights, made on the device: copying them there would hold everything up."""
+        first, last = _used(self)
+        centre = torch.arange(self.outputs, dtype=torch.float64, device=device) * self.factor + self.offset
+        steps = torch.arange(first, last + 1, device=device).view(-1, 1)
+        index = torch.round(centre).long() + steps
+        weight = (1 - (index - centre).abs() / max(self.width, LEAST)).clamp(min=0)
+        weight = weight * ((index >= 0) & (index < self.inputs))
+        # A triangle narrower than a pixel can miss them all; the nearest pixel then stands for the sum.
+        empty = (weight.sum(0) == 0) & (steps == 0)
+        weight = torch.where(empty, torch.ones_like(weight), weight)
+        return index.clamp(0, self.inputs - 1), weight / weight.sum(0)
 
 
-def _apply(maps: Tensor, axis: int, index: Tensor, weight: Tensor) -> Tensor:
-    """Weighted sum of the rows or columns `index` (taps, outputs) of `maps`."""
-    index, weight = index.to(maps.device), weight.to(maps.device, maps.dtype)
+@functools.lru_cache(maxsize=256)
+def _used(taps: _Taps) -> tuple[int, int]:
+    """The first and the last step from the pixel nearest to the middle that has a weight anywhere."""
+    width = max(taps.width, LEAST)
+    centre = np.arange(taps.outputs) * taps.factor + taps.offset
+    steps = np.arange(-math.ceil(width), math.ceil(width) + 1)[:, None]
+    index = np.round(centre).astype(np.int64) + steps
+    weight = (1 - np.abs(index - centre) / width).clip(min=0) * ((index >= 0) & (index < taps.inputs))
+    used = steps[(weight > 0).any(axis=1)]
+    return min(used.min(initial=0).item(), 0), max(used.max(initial=0).item(), 0)
+
+
+def _apply(maps: Tensor, axis: int, taps: _Taps) -> Tensor:
+    """Weighted sums of the rows (axis 2) or columns (axis 3) of `maps`."""
+    index, weight = taps.on(maps.device)
+    weight = weight.to(maps.dtype)
     if axis == 3:
         # Picking whole rows is several times faster than picking single pixels out of each row.
         return _weighted_rows(maps.transpose(2, 3).contiguous(), index, weight).transpose(2, 3)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from flowzoo.blocks.resize import Size
+from flowzoo.blocks.resize import Size, scale_flow
 from flowzoo.blocks.vgg import DEVIATION, MEAN
 
 
@@ -22,15 +22,14 @@ def prepare(images: Tensor, size: Size, rounding: Literal["float", "8-bit"]) -> 
     if rounding == "8-bit":
         # The small number keeps k/255 * 255, which float32 may put below k, at k.
         images = torch.floor(images.detach() * 255 + 1e-3) / 255
-    mean = images.new_tensor(MEAN).view(1, 3, 1, 1)
-    return (images - mean) / images.new_tensor(DEVIATION).view(1, 3, 1, 1)
+    statistics = zip(images.split(1, dim=1), MEAN, DEVIATION, strict=True)
+    return torch.cat([(channel - mean) / deviation for channel, mean, deviation in statistics], dim=1)
 
 
 def mapping_to_flow(mapping: Tensor) -> Tensor:
     """Places in [-1,1] of the other grid's corner centres, (B,2,H,W) -> flow in pixels of this grid."""
     height, width = mapping.shape[2:]
-    size = mapping.new_tensor([width - 1, height - 1]).view(1, 2, 1, 1)
-    return (mapping + 1) * size / 2 - positions(mapping)
+    return scale_flow(mapping + 1, width - 1, height - 1) / 2 - positions(mapping)
 
 
 def positions(like: Tensor) -> Tensor:
@@ -54,6 +53,5 @@ def to_second_size(flow: Tensor, second: Size) -> Tensor:
     height, width = flow.shape[2:]
     if (height, width) == tuple(second):
         return flow
-    factor = flow.new_tensor([second[1] / width, second[0] / height]).view(1, 2, 1, 1)
     place = positions(flow)
-    return (place + flow + 0.5) * factor - 0.5 - place
+    return scale_flow(place + flow + 0.5, second[1] / width, second[0] / height) - 0.5 - place

@@ -30,4 +30,5 @@ def scale_flow(flow: Tensor, x_factor: float, y_factor: float) -> Tensor:
     """Flow with x and y multiplied by their own factors."""
     if x_factor == y_factor:
         return flow if x_factor == 1 else flow * x_factor
-    return flow * torch.tensor([x_factor, y_factor], dtype=flow.dtype, device=flow.device).view(1, 2, 1, 1)
+    # No tensor of the factors, which would have to be copied to the device.
+    return torch.cat([flow[:, :1] * x_factor, flow[:, 1:] * y_factor], dim=1)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from flowzoo import operators
 from flowzoo.blocks.relaxation import relax
+from flowzoo.blocks.resize import scale_flow
 from flowzoo.operators.checks import check_flow, check_maps, check_shape
 from flowzoo.operators.variational.definition import reliability as reliability_of
 
@@ -84,14 +85,16 @@ def variational_refinement(
         size = -(-height // 2**reduction), -(-width // 2**reduction)
         if reduction and min(size) < SMALLEST:
             continue
-        scale = flow.new_tensor([size[1] / width, size[0] / height]).view(1, 2, 1, 1)
-        before = F.interpolate(flow, size, mode="area") * scale if reduction else flow
+        scale = size[1] / width, size[0] / height
+        before = scale_flow(F.interpolate(flow, size, mode="area"), *scale) if reduction else flow
         one, two = (F.interpolate(greys, size, mode="area") if reduction else greys).chunk(2)
         edges = edge_weights(F.interpolate(colours, size, mode="area") if reduction else colours, settings)
         after = before
         for _ in range(warps):
             after = after + _change(one, two, edges, after, settings)
-        change = (after - before) / scale
+        change = after - before
+        if reduction:
+            change = torch.cat([change[:, :1] / scale[0], change[:, 1:] / scale[1]], dim=1)
         flow = flow + (F.interpolate(change, (height, width), mode="bilinear") if reduction else change)
     return flow
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from flowzoo.blocks.densities import bins_of, radius_of
+from flowzoo.blocks.resize import scale_flow
 from flowzoo.errors import InputError
 from flowzoo.losses.max_pooling import PixelLoss, max_pooled, mean_over_valid
 from flowzoo.network import FlowPrediction
@@ -69,11 +70,11 @@ def density_losses(prediction: FlowPrediction, flow: Tensor, valid: Tensor | Non
     tall, wide = details["network_size"]
     height, width = flow.shape[2:]
     # From pixels of the image to pixels of the network's input.
-    factors = flow.new_tensor([wide / width, tall / height]).view(1, 2, 1, 1)
-    flow = flow.detach() * factors
+    flow = scale_flow(flow.detach(), wide / width, tall / height)
     if valid is not None:
         valid = valid.reshape(len(flow), 1, height, width) > 0
-        if bool(valid.all()):
+        # Looking at a device's numbers would stop everything until they are there.
+        if valid.device.type == "cpu" and bool(valid.all()):
             valid = None
     losses = []
     coarse = None
@@ -90,14 +91,15 @@ def density_losses(prediction: FlowPrediction, flow: Tensor, valid: Tensor | Non
 def truth_at(flow: Tensor, valid: Tensor | None, size: tuple[int, int]) -> tuple[Tensor, Tensor | None]:
     """True flow (B,2,H,W) at a level's size, its values unchanged, and where it is known (B,h,w).
 
-    Dense flow is interpolated bilinearly with aligned corners; with `valid` (B,1,H,W) bool, a pixel of the level is
-    the mean over the known pixels it covers.
+    Dense flow, without `valid` or with all of it true, is interpolated bilinearly with aligned corners; with some of
+    `valid` (B,1,H,W) bool, a pixel of the level is the mean over the known pixels it covers.
     """
+    dense = F.interpolate(flow, size=size, mode="bilinear", align_corners=True)
     if valid is None:
-        return F.interpolate(flow, size=size, mode="bilinear", align_corners=True), None
+        return dense, None
     share = F.adaptive_avg_pool2d(valid.to(flow.dtype), size)
     mean = F.adaptive_avg_pool2d(torch.where(valid, flow, 0.0), size)
-    return mean / (share + 1e-9), share[:, 0] > 0
+    return torch.where(valid.all(), dense, mean / (share + 1e-9)), share[:, 0] > 0
 
 
 def _divergence(logits: Tensor, target: Tensor, known: Tensor | None) -> PixelLoss:

@@ -47,8 +47,7 @@ class MagnitudePenalty:
             "magnitude", "smooth", "leaving": scalars; those of weight 0 are left out.
         """
         height, width = flow.shape[-2:]
-        sides = flow.new_tensor([max(width - 1, 1), max(height - 1, 1)]).view(1, 2, 1, 1)
-        relative = flow / sides
+        relative = torch.cat([flow[:, :1] / max(width - 1, 1), flow[:, 1:] / max(height - 1, 1)], dim=1)
         terms = {}
         if self.magnitude:
             terms["magnitude"] = self.magnitude / 2 * self._norm(relative).mean()
@@ -78,7 +77,8 @@ class MagnitudePenalty:
 
 def sobel(maps: Tensor) -> tuple[Tensor, Tensor]:
     """Derivatives in x and y of every channel: weights 1, 2, 1 times 1, 0, -1, not normalised, zeros outside."""
-    across = maps.new_tensor([[1.0, 0.0, -1.0], [2.0, 0.0, -2.0], [1.0, 0.0, -1.0]])
+    place = torch.arange(3, dtype=maps.dtype, device=maps.device)
+    across = (2 - (place - 1).abs()).unsqueeze(1) * (1 - place)
     channels = maps.shape[1]
     kernels = torch.stack([across, across.T]).unsqueeze(1).repeat(channels, 1, 1, 1)
     found = F.conv2d(maps, kernels, padding=1, groups=channels)

@@ -4,6 +4,7 @@ Hofinger, Rota Bulo, Porzi, Knapitsch, Pock, Kontschieder: "Improving Optical Fl
 section 3.2, equation 4.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -52,7 +53,8 @@ def mean_of_hardest(values: Tensor, share: float, valid: Tensor | None = None) -
         marks = valid.flatten(1)
         flat, counts = torch.where(marks, flat, 0.0), marks.sum(1).to(flat.dtype)
     kept = (share * counts).clamp(min=1)
-    most = min(flat.shape[1], int(kept.max().ceil()))
+    # As many as the fullest image can keep; one more, because `kept` is rounded. (Its largest value is on the device.)
+    most = min(flat.shape[1], math.ceil(share * flat.shape[1]) + 1)
     hardest = flat.topk(most, dim=1).values
     weights = (kept.unsqueeze(1) - torch.arange(most, device=flat.device)).clamp(0, 1)
     return (hardest * weights).sum(1) / kept

@@ -61,9 +61,9 @@ class PooledMultiscaleLoss(MultiscaleLoss):
         for weight, flows in zip(self.level_weights, levels(prediction.pyramid), strict=False):
             size = (flows[0].shape[-2], flows[0].shape[-1])
             truth, there = (flow, known) if self.upsample else shrunk(flow, known, size, self.shrinking)
-            limit = flow.new_tensor([flow.shape[-1] / size[1], flow.shape[-2] / size[0]]).view(1, 2, 1, 1) * self.reach
+            limits = self.reach * (flow.shape[-1] / size[1]), self.reach * (flow.shape[-2] / size[0])
             rest = truth if coarse is None else truth - _enlarged(coarse, truth)
-            reachable = (rest.abs() <= limit).all(dim=1)
+            reachable = (rest[:, 0].abs() <= limits[0]) & (rest[:, 1].abs() <= limits[1])
             if weight:
                 for estimate in flows:
                     seen = _enlarged(estimate, truth) if self.upsample else estimate

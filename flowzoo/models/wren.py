@@ -15,6 +15,7 @@ from flowzoo.blocks.cost_volume import make_cost_volume
 from flowzoo.blocks.directions import split_directions, with_reverse
 from flowzoo.blocks.flow_cues import CUE_CHANNELS, flow_cues
 from flowzoo.blocks.precision import at_least_float32, flow_head
+from flowzoo.blocks.resize import scale_flow
 from flowzoo.network import FlowNetwork, FlowPrediction
 from flowzoo.operators import convex_upsampling
 from flowzoo.zoo.wren import WrenSettings
@@ -57,14 +58,14 @@ class Wren(FlowNetwork):
         """See `FlowNetwork.forward`."""
         batch, _, height, width = first.shape
         size = (self._rounded(height), self._rounded(width))
-        scale = first.new_tensor([width / size[1], height / size[0]], dtype=torch.float32).view(1, 2, 1, 1)
+        scale = width / size[1], height / size[0]
         images = _resized(torch.cat([first, second]), size)
         flow, pyramid, state = self._coarse_to_fine(self._features(images))
         if self.settings.cascade and not self.training:
             flow, finer = self._cascade(images, state)
             pyramid += finer
-        pyramid = [entry * scale for entry in pyramid]
-        flow = _resized(flow, (height, width)) * scale
+        pyramid = [scale_flow(entry, *scale) for entry in pyramid]
+        flow = scale_flow(_resized(flow, (height, width)), *scale)
         if self.settings.refinement == "variational" and not self.training:
             from flowzoo.blocks.boundary_median import boundary_median
             from flowzoo.blocks.variational import variational_refinement

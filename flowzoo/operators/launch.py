@@ -9,7 +9,7 @@ import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -76,35 +76,41 @@ def available() -> bool:
     return _cupy() is not None
 
 
+class _Stream(NamedTuple):
+    """What CuPy asks of a stream: its address."""
+
+    ptr: int
+
+
 @functools.cache
 def _function(device: int, source: str, defines: tuple[tuple[str, int], ...], kernel: str) -> Any:
-    """The compiled kernel, loaded on the current device. CuPy keeps the binary on disk."""
+    """The compiled kernel, loaded on a device. CuPy keeps the binary on disk."""
+    cupy = _cupy()
     options = ("-std=c++17", *(f"-D{name}={value}" for name, value in defines))
-    return _cupy().RawModule(code=source_text(source), options=options).get_function(kernel)
+    with torch.cuda.device(device), cupy.cuda.Device(device):
+        return cupy.RawModule(code=source_text(source), options=options).get_function(kernel).kernel
 
 
 def _start_on_device(launch: Launch) -> None:
-    """Run on the tensors' device and torch's current stream there."""
-    cupy = _cupy()
-    device = next(argument.device for argument in launch.arguments if isinstance(argument, Tensor))
-    with torch.cuda.device(device), cupy.cuda.Device(device.index):
-        function = _function(device.index, launch.source, launch.defines, launch.kernel)
-        stream = _stream(cupy, torch.cuda.current_stream(device))
-        arguments = tuple(_value(argument) for argument in launch.arguments)
-        with stream:
-            for first, blocks in launch.parts():
-                function(
-                    (blocks,),
-                    launch.threads,
-                    (*arguments, np.int64(first)),
-                    shared_mem=launch.shared_bytes,
-                )
+    """Run on the tensors' device and torch's current stream there.
+
+    The stream goes to CuPy by its address, so none of its own has to be made or made current, and the device is changed
+    only where it is not the current one: both would cost more than the launch itself.
+    """
+    device = next(argument.device.index for argument in launch.arguments if isinstance(argument, Tensor))
+    function = _function(device, launch.source, launch.defines, launch.kernel)
+    stream = _Stream(torch.cuda.current_stream(device).cuda_stream)
+    arguments = tuple(_value(argument) for argument in launch.arguments)
+    if device == torch.cuda.current_device():
+        _enqueue(function, launch, arguments, stream)
+    else:
+        with torch.cuda.device(device), _cupy().cuda.Device(device):
+            _enqueue(function, launch, arguments, stream)
 
 
-def _stream(cupy: Any, stream: Any) -> Any:
-    if hasattr(cupy.cuda.Stream, "from_external"):
-        return cupy.cuda.Stream.from_external(stream)
-    return cupy.cuda.ExternalStream(stream.cuda_stream)
+def _enqueue(function: Any, launch: Launch, arguments: tuple[Any, ...], stream: _Stream) -> None:
+    for first, blocks in launch.parts():
+        function((blocks,), launch.threads, (*arguments, np.int64(first)), launch.shared_bytes, stream)
 
 
 def _value(argument: Argument) -> Any:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from flowzoo.devices import moved
 from flowzoo.synthetic.motion import Drive, Motion, ThinPlate, Waves
 from flowzoo.synthetic.scene import NO_BLUR, LayerPlan, MotionPlan
 from flowzoo.synthetic.shapes import signed_distance
@@ -128,7 +129,8 @@ def _shape(plan: LayerPlan, textures: Textures, device: torch.device) -> tuple[T
     shrink = min(1.0, SHAPE_SIDE / max(height, width))
     rows, columns = max(2, round(height * shrink)), max(2, round(width * shrink))
     half = max(plan.size) / 2
-    distance = signed_distance(plan.kind, plan.seed, rows, columns, plan.thickness / half).to(device)[None, None]
+    drawn = signed_distance(plan.kind, plan.seed, rows, columns, plan.thickness / half)
+    distance = moved(drawn, device)[None, None]
     if (rows, columns) != (height, width):
         distance = functional.interpolate(distance, size=(height, width), mode="bilinear", align_corners=False)
     # alpha rises over `softness` pixels of the frame; thin strokes keep their coverage

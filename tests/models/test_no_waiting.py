@@ -1,0 +1,101 @@
+"""Networks and losses never make the host wait for a GPU: nothing is copied to the device, nothing on it is looked at.
+
+A device without numbers ("meta") stands for the GPU: looking at a number there is an error, and what is made of the
+host's numbers is seen.
+"""
+
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
+
+import flowzoo
+from flowzoo import devices, registry
+from flowzoo.losses.density import truth_at
+from flowzoo.losses.max_pooling import mean_of_hardest
+
+MAKERS = {torch.tensor, torch.as_tensor, torch.scalar_tensor, torch.from_numpy, torch.Tensor.new_tensor}
+FRAMES = {"edvr-m": 5, "tdan": 5}
+
+
+class Watch(TorchFunctionMode):
+    """Writes down where tensors on the device come from numbers or tensors of the host."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        made = [leaf.device.type for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
+        given = [leaf.device.type for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
+        if "meta" in made and (func in MAKERS or "cpu" in given):
+            lines = [line for line in traceback.extract_stack() if "/flowzoo/" in line.filename]
+            self.found.append(f"{lines[-1].filename}:{lines[-1].lineno}" if lines else str(func))
+        return result
+
+
+@pytest.fixture
+def _autocast_on_meta(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Autocast knows no device "meta"."""
+
+    class Autocast(torch.autocast):
+        def __init__(self, device_type: str, *rest: Any, **options: Any) -> None:
+            super().__init__("cpu" if device_type == "meta" else device_type, *rest, **options)
+
+    enabled = torch.is_autocast_enabled
+    monkeypatch.setattr(torch, "autocast", Autocast)
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda kind="cpu": enabled("cpu" if kind == "meta" else kind))
+
+
+@pytest.mark.usefixtures("_autocast_on_meta")
+@pytest.mark.parametrize("name", [*flowzoo.list_models(task="flow"), "edvr-m", "basicvsr", "flavr", "tdan"])
+def test_networks(name: str) -> None:
+    network = flowzoo.create(name).to("meta")
+    image = torch.empty(1, 3, 128, 192, device="meta")
+    inputs: tuple[torch.Tensor, ...] = (image, image)
+    if registry.card(name).task != "flow":
+        inputs = (torch.empty(1, FRAMES.get(name, 4), 3, 64, 64, device="meta"),)
+    watch = Watch()
+    with torch.no_grad(), watch:
+        network(*inputs)
+    assert watch.found == []
+
+
+VALUES, VALID = torch.empty(2, 7, 9, device="meta"), torch.empty(2, 1, 7, 9, device="meta", dtype=torch.bool)
+LOSSES: dict[str, Callable[[], object]] = {
+    "max-pooling": lambda: mean_of_hardest(VALUES, 0.3, VALID[:, 0]),
+    "density": lambda: truth_at(torch.empty(2, 2, 7, 9, device="meta"), VALID, (3, 4)),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses(name: str) -> None:
+    watch = Watch()
+    with watch:
+        LOSSES[name]()
+    assert watch.found == []
+
+
+def test_what_would_make_it_wait_is_seen() -> None:
+    device = torch.empty(3, device="meta")
+    watch = Watch()
+    with watch:
+        device * torch.tensor([1.0, 2.0, 3.0], device="meta")
+        device + torch.ones(3).to("meta")
+        device.new_tensor([1.0, 2.0, 3.0])
+    assert len(watch.found) == 3
+    with pytest.raises((RuntimeError, NotImplementedError)), watch:
+        bool(device.sum() > 0)
+
+
+def test_batches_go_to_the_device_from_pinned_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[object] = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: (calls.append("pinned"), tensor)[1])
+    monkeypatch.setattr(torch.Tensor, "to", lambda tensor, *where, **how: calls.append((where, how)))
+    devices.moved(torch.ones(2), "cuda")
+    assert calls == ["pinned", ((torch.device("cuda"),), {"non_blocking": True})]
