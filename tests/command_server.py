@@ -20,6 +20,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+HANGS_AFTER = 150
+"""Seconds after which a command shows where each of its threads is, and ends."""
 CLIENT = """#!{python} -ISE
 import array, marshal, os, resource, socket, sys
 request = ({kind!r}, sys.argv[1:], os.getcwd(), dict(os.environ), resource.getrlimit(resource.RLIMIT_AS))
@@ -111,6 +113,7 @@ def _attend(connection: socket.socket) -> None:
 def _become(request: tuple[str, list[str], str, dict[str, str], tuple[int, int]], files: list[int]) -> None:
     """The command, in this process."""
     import atexit
+    import faulthandler
     import threading
 
     kind, words, folder, environment, memory = request
@@ -126,6 +129,7 @@ def _become(request: tuple[str, list[str], str, dict[str, str], tuple[int, int]]
     for name, number, usual in (("stdout", 1, "strict"), ("stderr", 2, "backslashreplace")):
         stream = io.BufferedWriter(io.FileIO(number, "w", closefd=False))
         setattr(sys, name, io.TextIOWrapper(stream, encoding, errors or usual, line_buffering=True))
+    faulthandler.dump_traceback_later(HANGS_AFTER, exit=True, file=2)
     status = 1
     try:
         status = _run(kind, words)

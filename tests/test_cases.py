@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +16,8 @@ from command_server import serving
 from PIL import Image
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the scripts use programs and devices of Linux")
+LONGEST_RUN = 300
+"""Seconds of a script; each command that it starts has half of them."""
 LONGEST = 1000
 """Characters of a message on standard error."""
 
@@ -101,6 +104,7 @@ EXPECTED = {
     "megadepth-exceptions": Case(lines=6),
     "missing-pair-silent": Case(says=((r"^rc=0", 1), (r"11 of 12 pairs are there.*nope\.flo", 1))),
     "name-too-long": Case(says=(("x{250}", 5),), lines=5),
+    "network-half-double": Case(says=((r"^\w+ torch\.(float16|bfloat16|float64) torch\.", 12),), never=("FAIL", "Traceback")),
     "no-home": Case(2, (("home", 1),), lines=1, genuine=True),
     "non-utf8-name": Case(says=(("wrote", 1),), lines=0),
     "outputs-on-one-file": Case(
@@ -162,17 +166,27 @@ def run(case: Case, folder: Path, temporary: Path, programs: Path) -> "subproces
     environment |= {"PYTHON": "python", "CXX": str(programs / "quick-c++")}
     if not case.genuine:  # others may not look into this folder
         environment["TMPDIR"] = str(temporary)
-    return subprocess.run(
+    with subprocess.Popen(
         ["bash", "run.sh"],
         cwd=folder,
         env=environment,
         stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
         errors="replace",
-        timeout=300,
-        check=False,
-    )
+        start_new_session=True,
+    ) as script:
+        try:
+            shown, errors = script.communicate(timeout=LONGEST_RUN)
+        except subprocess.TimeoutExpired:
+            os.killpg(script.pid, signal.SIGKILL)  # the server ends commands whose callers have gone
+            pytest.fail("\n".join(("it does not end:", *script.communicate())))
+    return subprocess.CompletedProcess(script.args, script.returncode, shown, errors)
+
+
+def test_no_case_is_forgotten(shared: Path) -> None:
+    assert {path.name for path in (shared / "cases").iterdir() if path.is_dir()} <= set(EXPECTED)
 
 
 @pytest.mark.parametrize("name", EXPECTED)

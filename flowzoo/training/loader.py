@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from flowzoo.distributed import Ranks
 from flowzoo.errors import InputError
+from flowzoo.training.handover import packed, prepare_sockets, unpacked
 from flowzoo.training.stage import Stage
 from flowzoo.training.task import Batch, Data
 
@@ -52,7 +53,8 @@ class Parts(Dataset[Any]):
 
     def __getitems__(self, numbers: list[int]) -> Any:
         try:
-            return self.data.join([self.data.samples[number] for number in numbers])
+            part = self.data.join([self.data.samples[number] for number in numbers])
+            return part if get_worker_info() is None else packed(part)
         except InputError as error:
             return Fault(str(error))
 
@@ -63,6 +65,8 @@ def batches(data: Data, first: int, stage: Stage, ranks: Ranks, workers: int) ->
     Raises:
         InputError: a sample cannot be read, or a process was killed.
     """
+    if workers:
+        prepare_sockets()
     loader = DataLoader(
         Parts(Data(data.samples, data.join)),  # what finishes them stays in this process
         batch_sampler=Positions(first, stage, ranks),
@@ -90,6 +94,8 @@ def _finished(parts: Iterator[Any], data: Data) -> Iterator[Batch]:
             ) from error
         if isinstance(part, Fault):
             raise InputError(part.message)
+        if isinstance(part, bytes):
+            part = unpacked(part)
         yield part if data.finish is None else data.finish(part)
 
 
