@@ -104,7 +104,9 @@ EXPECTED = {
     "megadepth-exceptions": Case(lines=6),
     "missing-pair-silent": Case(says=((r"^rc=0", 1), (r"11 of 12 pairs are there.*nope\.flo", 1))),
     "name-too-long": Case(says=(("x{250}", 5),), lines=5),
-    "network-half-double": Case(says=((r"^\w+ torch\.(float16|bfloat16|float64) torch\.", 12),), never=("FAIL", "Traceback")),
+    "network-half-double": Case(
+        says=((r"^\w+ torch\.(float16|bfloat16|float64) torch\.", 12),), never=("FAIL", "Traceback")
+    ),
     "no-home": Case(2, (("home", 1),), lines=1, genuine=True),
     "non-utf8-name": Case(says=(("wrote", 1),), lines=0),
     "outputs-on-one-file": Case(
