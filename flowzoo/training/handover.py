@@ -67,6 +67,6 @@ def unpacked(content: bytes) -> Any:
 def _refusal(error: Exception) -> InputError:
     reason = " ".join(str(error).split())[:200] or type(error).__name__
     return InputError(
-        f"a prepared batch does not get from one process to another ({reason}): more shared memory (/dev/shm), more open "
-        "files (ulimit -n) or another TMPDIR may help; --workers 0 needs none of them"
+        f"a prepared batch does not get from one process to another ({reason}): more shared memory (/dev/shm), more "
+        "open files (ulimit -n) or another TMPDIR may help; --workers 0 needs none of them"
     )
