@@ -1,0 +1,39 @@
+"""The views of a pair: each must show a pair whose flow still leads from the first image to the second."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("cv2")
+FILE = Path(__file__).parents[2] / "tools" / "compare_with_dis.py"
+specification = importlib.util.spec_from_file_location("compare_with_dis", FILE)
+tool = importlib.util.module_from_spec(specification)
+specification.loader.exec_module(tool)
+
+SHIFT = np.array([3, -2])
+
+
+@pytest.mark.parametrize("view", tool.VIEWS)
+def test_the_flow_of_a_view_leads_to_the_same_colours(view: str) -> None:
+    random = np.random.default_rng(1)
+    first = random.integers(0, 256, (40, 56, 3), np.uint8)
+    second = np.roll(first, SHIFT[::-1], axis=(0, 1))
+    valid = np.zeros((40, 56), bool)
+    valid[8:-8, 8:-8] = True
+    flow = np.broadcast_to(SHIFT, (40, 56, 2)).astype(np.float32)
+    seen = tool.VIEWS[view](tool.Sample("pair", first, second, flow, valid))
+    rows, columns = np.nonzero(seen.valid)
+    assert len(rows) > 100
+    moved = np.stack([columns, rows], axis=1) + seen.flow[rows, columns].astype(int)
+    inside = ((moved >= 0) & (moved < seen.first.shape[1::-1])).all(axis=1)
+    assert inside.sum() > 100
+    assert (seen.first[rows, columns][inside] == seen.second[moved[inside, 1], moved[inside, 0]]).all()
+
+
+def test_views_differ() -> None:
+    ramp = np.arange(40 * 56 * 3).reshape(40, 56, 3).astype(np.uint8)
+    pair = tool.Sample("pair", ramp, ramp, np.ones((40, 56, 2), np.float32), np.ones((40, 56), bool))
+    seen = [tool.VIEWS[view](pair).first.tobytes() for view in tool.VIEWS]
+    assert len(set(seen)) == len(seen) == 4
