@@ -172,10 +172,15 @@ def warp_image(images: Tensor, flow: Tensor, padding: Padding = "reflection") ->
 
 @contextmanager
 def _in_mode(network: nn.Module, *, training: bool) -> Iterator[None]:
-    """The network in training or evaluation mode, and back in its own afterwards."""
-    before = network.training
-    network.train(training)
+    """All parts of the network in training or evaluation mode, and back in their own afterwards.
+
+    Also those that the network's own `train` would keep in evaluation, as RAFT's frozen batch norms.
+    """
+    before = [(part, part.training) for part in network.modules()]
+    for part, _ in before:
+        part.training = training
     try:
         yield
     finally:
-        network.train(before)
+        for part, mode in before:
+            part.training = mode
