@@ -7,6 +7,7 @@ Importing this package imports nothing heavy; torch is loaded by the first call 
 """
 
 from collections.abc import Mapping
+from importlib import import_module
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = ["InputError", "create", "estimate", "import_checkpoint", "list_models", "read_flow", "write_flow"]
+_ROOMS = ("flow",)
 
 
 def list_models(pattern: str = "*", task: str | None = None) -> list[str]:
@@ -95,3 +97,10 @@ def write_flow(path: "str | PathLike[str]", flow: "np.ndarray", valid: "np.ndarr
     from flowzoo.files.flow import write_flow as run
 
     run(path, flow, valid)
+
+
+def __getattr__(name: str) -> Any:
+    """Rooms that are part of the interface, imported when they are first used: `flowzoo.flow`."""
+    if name in _ROOMS:
+        return import_module(f"flowzoo.{name}")
+    raise AttributeError(f"module 'flowzoo' has no attribute {name!r}")

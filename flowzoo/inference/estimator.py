@@ -16,7 +16,7 @@ from flowzoo.blocks.resize import Size, resize, round_up, scale_flow
 from flowzoo.blocks.strips import strip_pixels
 from flowzoo.creation import create_flow_network, default_weights
 from flowzoo.errors import InputError
-from flowzoo.flow.consistency import cycle_confidence, occlusion
+from flowzoo.flow.forward_backward import cycle_confidence, occlusion
 from flowzoo.inference.arrays import fault_of
 from flowzoo.inference.continuation import Continuation
 from flowzoo.inference.tiling import TilePlan, blend_tiles, plan_tiles

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from flowzoo.flow.consistency import occlusion
+from flowzoo.flow.forward_backward import occlusion
 from flowzoo.operators import warp
 
 
@@ -18,7 +18,7 @@ class Trust:
     """When a teacher's vector is kept.
 
     Attributes:
-        relative, absolute: of the forward-backward check, see `flowzoo.flow.consistency.occlusion`.
+        relative, absolute: of the forward-backward check, see `flowzoo.flow.forward_backward.occlusion`.
         confidence: least confidence in 0..1, for teachers that give one.
         photometric: largest mean absolute colour difference, colours in 0..1, between a pixel and where it goes.
     """

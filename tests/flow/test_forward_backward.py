@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 import flowzoo
-from flowzoo.flow.consistency import cycle_confidence, occlusion
+from flowzoo.flow.forward_backward import cycle_confidence, occlusion
 from flowzoo.inference.estimator import Estimator
 
 

@@ -18,9 +18,9 @@ def occlusion(flow: Tensor, backward: Tensor, relative: float = 0.01, absolute: 
     Returns:
         (B,H,W) bool, True = occluded.
     """
-    returned, inside = _returned(flow, backward)
-    mismatch = (flow + returned).square().sum(1)
-    bound = relative * (flow.square().sum(1) + returned.square().sum(1)) + absolute
+    back, inside = returned(flow, backward)
+    mismatch = (flow + back).square().sum(1)
+    bound = relative * (flow.square().sum(1) + back.square().sum(1)) + absolute
     return (mismatch > bound) | ~inside
 
 
@@ -34,12 +34,12 @@ def cycle_confidence(flow: Tensor, backward: Tensor) -> Tensor:
     Returns:
         (B,1,H,W) in 0..1.
     """
-    returned, inside = _returned(flow, backward)
-    error = (flow + returned).square().sum(1, keepdim=True).sqrt()
+    back, inside = returned(flow, backward)
+    error = (flow + back).square().sum(1, keepdim=True).sqrt()
     return torch.where(inside.unsqueeze(1), 1 / (1 + error), 0.0)
 
 
-def _returned(flow: Tensor, backward: Tensor) -> tuple[Tensor, Tensor]:
+def returned(flow: Tensor, backward: Tensor) -> tuple[Tensor, Tensor]:
     """The backward flow that `flow` leads to, (B,2,H,W), and whether it leads into the second image, (B,H,W)."""
     height, width = backward.shape[2:]
     x = flow[:, 0] + torch.arange(flow.shape[3], device=flow.device, dtype=flow.dtype)
