@@ -2,9 +2,11 @@
 
 import argparse
 import math
+import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
-from flowzoo.cli.common import add_model_arguments
+from flowzoo.cli.common import add_model_arguments, parse_size
 from flowzoo.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,20 +22,28 @@ EXAMPLES = """examples:
   flowzoo infer a.png b.png -o 000000_10.png --format kitti
   flowzoo infer frames/ -o out/ --backward --occlusion --skip-existing
   flowzoo infer clip.mp4 -o colours.mp4 --precision bfloat16
+  flowzoo infer a.png b.png -o vectors.exr --stmap     for compositing: forward.u, forward.v
+  flowzoo infer 0 -o camera.mp4                        the first camera, until Ctrl-C; or rtsp://..., http://...
+  flowzoo infer - --size 640x360 -o -                  raw RGB frames in and out, between two ffmpegs
   flowzoo infer --pairs list.txt --model liteflownet2 --weights liteflownet2-sintel -o out/
 
 Flow is in pixels of the input, x then y. Colours use one scale for the whole run (--max-flow fixes it). Frames whose
 activations would not fit --memory are computed in overlapping strips, with the same result, or, where even that is
 not enough, in overlapping tiles that are blended; the first line of output says so."""
 
-EXTRAS = ("backward", "occlusion", "warped", "confidence", "clip", "legend")
-FORMATS = ("flo", "pfm", "npy", "flo5", "kitti")
+EXTRAS = ("backward", "occlusion", "warped", "confidence", "arrows", "stmap", "clip", "legend")
+FORMATS = ("flo", "pfm", "npy", "flo5", "kitti", "exr", "exr-half")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of this verb."""
     parser.epilog = EXAMPLES
-    parser.add_argument("first", nargs="?", metavar="FIRST", help="image, video, or folder of frames")
+    parser.add_argument(
+        "first",
+        nargs="?",
+        metavar="FIRST",
+        help="image, video, folder of frames, number of a camera, address (rtsp://...), or - for raw frames",
+    )
     parser.add_argument("second", nargs="?", metavar="SECOND", help="image")
     parser.add_argument(
         "--pairs", metavar="FILE", help="list of pairs: FIRST SECOND on each line (docs/infer.md); - is standard input"
@@ -43,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--partial", action="store_true", help="take what is there of a folder with gaps, a list, or a cut video"
     )
     outputs = parser.add_argument_group("outputs")
-    outputs.add_argument("-o", "--output", metavar="OUT", help="file, or folder (default: ./flow/)")
+    outputs.add_argument("-o", "--output", metavar="OUT", help="file, folder (default: ./flow/), or - for raw frames")
     outputs.add_argument("--format", choices=FORMATS, help="flow file format (default: by suffix, flo in a folder)")
     outputs.add_argument("--picture", metavar="FILE", help="also write the colour picture of a single pair here")
     outputs.add_argument("--no-pictures", action="store_true", help="in a folder, flow files alone")
@@ -57,10 +67,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="NAME_confidence.png: 255 = sure; by cyclic consistency where the network has none",
     )
+    outputs.add_argument("--arrows", action="store_true", help="NAME_arrows.png: FIRST with an arrow every 16 pixels")
+    outputs.add_argument("--stmap", action="store_true", help="NAME_stmap.exr: warps SECOND to FIRST in a compositor")
     outputs.add_argument("--max-flow", type=float, metavar="PIXELS", help="flow length of full colour")
     outputs.add_argument("--legend", action="store_true", help="draw the colour wheel into pictures")
     outputs.add_argument("--clip", action="store_true", help="clip flow to KITTI's range instead of refusing it")
     outputs.add_argument("--skip-existing", action="store_true", help="leave pairs whose outputs are all there")
+    streams = parser.add_argument_group("cameras, addresses and standard input")
+    streams.add_argument("--size", metavar="WxH", help="of raw RGB frames on standard input")
+    streams.add_argument("--rate", type=float, metavar="FPS", help="frames per second, where the stream does not say")
+    streams.add_argument("--frames", type=int, metavar="N", help="stop after N pairs")
     computing = parser.add_argument_group("computing")
     computing.add_argument(
         "--warm-start",
@@ -88,10 +104,11 @@ def run(arguments: argparse.Namespace) -> None:
     """
     check(arguments)
     source, outputs = plan(arguments)
+    say = partial(print, file=sys.stderr) if outputs.stream else print
     for note in source.notes:
-        print(note)
+        say(note)
     if arguments.skip_existing and outputs.all_done(source):
-        print(f"nothing to do: the outputs of {source.title} are there already")
+        say(f"nothing to do: the outputs of {source.title} are there already")
         return
     from flowzoo.cli.common import make_network
     from flowzoo.devices import pick_precision
@@ -116,8 +133,9 @@ def run(arguments: argparse.Namespace) -> None:
     )
     if arguments.warm_start and estimator.plan(*source.size).tiles is not None:
         raise InputError("--warm-start needs whole frames, but these would run in tiles: raise --memory, or drop it")
-    print(describe(estimator, weights, source))
-    InferenceRun(estimator, source, outputs, arguments.batch_size, arguments.max_flow, arguments.skip_existing)()
+    say(describe(estimator, weights, source))
+    batch_size, skip_existing = arguments.batch_size, arguments.skip_existing
+    InferenceRun(estimator, source, outputs, batch_size, arguments.max_flow, skip_existing, say)()
 
 
 def plan(arguments: argparse.Namespace) -> "tuple[PairSource, OutputChoice]":
@@ -129,10 +147,16 @@ def plan(arguments: argparse.Namespace) -> "tuple[PairSource, OutputChoice]":
     from flowzoo.files.run_files import RunFiles
     from flowzoo.inference.outputs import choose_outputs
     from flowzoo.inference.sources import open_source
+    from flowzoo.inference.streams import is_stream, open_stream
 
-    source = open_source(
-        arguments.first, arguments.second, arguments.pairs, pattern=arguments.pattern, partial=arguments.partial
-    )
+    source: PairSource
+    if arguments.first is not None and arguments.second is None and is_stream(arguments.first):
+        size = None if arguments.size is None else parse_size(arguments.size)
+        source = open_stream(arguments.first, size, arguments.rate, arguments.frames)
+    else:
+        source = open_source(
+            arguments.first, arguments.second, arguments.pairs, pattern=arguments.pattern, partial=arguments.partial
+        )
     outputs = choose_outputs(
         arguments.output,
         arguments.format,
@@ -141,7 +165,7 @@ def plan(arguments: argparse.Namespace) -> "tuple[PairSource, OutputChoice]":
         pictures=not arguments.no_pictures,
         **{name: getattr(arguments, name) for name in EXTRAS},
     )
-    if arguments.max_flow is not None and not outputs.picture and outputs.video is None:
+    if arguments.max_flow is not None and not (outputs.picture or outputs.video or outputs.stream):
         source.notes.append("no picture is written, so --max-flow changes nothing")
     files = RunFiles()
     files.reads(*source.inputs, arguments.weights)
@@ -179,6 +203,7 @@ def check(arguments: argparse.Namespace) -> None:
         raise InputError("nothing to do: give two images, a folder, a video, or --pairs FILE")
     if arguments.pattern is not None and (arguments.second is not None or arguments.pairs is not None):
         raise InputError("--pattern chooses among the frames of a folder: give one folder alone, or drop it")
+    check_stream(arguments)
     if arguments.batch_size < 1:
         raise InputError(f"--batch-size must be at least 1, got {arguments.batch_size}")
     if arguments.warm_start and arguments.batch_size > 1:
@@ -187,3 +212,18 @@ def check(arguments: argparse.Namespace) -> None:
         raise InputError("--warm-start needs the flow of every pair before: drop --skip-existing")
     if arguments.max_flow is not None and not 0 < arguments.max_flow < math.inf:
         raise InputError(f"--max-flow must be above 0 pixels, got {arguments.max_flow}")
+
+
+def check_stream(arguments: argparse.Namespace) -> None:
+    """Options of cameras, addresses and standard input, and those that they cannot serve."""
+    first = arguments.first
+    stream = first == "-" or (first is not None and arguments.second is None and (first.isdecimal() or "://" in first))
+    given = [f"--{name}" for name in ("size", "rate", "frames") if getattr(arguments, name) is not None]
+    if given and not stream:
+        raise InputError(f"{', '.join(given)}: only for a camera, an address, or raw frames on standard input (-)")
+    if stream and arguments.skip_existing:
+        raise InputError("--skip-existing cannot be told of what can be read only once: drop it")
+    if arguments.frames is not None and arguments.frames < 1:
+        raise InputError(f"--frames must be at least 1, got {arguments.frames}")
+    if arguments.rate is not None and not 0 < arguments.rate < math.inf:
+        raise InputError(f"--rate must be above 0 frames per second, got {arguments.rate}")

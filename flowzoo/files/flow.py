@@ -1,4 +1,4 @@
-"""Flow files: the door to `.flo`, `.pfm`, `.npy`, `.flo5` and KITTI's 16-bit PNG."""
+"""Flow files: the door to `.flo`, `.pfm`, `.npy`, `.flo5`, `.exr` and KITTI's 16-bit PNG."""
 
 import os
 from collections.abc import Callable
@@ -8,13 +8,13 @@ from typing import BinaryIO
 import numpy as np
 
 from flowzoo.errors import InputError
-from flowzoo.files import flo, flo5, kitti_png, npy, pfm
+from flowzoo.files import exr, flo, flo5, kitti_png, npy, pfm
 from flowzoo.files.atomic import replacing
 from flowzoo.files.reading import opened, shown_start
 from flowzoo.files.validity import known_pixels
 from flowzoo.settings import suggestion
 
-SUFFIXES = {".flo": "flo", ".pfm": "pfm", ".npy": "npy", ".flo5": "flo5", ".png": "kitti"}
+SUFFIXES = {".flo": "flo", ".pfm": "pfm", ".npy": "npy", ".flo5": "flo5", ".exr": "exr", ".png": "kitti"}
 STARTS = {
     flo.MAGIC: "flo",
     b"PF": "pfm",
@@ -22,6 +22,7 @@ STARTS = {
     b"\x93NUMPY": "npy",
     b"\x89HDF\r\n\x1a\n": "flo5",
     kitti_png.MAGIC: "kitti",
+    exr.MAGIC: "exr",
 }
 """The first bytes of each format; they decide, and not the file's name."""
 READERS: dict[str, Callable[[Path], tuple[np.ndarray, np.ndarray]]] = {
@@ -30,6 +31,7 @@ READERS: dict[str, Callable[[Path], tuple[np.ndarray, np.ndarray]]] = {
     "npy": npy.read,
     "flo5": flo5.read,
     "kitti": kitti_png.read,
+    "exr": exr.read,
 }
 WRITERS: dict[str, Callable[[BinaryIO, np.ndarray, np.ndarray], None]] = {
     "flo": flo.write,
@@ -37,6 +39,8 @@ WRITERS: dict[str, Callable[[BinaryIO, np.ndarray, np.ndarray], None]] = {
     "npy": npy.write,
     "flo5": flo5.write,
     "kitti": kitti_png.write,
+    "exr": exr.write,
+    "exr-half": exr.write_half,
 }
 
 
@@ -54,7 +58,7 @@ def read_flow(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         InputError: the file is missing, empty, truncated, damaged, or holds no flow.
     """
-    with opened(path, "a flow file (.flo, .pfm, .npy, .flo5, or KITTI's 16-bit .png)") as (file, _):
+    with opened(path, "a flow file (.flo, .pfm, .npy, .flo5, .exr, or KITTI's 16-bit .png)") as (file, _):
         start = file.read(8)
     for magic, name in STARTS.items():
         if start.startswith(magic):
@@ -81,7 +85,8 @@ def write_flow(
         valid: HxW, True where flow is known. None: where it is finite (and at most 1e9 px), except for KITTI, which
             then must be finite everywhere. Invalid pixels become 1.67e9 in `.flo`, zero flow with a zero third channel
             in KITTI's PNG (as in the data sets' own files), and NaN in the other formats.
-        format: "flo", "pfm", "npy", "flo5" or "kitti"; None: by the suffix, where `.png` is KITTI's 16-bit encoding.
+        format: "flo", "pfm", "npy", "flo5", "exr", "exr-half" or "kitti"; None: by the suffix, where `.png` is KITTI's
+            16-bit encoding.
         clip: limit each component to KITTI's range [-512, 512) px instead of refusing flow beyond it.
 
     Raises:

@@ -63,14 +63,14 @@ class Video:
     def __init__(self, path: str | os.PathLike[str], *, partial: bool = False) -> None:
         self.path, self.partial = existing_file(path, "a video file"), partial
         self.notes: list[str] = []
-        self._av = _pyav()
+        self._av = pyav()
         self._container = self._open()
         try:
             # The rotation stands with the frames, not in the header.
             first = next(self._decoded(self._container), None)
             if first is None:
                 raise InputError(f"{self.path} holds no frame: is it a complete video?")
-            self.height, self.width = self._upright(first).shape[:2]
+            self.height, self.width = upright(first).shape[:2]
             stream = self._container.streams.video[0]
             self.rate = float(stream.average_rate) if stream.average_rate else None
             packets, problem = self._look_through()
@@ -95,7 +95,7 @@ class Video:
         """
         with self._open() as container:
             for index, frame in enumerate(self._decoded(container)):
-                pixels = self._upright(frame)
+                pixels = upright(frame)
                 if pixels.shape[:2] != (self.height, self.width):
                     raise InputError(
                         f"{self.path} changes from {self.width}x{self.height} to {pixels.shape[1]}x{pixels.shape[0]} "
@@ -169,12 +169,13 @@ class Video:
             if not self.partial:
                 raise InputError(f"{self.path} is truncated or damaged: {reason(error)}") from error
 
-    @staticmethod
-    def _upright(frame: Any) -> np.ndarray:
-        """The frame's pixels, turned by the file's rotation (degrees counterclockwise) to a quarter turn."""
-        pixels = frame.to_ndarray(format="rgb24")
-        turns = round(frame.rotation / 90) % 4
-        return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
+
+def upright(frame: Any) -> np.ndarray:
+    """A decoded frame's pixels, HxWx3 uint8 RGB, turned by the rotation it states (degrees counterclockwise) to a
+    quarter turn."""
+    pixels = frame.to_ndarray(format="rgb24")
+    turns = round(frame.rotation / 90) % 4
+    return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
 
 
 def open_video(path: str | os.PathLike[str], *, partial: bool = False) -> Video:
@@ -207,7 +208,7 @@ class VideoWriter:
         self, path: str | os.PathLike[str], rate: float, *, codec: str | None = None, quality: int = 18
     ) -> None:
         self.path = Path(path)
-        self._av = _pyav()
+        self._av = pyav()
         suffix = self.path.suffix.lower()
         if suffix not in CODECS:
             raise InputError(f"cannot write {path}: no video format ends in {suffix!r}; use {', '.join(CODECS)}")
@@ -305,7 +306,12 @@ class VideoWriter:
         raise InputError(f"cannot write {self.path}: PyAV has no encoder {wanted} here; choose another format")
 
 
-def _pyav() -> ModuleType:
+def pyav() -> ModuleType:
+    """PyAV.
+
+    Raises:
+        InputError: it is not installed.
+    """
     try:
         import av
     except ImportError as error:

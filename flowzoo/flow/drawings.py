@@ -1,6 +1,7 @@
 """Flow drawn as arrows, and in the HSV colours of OpenCV's tutorial."""
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -92,10 +93,10 @@ def hsv(flow: Maps, *, max_flow: float | None = None, gamma: float = 1.0) -> Map
     return _picture(np.rint(255 * colours).astype(np.uint8), kind)  # type: ignore[no-any-return]
 
 
-def _picture(pixels: np.ndarray, kind: Kind) -> np.ndarray | torch.Tensor:
+def _picture(pixels: np.ndarray, kind: Kind) -> Any:
     """(B,H,W,3) laid out as the flow was."""
     pictures = torch.from_numpy(pixels).permute(0, 3, 1, 2)
-    return kind.back(pictures, torch.uint8)  # type: ignore[no-any-return]
+    return kind.back(pictures, torch.uint8)
 
 
 def _drawn(pixels: np.ndarray, vectors: np.ndarray, step: int, scale: float, colour: Colour) -> np.ndarray:

@@ -73,11 +73,14 @@ def image_in(name: str, image: np.ndarray | Tensor) -> tuple[Tensor, Kind]:
         InputError: neither an array nor a tensor, or not two to four dimensions.
     """
     array = isinstance(image, np.ndarray)
-    if not array and not isinstance(image, Tensor):
+    if isinstance(image, np.ndarray):
+        if image.dtype.kind not in "fiub":
+            raise InputError(f"{name} is {image.dtype}: give real numbers")
+        maps = torch.from_numpy(_native(image))
+    elif isinstance(image, Tensor):
+        maps = image
+    else:
         raise InputError(f"{name} is {type(image).__name__}: give a NumPy array or a torch tensor")
-    if array and image.dtype.kind not in "fiub":
-        raise InputError(f"{name} is {image.dtype}: give real numbers")
-    maps = torch.from_numpy(_native(image)) if array else image
     if not 2 <= maps.dim() <= 4 or 0 in maps.shape:
         raise InputError(f"{name} has shape {tuple(image.shape)}: give (H, W), an image, or a batch of images")
     kind = Kind(array, maps.dim(), maps.dtype)

@@ -9,21 +9,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flowzoo.errors import InputError
+from flowzoo.files import exr
 from flowzoo.files.flow import write_flow
 from flowzoo.files.images import write_image
 from flowzoo.files.run_files import RunFiles
-from flowzoo.inference.sources import PairSource
+from flowzoo.flow import arrows
+from flowzoo.inference.sources import Pair, PairSource
 from flowzoo.visualise import flow_picture
 
 if TYPE_CHECKING:
     from flowzoo.inference.estimator import Estimate
 
-FLOW_SUFFIXES = (".flo", ".pfm", ".npy", ".flo5")
+FLOW_SUFFIXES = (".flo", ".pfm", ".npy", ".flo5", ".exr")
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
-EXTRA_FILES = ("backward", "occlusion", "warped", "confidence")
+EXTRA_FILES = ("backward", "occlusion", "warped", "confidence", "arrows", "stmap")
 """Files beside the flow, named after it."""
 SUFFIX_OF_FORMAT = {"flo": ".flo", "pfm": ".pfm", "npy": ".npy", "flo5": ".flo5", "kitti": ".png"}
+SUFFIX_OF_FORMAT |= {"exr": ".exr", "exr-half": ".exr"}
+STANDARD_OUTPUT = "-"
 KINDS = {
     "flow": "flow",
     "backward": "backward flow",
@@ -31,6 +35,8 @@ KINDS = {
     "occlusion": "occlusion",
     "warped": "warped image",
     "confidence": "confidence",
+    "arrows": "picture with arrows",
+    "stmap": "ST map",
 }
 """What a file holds, in words."""
 
@@ -45,7 +51,8 @@ class OutputChoice:
         flow_format: a key of `SUFFIX_OF_FORMAT`, or None where `file` is a picture or a video.
         picture: whether a colour picture is written; for a single pair `picture_file` may say where.
         video: colour video of all pairs, or None.
-        backward, occlusion, warped, confidence: further files, named after the flow's.
+        stream: colours of all pairs go to standard output, as raw RGB frames.
+        backward, occlusion, warped, confidence, arrows, stmap: further files, named after the flow's.
     """
 
     folder: Path
@@ -54,10 +61,13 @@ class OutputChoice:
     picture: bool = True
     picture_file: Path | None = None
     video: Path | None = None
+    stream: bool = False
     backward: bool = False
     occlusion: bool = False
     warped: bool = False
     confidence: bool = False
+    arrows: bool = False
+    stmap: bool = False
     clip: bool = False
     legend: bool = False
 
@@ -80,11 +90,13 @@ class OutputChoice:
             )
         for extra in EXTRA_FILES[1:]:
             if getattr(self, extra):
-                paths[extra] = self.folder / f"{stem}_{extra}.png"
+                paths[extra] = self.folder / f"{stem}_{extra}{'.exr' if extra == 'stmap' else '.png'}"
         return paths
 
     def state(self, files: RunFiles, names: Iterable[str]) -> None:
         """Tell `files` everything that will be written for pairs of these names."""
+        if self.stream:
+            return
         if self.video is not None:
             files.writes(self.video, "the colour video")
             return
@@ -98,7 +110,12 @@ class OutputChoice:
         Raises:
             InputError: they would lie there.
         """
-        if source.folder is None or not os.path.isdir(self.folder) or not os.path.samefile(self.folder, source.folder):
+        if (
+            self.stream
+            or source.folder is None
+            or not os.path.isdir(self.folder)
+            or not os.path.samefile(self.folder, source.folder)
+        ):
             return
         for path in self.paths(next(source.pair_names())).values():
             if path.suffix.lower() in PICTURE_SUFFIXES:
@@ -117,22 +134,25 @@ class OutputChoice:
             return self.video.is_file()
         return all(map(self.done, source.pair_names())) and all(map(self.done, source.all_names()))
 
-    def write(self, name: str, found: "Estimate", second: np.ndarray, max_flow: float | None) -> list[Path]:
+    def write(self, pair: Pair, found: "Estimate", max_flow: float | None) -> list[Path]:
         """Write the files of one pair, each complete or not at all; returns them.
 
         Raises:
             InputError: a file cannot be written, or the flow does not fit its format.
         """
-        paths = self.paths(name)
+        paths = self.paths(pair.name)
         for kind, path in paths.items():
             if kind in ("flow", "backward"):
                 flow = found.flow if kind == "flow" else found.backward
-                suffix = None if path.suffix != ".png" else "kitti"
-                write_flow(path, _present(flow, kind), format=suffix, clip=self.clip)
+                write_flow(path, _present(flow, kind), format=self.flow_format, clip=self.clip)
             elif kind == "picture":
                 write_image(path, flow_picture(found.flow, max_flow=max_flow, legend=self.legend))
             elif kind == "warped":
-                write_image(path, warped_image(second, found.flow))
+                write_image(path, warped_image(pair.second, found.flow))
+            elif kind == "arrows":
+                write_image(path, arrows(found.flow, pair.first))
+            elif kind == "stmap":
+                exr.write_st_map(path, found.flow)
             else:
                 values = _present(getattr(found, kind), kind)
                 write_image(path, np.rint(values.astype(np.float32) * 255).astype(np.uint8))
@@ -181,10 +201,16 @@ def choose_outputs(
     Raises:
         InputError: options that contradict each other, that the output cannot hold, or a suffix that is no format.
     """
-    chosen = _choose(output, flow_format, single, _picture_file(picture, single, pictures), pictures, extras)
+    picture_file = _picture_file(picture, single, pictures)
+    if output == STANDARD_OUTPUT:
+        chosen = _film(output, flow_format, picture_file, extras)
+    else:
+        chosen = _choose(output, flow_format, single, picture_file, pictures, extras)
+    if chosen.stmap or chosen.flow_format in ("exr", "exr-half"):
+        exr.require()
     if extras.get("clip") and chosen.flow_format != "kitti":
         raise InputError("--clip limits flow to the range of --format kitti: add that, or drop --clip")
-    if extras.get("legend") and not chosen.picture and chosen.video is None:
+    if extras.get("legend") and not (chosen.picture or chosen.stream or chosen.video):
         raise InputError("--legend is drawn into colour pictures, and none is written: drop it, or add --picture FILE")
     return chosen
 
@@ -215,7 +241,7 @@ def _choose(
     if output is None or os.path.isdir(path) or output.endswith(("/", "\\")) or not suffix:
         return OutputChoice(path, None, flow_format or "flo", pictures, picture, **extras)
     if suffix in VIDEO_SUFFIXES:
-        return _video(path, flow_format, picture, extras)
+        return _film(output, flow_format, picture, extras)
     if not single:
         raise InputError(f"-o {path} is one file, but there are many pairs: give a folder, or a video file (.mp4)")
     if flow_format is not None:
@@ -236,13 +262,17 @@ def _choose(
     raise InputError(f"-o {path}: no format ends in {suffix!r}; give one of {known}, or a folder")
 
 
-def _video(path: Path, flow_format: str | None, picture: Path | None, extras: dict[str, Any]) -> OutputChoice:
-    """A colour video, which holds nothing else."""
+def _film(output: str, flow_format: str | None, picture: Path | None, extras: dict[str, Any]) -> OutputChoice:
+    """A colour video, a file or raw frames on standard output; it holds nothing else."""
     lost = [f"--{name}" for name in EXTRA_FILES if extras.get(name)]
     lost += [f"--format {flow_format}"] * (flow_format is not None) + ["--picture"] * (picture is not None)
     if lost:
         raise InputError(
-            f"-o {path} is a colour video and cannot hold what {', '.join(lost)} asks for: drop these, or give a folder"
+            f"-o {output} is a colour video and cannot hold what {', '.join(lost)} asks for: drop these, or give a "
+            "folder"
         )
     kept = {name: extras[name] for name in extras if name not in EXTRA_FILES}
-    return OutputChoice(path.parent, flow_format=None, picture=False, video=path, **kept)
+    stream = output == STANDARD_OUTPUT
+    video = None if stream else Path(output)
+    folder = Path() if video is None else video.parent
+    return OutputChoice(folder, flow_format=None, picture=False, video=video, stream=stream, **kept)

@@ -3,14 +3,19 @@
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from flowzoo.inference.estimator import Estimate, Estimator
 from flowzoo.inference.outputs import OutputChoice
 from flowzoo.inference.sources import Pair, PairSource
-from flowzoo.visualise import flow_picture, flow_scale
+from flowzoo.inference.streams import RawFrames
+from flowzoo.visualise import RunningScale, flow_picture, flow_scale
+
+if TYPE_CHECKING:
+    from flowzoo.files.video import VideoWriter
 
 SCALE_SAMPLES = 5
 """Pairs that the common colour scale of a sequence is taken from."""
@@ -37,15 +42,21 @@ class InferenceRun:
     max_flow: float | None = None
     skip_existing: bool = False
     say: Callable[[str], None] = print
+    running: RunningScale | None = field(default=None, init=False)
 
     def __call__(self) -> None:
         """Do it."""
-        if self.max_flow is None and (self.outputs.picture or self.outputs.video is not None):
-            self.max_flow = self._common_scale()
+        film = self.outputs.video is not None or self.outputs.stream
+        if self.max_flow is None and (self.outputs.picture or film):
+            if self.source.once:
+                self.say("colours follow the flow of the frames so far (--max-flow fixes them)")
+                self.running = RunningScale()
+            else:
+                self.max_flow = self._common_scale()
         began, count = time.perf_counter(), 0
         many = self.source.count != 1
         with tqdm(total=self.source.count, unit="pair", disable=not (many and sys.stderr.isatty())) as progress:
-            for name, paths in self._video() if self.outputs.video is not None else self._files():
+            for name, paths in self._film() if film else self._files():
                 count += 1
                 progress.update()
                 if not many:
@@ -56,24 +67,32 @@ class InferenceRun:
         for note in self.source.afterthoughts():
             self.say(note)
         if many:
-            target = self.outputs.video or self.outputs.folder
+            target = "standard output" if self.outputs.stream else self.outputs.video or self.outputs.folder
             self.say(f"wrote {count} pairs to {target} in {seconds:.1f} s ({seconds / max(count, 1):.2f} s a pair)")
 
     def _files(self) -> Iterator[tuple[str, list[str]]]:
         """Compute and write every pair's files."""
         for pair, found in self._estimates(self._done if self.skip_existing else None):
-            written = self.outputs.write(pair.name, found, pair.second, self.max_flow)
+            written = self.outputs.write(pair, found, self._scale_for(found))
             yield pair.name, [str(path) for path in written]
 
-    def _video(self) -> Iterator[tuple[str, list[str]]]:
+    def _film(self) -> Iterator[tuple[str, list[str]]]:
         """Compute every pair and write one colour video."""
+        with self._writer() as writer:
+            for pair, found in self._estimates(None):
+                writer.write(flow_picture(found.flow, max_flow=self._scale_for(found), legend=self.outputs.legend))
+                yield pair.name, [str(self.outputs.video or "standard output")]
+
+    def _writer(self) -> "VideoWriter | RawFrames":
         from flowzoo.files.video import VideoWriter
 
-        assert self.outputs.video is not None, "only called for a video"
-        with VideoWriter(self.outputs.video, self.source.rate or 25.0) as writer:
-            for pair, found in self._estimates(None):
-                writer.write(flow_picture(found.flow, max_flow=self.max_flow, legend=self.outputs.legend))
-                yield pair.name, [str(self.outputs.video)]
+        if self.outputs.video is None:
+            return RawFrames(sys.stdout.buffer)
+        return VideoWriter(self.outputs.video, self.source.rate or 25.0)
+
+    def _scale_for(self, found: Estimate) -> float | None:
+        """Flow length of full colour for a pair."""
+        return self.max_flow if self.running is None else self.running.update(found.flow)
 
     def _done(self, index: int, name: str) -> bool:
         return self.outputs.done(name)

@@ -38,6 +38,7 @@ class PairSource(Protocol):
         inputs: every file that is read.
         notes: what is left out, and what else the user should know.
         folder: folder of frames that the pairs are neighbours in, or None.
+        once: it can be read only once: a camera, standard input.
     """
 
     title: str
@@ -47,6 +48,7 @@ class PairSource(Protocol):
     inputs: list[Path]
     notes: list[str]
     folder: Path | None
+    once: bool
 
     def pair_names(self) -> Iterator[str]:
         """The pairs' names in order, as far as they are known beforehand."""
@@ -89,6 +91,7 @@ class FilePairs:
 
     rate: float | None = None
     folder: Path | None = None
+    once: bool = False
 
     def __init__(
         self,
@@ -159,6 +162,7 @@ class VideoPairs:
     """
 
     folder: Path | None = None
+    once: bool = False
 
     def __init__(self, path: Path, *, partial: bool = False) -> None:
         from flowzoo.files.video import open_video
