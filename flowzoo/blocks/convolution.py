@@ -11,32 +11,30 @@ SLOPE = 0.1
 
 
 class Convolution(nn.Conv2d):
-    """`torch.nn.Conv2d`, faster to train on a CPU (see `flowzoo.operators.convolution`).
+    """`torch.nn.Conv2d`, faster on a CPU (see `flowzoo.operators.convolution`).
 
     One group, zero padding, and the same stride and dilation along both axes.
     """
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return self._with_slope(input, weight, bias, 1.0)
+        return self.with_weights(input, weight, bias)
 
-    def _with_slope(self, maps: Tensor, weight: Tensor, bias: Tensor | None, slope: float) -> Tensor:
+    def with_weights(self, maps: Tensor, weight: Tensor, bias: Tensor | None, slope: float = 1.0) -> Tensor:
+        """What this layer would give with these weights, and a leaky ReLU behind it."""
         rows, columns = self.padding[0], self.padding[1]
         maps = as_weights(maps, weight)
         return convolve(maps, weight, bias, self.stride[0], (int(rows), int(columns)), self.dilation[0], slope)
 
-    def activated(self, maps: Tensor, slope: float) -> Tensor:
+    def activated(self, maps: Tensor, slope: float = SLOPE) -> Tensor:
         """What a leaky ReLU behind this layer gives, as one operation."""
-        return self._with_slope(maps, self.weight, self.bias, slope)
+        return self.with_weights(maps, self.weight, self.bias, slope)
 
 
 class ConvolutionStack(nn.Sequential):
-    """`torch.nn.Sequential` that, while gradients are recorded, does convolutions and leaky ReLUs in pairs."""
+    """`torch.nn.Sequential` that does convolutions and leaky ReLUs in pairs."""
 
     def forward(self, maps: Tensor) -> Tensor:
         """(B,C,H,W) through all layers."""
-        if not torch.is_grad_enabled():
-            output: Tensor = super().forward(maps)  # type: ignore[no-untyped-call]
-            return output
         layers = iter(self)
         for layer in layers:
             behind = next(layers, None) if isinstance(layer, Convolution) else None
@@ -50,7 +48,7 @@ class ConvolutionStack(nn.Sequential):
 
 def convolution(
     inputs: int, outputs: int, kernel: int | tuple[int, int] = 3, *, stride: int = 1, dilation: int = 1
-) -> nn.Conv2d:
+) -> Convolution:
     """A convolution with bias whose padding keeps the size (at stride 1)."""
     sides = (kernel, kernel) if isinstance(kernel, int) else kernel
     padding = tuple(dilation * (side // 2) for side in sides)
@@ -74,6 +72,13 @@ def training_layout(maps: Tensor) -> Tensor:
         return maps
     cast = torch.is_autocast_enabled("cpu") and maps.dtype == torch.float32
     return maps.to(torch.get_autocast_dtype("cpu") if cast else maps.dtype, memory_format=torch.channels_last)
+
+
+def layout(maps: Tensor) -> Tensor:
+    """`training_layout`, and without gradients channels last on a CPU, too: for networks that keep to it."""
+    if torch.is_grad_enabled() or maps.device.type != "cpu":
+        return training_layout(maps)
+    return maps.contiguous(memory_format=torch.channels_last)
 
 
 def join(*parts: Tensor | None) -> Tensor:

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from flowzoo.blocks.convolution import Convolution
 from flowzoo.blocks.normalised_convolution import BatchNorm, NormalisedConvolution
 
 WIDTH = 128
@@ -21,7 +22,7 @@ class PreactivatedBlock(nn.Module):
         super().__init__()
         self.norm = BatchNorm(inputs) if normalise else None
         self.first = NormalisedConvolution(inputs, outputs)
-        self.second = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+        self.second = Convolution(outputs, outputs, 3, padding=1, bias=False)
         self.shortcut = nn.Conv2d(inputs, outputs, 1, bias=False) if inputs != outputs else None
 
     def forward(self, maps: Tensor) -> Tensor:

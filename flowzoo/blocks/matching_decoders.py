@@ -38,7 +38,7 @@ class NormedLayer(nn.Module):
             scale = norm.weight * torch.rsqrt(variance + norm.eps)
             bias = (cast(Tensor, layer.bias) - mean) * scale + norm.bias
             weight = layer.weight * scale.view(-1, 1, 1, 1)
-            result = F.conv2d(as_weights(maps, weight), weight, bias, padding=layer.padding, dilation=layer.dilation)
+            result = layer.with_weights(maps, weight, bias)
         return F.leaky_relu(result, self.slope, inplace=True)
 
 

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from flowzoo.blocks.convolution import Convolution
+
 
 class BatchNorm(nn.BatchNorm2d):
     """Batch norm that trains on a single value a channel, too: it then uses (and leaves) its running statistics.
@@ -35,7 +37,7 @@ class NormalisedConvolution(nn.Module):
     ) -> None:
         super().__init__()
         padding = dilation * (kernel // 2)
-        self.convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation, bias=False)
+        self.convolution = Convolution(inputs, outputs, kernel, stride, padding, dilation, bias=False)
         self.norm = BatchNorm(outputs)
         self.active = active
 
@@ -48,7 +50,7 @@ class NormalisedConvolution(nn.Module):
             result = self.norm(layer(maps))
         else:
             weight, bias = self.folded()
-            result = F.conv2d(maps, weight, bias, layer.stride, layer.padding, layer.dilation)
+            result = layer.with_weights(maps, weight, bias)
         return F.relu(result, inplace=True) if self.active else result
 
     def folded(self) -> tuple[Tensor, Tensor]:

@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from flowzoo.blocks.convolution import convolution
 from flowzoo.errors import InputError
 from flowzoo.operators import deform, warp
 from flowzoo.operators.deform import Border
@@ -81,7 +82,7 @@ class LearnedOffsets(nn.Module):
         taps = (offsets,) if self.kernel is None else (self.kernel, self.kernel)
         self.weight = nn.Parameter(torch.empty(outputs, inputs, *taps))
         self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
-        self.conv_offset = nn.Conv2d(hidden, groups * offsets * (3 if modulated else 2), 3, padding=1)
+        self.conv_offset = convolution(hidden, groups * offsets * (3 if modulated else 2))
         self.reset()
 
     def reset(self) -> None:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from flowzoo.blocks.convolution import SLOPE, convolution
+from flowzoo.blocks.convolution import SLOPE, Convolution, convolution
 from flowzoo.blocks.offset_alignment import FORMS, Aligned, Form, LearnedOffsets
 from flowzoo.operators import warp
 
@@ -34,11 +34,11 @@ class OffsetPyramid(nn.Module):
 
     def level(self, name: str, neighbour: Tensor, reference: Tensor, above: Tensor | None) -> Tensor:
         """(B,C,h,w) of a level, with what this gave for the level above (half the size)."""
-        hidden = F.leaky_relu(self.offset_conv1[name](torch.cat([neighbour, reference], dim=1)), SLOPE)
+        hidden = _activated(self.offset_conv1[name], torch.cat([neighbour, reference], dim=1))
         if above is None:
-            return F.leaky_relu(self.offset_conv2[name](hidden), SLOPE)
-        hidden = F.leaky_relu(self.offset_conv2[name](torch.cat([hidden, 2 * doubled(above)], dim=1)), SLOPE)
-        return F.leaky_relu(self.offset_conv3[name](hidden), SLOPE)
+            return _activated(self.offset_conv2[name], hidden)
+        hidden = _activated(self.offset_conv2[name], torch.cat([hidden, 2 * doubled(above)], dim=1))
+        return _activated(self.offset_conv3[name], hidden)
 
 
 class PCDAlignment(OffsetPyramid):
@@ -86,11 +86,12 @@ class PCDAlignment(OffsetPyramid):
             found[name] = self.dcn_pack[name](neighbour[index], hidden, base)
             aligned = found[name].features
             if name != "l3":
-                aligned = self.feat_conv[name](torch.cat([aligned, doubled(above)], dim=1))
-            if name != "l1":
+                joined = torch.cat([aligned, doubled(above)], dim=1)
+                aligned = above = _activated(self.feat_conv[name], joined, 1.0 if name == "l1" else SLOPE)
+            else:
                 aligned = above = F.leaky_relu(aligned, SLOPE)
-        hidden = F.leaky_relu(self.cas_offset_conv1(torch.cat([aligned, reference[0]], dim=1)), SLOPE)
-        hidden = F.leaky_relu(self.cas_offset_conv2(hidden), SLOPE)
+        hidden = self.cas_offset_conv1.activated(torch.cat([aligned, reference[0]], dim=1))
+        hidden = self.cas_offset_conv2.activated(hidden)
         found["cascade"] = self.cas_dcnpack(aligned, hidden)
         return F.leaky_relu(found["cascade"].features, SLOPE), found
 
@@ -120,6 +121,11 @@ class ImageAlignment(OffsetPyramid):
         if flow is not None:
             learned = learned + flow
         return Aligned(warp(image, learned), learned.flip(1), None)
+
+
+def _activated(layer: nn.Module, maps: Tensor, slope: float = SLOPE) -> Tensor:
+    assert isinstance(layer, Convolution), "what these dictionaries are made of"
+    return layer.activated(maps, slope)
 
 
 def level_flow(flow: Tensor, level: int) -> Tensor:

@@ -22,8 +22,10 @@ class ResidualBlock(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """(B,C,H,W) -> the same."""
-        result: Tensor = maps + self.conv2(F.relu(self.conv1(maps)))
-        return result
+        change: Tensor = self.conv2(F.relu(self.conv1(maps), inplace=True))
+        if torch.is_grad_enabled() or change.dtype != maps.dtype:
+            return maps + change
+        return change.add_(maps)
 
 
 def residual_blocks(channels: int, count: int) -> nn.Sequential:

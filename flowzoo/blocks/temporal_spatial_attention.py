@@ -1,5 +1,7 @@
 """Temporal and spatial attention fusion. Wang, Chan, Yu, Dong, Loy: EDVR, CVPR workshops 2019, section 3.3."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -26,35 +28,34 @@ class TSAFusion(nn.Module):
         self.spatial_attn_add1 = nn.Conv2d(channels, channels, 1)
         self.spatial_attn_add2 = nn.Conv2d(channels, channels, 1)
 
-    def forward(self, aligned: Tensor) -> Tensor:
-        """(B,T,C,H,W), H and W multiples of 4 -> (B,C,H,W)."""
-        weighed = self._weighed(aligned).flatten(1, 2)
+    def forward(self, aligned: Sequence[Tensor]) -> Tensor:
+        """T times (B,C,H,W), H and W multiples of 4 -> (B,C,H,W)."""
+        weighed = self._weighed(aligned)
         fused = _activated(self.feat_fusion(weighed))
         attention = _activated(self.spatial_attn1(weighed))
         attention = _activated(self.spatial_attn2(_pooled(attention)))
         coarse = _activated(self.spatial_attn_l1(attention))
-        coarse = _activated(self.spatial_attn_l2(_pooled(coarse)))
-        coarse = doubled(_activated(self.spatial_attn_l3(coarse)))
-        attention = _activated(self.spatial_attn3(attention)) + coarse
+        coarse = self.spatial_attn_l2.activated(_pooled(coarse))
+        coarse = doubled(self.spatial_attn_l3.activated(coarse))
+        attention = self.spatial_attn3.activated(attention) + coarse
         attention = doubled(_activated(self.spatial_attn4(attention)))
         attention = self.spatial_attn5(attention)
         added = self.spatial_attn_add2(_activated(self.spatial_attn_add1(attention)))
         result: Tensor = fused * torch.sigmoid(attention) * 2 + added
         return result
 
-    def _weighed(self, aligned: Tensor) -> Tensor:
-        """Each frame times its similarity to the middle one, pixel by pixel."""
-        count = aligned.shape[1]
-        reference = self.temporal_attn1(aligned[:, count // 2])
+    def _weighed(self, aligned: Sequence[Tensor]) -> Tensor:
+        """Each frame times its similarity to the middle one, pixel by pixel: (B,T*C,H,W)."""
+        reference = self.temporal_attn1(aligned[len(aligned) // 2])
         frames = []
-        for frame in aligned.unbind(1):
+        for frame in aligned:
             similarity = (self.temporal_attn2(frame) * reference).sum(dim=1, keepdim=True)
             frames.append(frame * torch.sigmoid(similarity))
-        return torch.stack(frames, dim=1)
+        return torch.cat(frames, dim=1)
 
 
 def _activated(maps: Tensor) -> Tensor:
-    return F.leaky_relu(maps, SLOPE)
+    return F.leaky_relu(maps, SLOPE, inplace=True)
 
 
 def _pooled(maps: Tensor) -> Tensor:

@@ -64,6 +64,8 @@ class Enlarger:
     def __post_init__(self) -> None:
         if not 2 <= self.scale <= FACTOR:
             raise InputError(f"--scale can be 2, 3 or 4, got {self.scale}")
+        if self.network.device.type == "cpu":
+            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if not self.memory > 0:
             raise InputError(f"memory must be above 0 gigabytes, got {self.memory}")
         if self.network.scale * (FACTOR if self.network.enlarged_input else 1) != FACTOR:

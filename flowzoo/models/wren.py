@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from flowzoo.blocks.convolution import as_weights
+from flowzoo.blocks.convolution import Convolution, ConvolutionStack, as_weights, convolution
 from flowzoo.blocks.cost_volume import make_cost_volume
 from flowzoo.blocks.directions import split_directions, with_reverse
 from flowzoo.blocks.flow_cues import CUE_CHANNELS, flow_cues
@@ -36,7 +36,7 @@ class Wren(FlowNetwork):
         self.settings = settings
         channels, matching = settings.channels, settings.matching_channels
         self.encoder = nn.ModuleList(
-            nn.Sequential(
+            ConvolutionStack(
                 _convolution(before, after, kernel=5 if before == 3 else 3, stride=2),
                 nn.LeakyReLU(SLOPE),
                 _convolution(after, after),
@@ -47,7 +47,7 @@ class Wren(FlowNetwork):
         self.projections = nn.ModuleList(_convolution(c, matching, kernel=1) for c in channels[1:])
         self.decoder = Decoder(settings)
         if settings.upsampling == "convex":
-            self.upsampling_weights = nn.Sequential(
+            self.upsampling_weights = ConvolutionStack(
                 _convolution(self.decoder.out_channels, 64),
                 nn.LeakyReLU(SLOPE),
                 _convolution(64, 9 * FINEST**2, kernel=1),
@@ -160,17 +160,22 @@ class Decoder(nn.Module):
             vectors, shares = flow_cues(flow.detach()).split((4, CUE_CHANNELS - 4), dim=1)
             seen += [vectors / FLOW_UNIT, shares]
         x = as_weights(torch.cat(seen, dim=1), self.reduce.weight).contiguous(memory_format=torch.channels_last)
-        x = F.leaky_relu(self.reduce(x), SLOPE)
+        x = self.reduce.activated(x)
         plain, *dilated = self.refine
-        x = F.leaky_relu(plain(x), SLOPE)
-        for convolution in dilated:
-            x = x + F.leaky_relu(convolution(x), SLOPE)
-        x = F.leaky_relu(self.out(x), SLOPE)
+        x = _activated(plain, x)
+        for layer in dilated:
+            x = x + _activated(layer, x)
+        x = self.out.activated(x)
         return flow + self.flow_head(x), at_least_float32(self.hidden_head(x)), x
 
 
-def _convolution(before: int, after: int, kernel: int = 3, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(before, after, kernel, stride, padding=dilation * (kernel // 2), dilation=dilation)
+def _convolution(before: int, after: int, kernel: int = 3, stride: int = 1, dilation: int = 1) -> Convolution:
+    return convolution(before, after, kernel, stride=stride, dilation=dilation)
+
+
+def _activated(layer: nn.Module, maps: Tensor) -> Tensor:
+    assert isinstance(layer, Convolution), "what the decoder is made of"
+    return layer.activated(maps)
 
 
 def _initialise(network: nn.Module) -> None:

@@ -95,3 +95,77 @@ def test_parts_without_gradient(frozen, sizes):
     ours = [part.requires_grad_(index not in frozen) for index, part in enumerate(given)]
     convolve(*ours, 1, (1, 1), 1).sum().backward()
     assert [part.grad is None for part in ours] == [index in frozen for index in range(3)]
+
+
+# Sides that are no multiples of a tile, channels that are no multiples of a vector, dilation, a batch; without a
+# kernel: few channels, a stride, other windows and padding, small maps.
+FORWARD_CASES = {
+    "odd sizes": ((1, 70, 41, 41, 45), {}),
+    "batch": ((3, 64, 32, 61, 66), {}),
+    "few of both": ((1, 33, 33, 85, 83), {}),
+    "more outputs": ((1, 48, 200, 42, 47), {}),
+    "more channels": ((2, 212, 64, 41, 43), {}),
+    "dilation": ((1, 64, 64, 83, 90), {"dilation": 4, "padding": (4, 4)}),
+}
+PLAIN_CASES = {
+    "stride": ((1, 64, 64, 44, 44), {"stride": 2}),
+    "small map": ((1, 64, 64, 20, 24), {}),
+    "few channels": ((1, 24, 64, 44, 44), {}),
+    "few outputs": ((1, 64, 2, 44, 44), {}),
+    "no padding": ((1, 64, 64, 44, 44), {"padding": (0, 0)}),
+}
+
+
+def forward(maps, weight, bias, stride=1, padding=(1, 1), dilation=1, slope=1.0):
+    with torch.no_grad():
+        return convolve(maps, weight, bias, stride, padding, dilation, slope)
+
+
+@pytest.mark.parametrize("last", [True, False], ids=["channels last", "channels first"])
+@pytest.mark.parametrize("slope", [1.0, 0.1])
+@pytest.mark.parametrize("name", [*FORWARD_CASES, *PLAIN_CASES])
+def test_values_without_gradients_are_those_of_float64(name, slope, last, monkeypatch):
+    (batch, channels, outputs, height, width), options = (FORWARD_CASES | PLAIN_CASES)[name]
+    maps, weight, bias = inputs(batch, channels, outputs, (3, 3), height, width)
+    maps = maps if last else maps.contiguous()
+    calls = []
+    plain_kernel = cpu.convolution
+    monkeypatch.setattr(cpu, "convolution", lambda *given: calls.append(1) or plain_kernel(*given))
+    found = forward(maps, weight, None if slope == 1 else bias, slope=slope, **options)
+    expects = name in FORWARD_CASES and (last or outputs >= 64) and native.library() is not None
+    assert len(calls) == expects
+    numbers = {"stride": 1, "padding": (1, 1), **options}
+    exact = torch.conv2d(maps.double(), weight.double(), None if slope == 1 else bias.double(), **numbers)
+    exact = torch.where(exact > 0, exact, slope * exact)
+    torch.testing.assert_close(found.double(), exact, rtol=0, atol=5e-6 * exact.abs().max().item())
+
+
+def test_threads_and_batch_do_not_change_a_bit_without_gradients(monkeypatch):
+    maps, weight, bias = inputs(3, 48, 70, (3, 3), 45, 50)
+    results = []
+    for threads in (1, 2, 5):
+        monkeypatch.setattr(native_call, "threads_for", lambda flops, threads=threads: threads)
+        results += [
+            forward(maps, weight, bias, slope=0.1),
+            torch.cat([forward(m[None], weight, bias, slope=0.1) for m in maps]),
+        ]
+    assert all(torch.equal(results[0], other) for other in results[1:])
+
+
+def test_other_types_and_autocast_are_pytorchs():
+    maps, weight, bias = inputs(1, 64, 64, (3, 3), 44, 44)
+    plain = torch.conv2d(maps.double(), weight.double(), bias.double(), padding=1)
+    assert torch.equal(forward(maps.double(), weight.double(), bias.double()), plain)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(forward(maps, weight, bias), torch.conv2d(maps, weight, bias, padding=1))
+
+
+def test_not_a_number_and_infinity_stay_near_where_they_are():
+    maps, weight, bias = inputs(1, 64, 64, (3, 3), 44, 44)
+    exact = forward(maps, weight, bias)
+    maps[0, 3, 20, 20] = float("nan")
+    found = forward(maps, weight, bias)
+    assert found[0, :, 19:22, 19:22].isnan().all()
+    far = torch.ones(44, 44, dtype=torch.bool)
+    far[15:26, 15:26] = False  # the tile of 4x4 that sees it
+    assert torch.equal(found[0][:, far], exact[0][:, far])

@@ -6,8 +6,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from flowzoo import registry
-from flowzoo.blocks.convolution import SLOPE, convolution, leaky
+from flowzoo.blocks.convolution import SLOPE, convolution, layout, leaky
 from flowzoo.blocks.residual_block import residual_blocks
+from flowzoo.blocks.sub_pixels import enlarged, in_bands
 from flowzoo.network import VideoNetwork, VideoPrediction
 from flowzoo.operators import warp
 from flowzoo.zoo.basicvsr import BasicVSRSettings
@@ -63,18 +64,20 @@ class BasicVSR(VideoNetwork):
             index = count - 1 - step if backward else step
             if step:
                 features = warp(features, flows[:, index if backward else index - 1])
-            features = trunk(torch.cat([frames[:, index].to(features.dtype), features], dim=1))
+            features = trunk(layout(torch.cat([frames[:, index].to(features.dtype), features], dim=1)))
             found.append(features)
         return found[::-1] if backward else found
 
     def _enlarged(self, frame: Tensor, features: Tensor) -> Tensor:
         """One frame (B,3,H,W) and both directions' features -> (B,3,4H,4W)."""
-        maps = F.leaky_relu(self.fusion(features), SLOPE)
-        maps = F.leaky_relu(F.pixel_shuffle(self.upconv1(maps), 2), SLOPE)
-        maps = F.leaky_relu(F.pixel_shuffle(self.upconv2(maps), 2), SLOPE)
-        residual = self.conv_last(F.leaky_relu(self.conv_hr(maps), SLOPE))
-        enlarged = F.interpolate(frame, scale_factor=4, mode="bilinear", align_corners=False)
-        result: Tensor = residual.float() + enlarged
+        maps = F.leaky_relu(self.fusion(features), SLOPE, inplace=True)
+        residual = in_bands(self._finish, enlarged(self.upconv1, maps), 2)
+        coarse = F.interpolate(frame, scale_factor=4, mode="bilinear", align_corners=False)
+        return residual.float() + coarse
+
+    def _finish(self, maps: Tensor) -> Tensor:
+        """(B,C,h,w) of half the result's size -> colours (B,3,2h,2w) of the result's."""
+        result: Tensor = self.conv_last(self.conv_hr.activated(enlarged(self.upconv2, maps)))
         return result
 
 

@@ -11,12 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from flowzoo import registry
-from flowzoo.blocks.convolution import SLOPE, convolution
+from flowzoo.blocks.convolution import convolution, layout
 from flowzoo.blocks.offset_alignment import Aligned
 from flowzoo.blocks.padding import pad_reflected
 from flowzoo.blocks.pcd_alignment import ImageAlignment, PCDAlignment
 from flowzoo.blocks.predeblur import Predeblur
 from flowzoo.blocks.residual_block import residual_blocks
+from flowzoo.blocks.sub_pixels import enlarged, in_bands
 from flowzoo.blocks.temporal_spatial_attention import TSAFusion
 from flowzoo.errors import InputError
 from flowzoo.network import VideoNetwork, VideoPrediction
@@ -39,8 +40,8 @@ class EDVR(VideoNetwork):
         else:
             self.conv_first = convolution(3, channels)
         self.feature_extraction = residual_blocks(channels, settings.extract_blocks)
-        self.conv_l2_1, self.conv_l2_2 = nn.Conv2d(channels, channels, 3, 2, 1), convolution(channels, channels)
-        self.conv_l3_1, self.conv_l3_2 = nn.Conv2d(channels, channels, 3, 2, 1), convolution(channels, channels)
+        self.conv_l2_1, self.conv_l2_2 = convolution(channels, channels, stride=2), convolution(channels, channels)
+        self.conv_l3_1, self.conv_l3_2 = convolution(channels, channels, stride=2), convolution(channels, channels)
         self.pcd_align: PCDAlignment | ImageAlignment
         if settings.alignment == "image":
             self.pcd_align = ImageAlignment(channels)
@@ -85,7 +86,7 @@ class EDVR(VideoNetwork):
             aligned.append(features)
             if self.keeps_details:
                 offsets.append(found)
-        result = self._reconstruct(torch.stack(aligned, dim=1), frames[:, frames.shape[1] // 2])
+        result = self._reconstruct(aligned, frames[:, frames.shape[1] // 2])
         details: dict[str, Any] = {}
         if self.keeps_details:
             details["offsets"] = [{k: a.offset for k, a in entry.items()} for entry in offsets]
@@ -111,16 +112,17 @@ class EDVR(VideoNetwork):
         """Features of all frames: (B,T,C,h,w) of l1, l2, l3."""
         batch, count = frames.shape[:2]
         fine = self._features(frames.flatten(0, 1))
-        middle = F.leaky_relu(self.conv_l2_2(F.leaky_relu(self.conv_l2_1(fine), SLOPE)), SLOPE)
-        coarse = F.leaky_relu(self.conv_l3_2(F.leaky_relu(self.conv_l3_1(middle), SLOPE)), SLOPE)
+        middle = self.conv_l2_2.activated(self.conv_l2_1.activated(fine))
+        coarse = self.conv_l3_2.activated(self.conv_l3_1.activated(middle))
         return [level.view(batch, count, *level.shape[1:]) for level in (fine, middle, coarse)]
 
     def _features(self, images: Tensor) -> Tensor:
         """(B,3,H,W) -> l1, (B,C,H,W), of a quarter of the size with `hr_in`."""
+        images = layout(images)
         if self.settings.predeblur:
             first = self.conv_1x1(self.predeblur(images))
         else:
-            first = F.leaky_relu(self.conv_first(images), SLOPE)
+            first = self.conv_first.activated(images)
         result: Tensor = self.feature_extraction(first)
         return result
 
@@ -133,16 +135,18 @@ class EDVR(VideoNetwork):
         features, found = self.pcd_align(neighbour, reference, flow)
         return features, found
 
-    def _reconstruct(self, aligned: Tensor, middle: Tensor) -> Tensor:
-        """Aligned features (B,T,C,h,w) and the middle frame -> the result."""
-        fused = self.fusion(aligned) if self.settings.tsa else self.fusion(aligned.flatten(1, 2))
+    def _reconstruct(self, aligned: list[Tensor], middle: Tensor) -> Tensor:
+        """Aligned features, T times (B,C,h,w), and the middle frame -> the result."""
+        fused = self.fusion(aligned) if self.settings.tsa else self.fusion(torch.cat(aligned, dim=1))
         maps = self.reconstruction(fused)
-        maps = F.leaky_relu(F.pixel_shuffle(self.upconv1(maps), 2), SLOPE)
-        maps = F.leaky_relu(F.pixel_shuffle(self.upconv2(maps), 2), SLOPE)
-        maps = self.conv_last(F.leaky_relu(self.conv_hr(maps), SLOPE))
+        maps = in_bands(self._finish, enlarged(self.upconv1, maps), 2)
         if not self.settings.hr_in:
             middle = F.interpolate(middle, scale_factor=4, mode="bilinear", align_corners=False)
-        result: Tensor = maps.float() + middle
+        return maps.float() + middle
+
+    def _finish(self, maps: Tensor) -> Tensor:
+        """(B,64,h,w) of half the result's size -> colours (B,3,2h,2w) of the result's."""
+        result: Tensor = self.conv_last(self.conv_hr.activated(enlarged(self.upconv2, maps)))
         return result
 
 

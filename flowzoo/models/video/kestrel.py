@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from flowzoo import registry
 from flowzoo.blocks.bicubic import resize_bicubic
-from flowzoo.blocks.convolution import convolution, training_layout
+from flowzoo.blocks.convolution import convolution, layout
 from flowzoo.blocks.offset_alignment import Aligned, DeformableAlignment
 from flowzoo.blocks.residual_block import residual_blocks
 from flowzoo.errors import InputError
@@ -82,7 +82,7 @@ class Kestrel(VideoNetwork):
         """As `predict`, with flows as `flows` gives them: training computes them once for all steps."""
         batch, count, _, height, width = frames.shape
         middle = frames[:, count // 2]
-        features = self.extract(training_layout(frames.flatten(0, 1) - 0.5))
+        features = self.extract(layout(frames.flatten(0, 1) - 0.5))
         features = features.view(batch, count, -1, height, width)
         reference = features[:, count // 2]
         details: dict[str, Any] = {}

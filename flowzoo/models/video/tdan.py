@@ -6,9 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from flowzoo.blocks.convolution import convolution
+from flowzoo.blocks.convolution import convolution, layout
 from flowzoo.blocks.offset_alignment import FORMS, LearnedOffsets
 from flowzoo.blocks.residual_block import residual_blocks
+from flowzoo.blocks.sub_pixels import enlarged, in_bands
 from flowzoo.errors import InputError
 from flowzoo.network import VideoNetwork, VideoPrediction
 from flowzoo.zoo.tdan import TDANSettings
@@ -47,7 +48,7 @@ class TDAN(VideoNetwork):
         """
         centred = frames - RANGE_CENTRE
         batch, count = frames.shape[:2]
-        features = self.extract(F.relu(self.conv_first(centred.flatten(0, 1))))
+        features = self.extract(F.relu(self.conv_first(layout(centred.flatten(0, 1)))))
         features = features.view(batch, count, *features.shape[1:])
         middle = count // 2
         aligned, offsets = [], []
@@ -60,13 +61,17 @@ class TDAN(VideoNetwork):
             offsets.append(found)
         fused = F.relu(self.fuse(torch.cat(aligned, dim=1)))
         maps = self.reconstruct(fused)
-        for layer in (self.enlarge1, self.enlarge2):
-            maps = F.pixel_shuffle(layer(maps), 2)
+        colours = in_bands(self._finish, enlarged(self.enlarge1, maps, slope=1.0), 2)
         details: dict[str, object] = {"aligned": torch.stack(aligned, dim=1) + RANGE_CENTRE}
         if self.keeps_details:
             details["offsets"] = offsets
-        result = self.conv_last(maps).float() + RANGE_CENTRE
+        result = colours.float() + RANGE_CENTRE
         return VideoPrediction(result.unsqueeze(1), details)
+
+    def _finish(self, maps: Tensor) -> Tensor:
+        """(B,C,h,w) of half the result's size -> colours (B,3,2h,2w) of the result's."""
+        result: Tensor = self.conv_last(enlarged(self.enlarge2, maps, slope=1.0))
+        return result
 
     def _aligned(self, neighbour: Tensor, reference: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The neighbour's picture at the reference's places (B,3,H,W), and the offsets of each alignment."""

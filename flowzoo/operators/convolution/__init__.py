@@ -1,14 +1,15 @@
-"""Convolution with leaky ReLU for training on a CPU, with its own kernels for maps in channels-last memory layout."""
+"""Convolution with leaky ReLU, with its own CPU kernels for maps in channels-last memory layout."""
 
 import torch
 from torch import Tensor
 
 from flowzoo.operators import native
-from flowzoo.operators.convolution import definition
+from flowzoo.operators.convolution import cpu, definition
 from flowzoo.operators.convolution.registered import Convolution
 
 _LEAST_CHANNELS = 16
 """Below this the kernel's vectors would be mostly empty."""
+_LAST = torch.channels_last
 
 
 def convolve(
@@ -22,10 +23,11 @@ def convolve(
 ) -> Tensor:
     """`torch.nn.functional.conv2d` with zero padding and one group, then a leaky ReLU: the same values and derivatives.
 
-    While gradients are recorded on a CPU, in float32 and channels last, 3x3 convolutions of many channels are
-    Winograd's (kernels/winograd.cpp), and the gradient to the weights of the others comes from
-    kernels/convolution_weights.cpp, which is two to three times as fast in that layout as oneDNN's. Everything else,
-    and gradients that are themselves differentiated, is PyTorch's own.
+    On a CPU, in float32, 3x3 convolutions of many channels are Winograd's (kernels/winograd.cpp). While gradients are
+    recorded that is so for maps in channels-last layout, and the gradient to the weights of the others comes from
+    kernels/convolution_weights.cpp, which is two to three times as fast in that layout as oneDNN's. Without gradients,
+    `cpu.wins` says where the kernel is faster than PyTorch; other layouts are copied into channels last, and the result
+    is channels last. Everything else, and gradients that are themselves differentiated, is PyTorch's own.
 
     Args:
         maps: (B,C,H,W).
@@ -35,14 +37,21 @@ def convolve(
         padding: zero rows above and below, zero columns left and right.
         slope: of the leaky ReLU, in (0,1]; 1 is none.
     """
-    if _has_kernel(maps, weight, bias):
-        result: Tensor = Convolution.apply(maps, weight, bias, stride, padding, dilation, slope)  # type: ignore[no-untyped-call]
-        return result
+    if _may_have_kernel(maps, weight, bias):
+        if not torch.is_grad_enabled():
+            if cpu.wins(maps, weight, stride, padding, dilation):
+                found = cpu.convolution(maps.contiguous(memory_format=_LAST), weight, bias, dilation, slope)
+                if found is not None:
+                    return found
+        elif weight.requires_grad and maps.is_contiguous(memory_format=_LAST):
+            result: Tensor = Convolution.apply(maps, weight, bias, stride, padding, dilation, slope)  # type: ignore[no-untyped-call]
+            return result
     return definition.convolve(maps, weight, bias, stride, padding, dilation, slope)
 
 
-def _has_kernel(maps: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
-    if not (torch.is_grad_enabled() and weight.requires_grad) or torch.compiler.is_compiling():
+def _may_have_kernel(maps: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
+    """Whether device, types, sizes and mode are those of the kernels, and the library is there."""
+    if torch.compiler.is_compiling() or not type(maps) is type(weight.data) is Tensor:
         return False
     if maps.device.type != "cpu" or maps.dtype != torch.float32 or weight.dtype != torch.float32:
         return False
@@ -52,4 +61,4 @@ def _has_kernel(maps: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
         return False
     if maps.dim() != 4 or maps.shape[1] < _LEAST_CHANNELS or maps.shape[1] != weight.shape[1] or maps.numel() == 0:
         return False
-    return maps.is_contiguous(memory_format=torch.channels_last) and native.library() is not None
+    return native.library() is not None

@@ -9,6 +9,7 @@ Functions return None where there is no kernel or memory ran out.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -20,6 +21,8 @@ _LEAST_CHANNELS, _LEAST_WIDER = 32, 64
 """Of the maps with fewer and with more channels: below these the transforms cost what the products save."""
 _LEAST_TILES = 30
 """Below this the transform of the weights does."""
+_LEAST_TILES_AT_ONCE = 100
+"""The same of one frame, without gradients: PyTorch's convolution is faster then, and fewer tiles are slower."""
 
 _LAST = torch.channels_last
 
@@ -30,10 +33,32 @@ def suits(maps: Tensor, weight: Tensor, stride: int, padding: tuple[int, int], d
         return False
     if min(weight.shape[:2]) < _LEAST_CHANNELS or max(weight.shape[:2]) < _LEAST_WIDER:
         return False
-    batch, _, height, width = maps.shape
-    rows, columns = (math.ceil(side / (4 * dilation)) for side in (height, width))
+    tiles, waste = _tiles(maps.shape[0], maps.shape[2:], dilation)
+    return tiles >= _LEAST_TILES and waste <= 2
+
+
+def wins(maps: Tensor, weight: Tensor, stride: int, padding: tuple[int, int], dilation: int) -> bool:
+    """Whether the kernel is faster than PyTorch's convolution without gradients.
+
+    A rule that follows from measurements (tools/time_convolutions.py). It does not depend on the batch, so that a frame
+    gets the same bits in a batch of any size.
+    """
+    if tuple(weight.shape[2:]) != (3, 3) or stride != 1 or padding != (dilation, dilation):
+        return False
+    least, most = sorted(weight.shape[:2])
+    tiles, waste = _tiles(1, maps.shape[2:], dilation)
+    if least < _LEAST_CHANNELS or tiles < (_LEAST_TILES_AT_ONCE if most >= _LEAST_WIDER else 4 * _LEAST_TILES_AT_ONCE):
+        return False
+    # What comes in another layout is copied, which only pays where much is done with each value.
+    outputs_for_copy = 0 if maps.is_contiguous(memory_format=_LAST) else _LEAST_WIDER
+    return waste <= 2 and weight.shape[0] >= outputs_for_copy
+
+
+def _tiles(batch: int, sides: Sequence[int], dilation: int) -> tuple[int, float]:
+    """How many tiles the kernel works on, and how many pixels they have for each pixel of the maps."""
+    rows, columns = (math.ceil(side / (4 * dilation)) for side in sides)
     tiles = batch * dilation * dilation * rows * columns
-    return tiles >= _LEAST_TILES and 16 * tiles <= 2 * batch * height * width
+    return tiles, 16 * tiles / (batch * math.prod(sides))
 
 
 def convolution(maps: Tensor, weight: Tensor, bias: Tensor | None, dilation: int, slope: float) -> Tensor | None:
