@@ -14,6 +14,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--fuzz-minutes", type=float, default=0.0, help="minutes of fuzzing in tests/fuzz (default: a round)"
     )
+    parser.addoption("--fuzz-seed", type=int, default=0, help="number of the first inputs of tests/fuzz (default: 0)")
 
 
 @pytest.fixture(scope="session")

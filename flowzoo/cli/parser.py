@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from flowzoo import __version__
-from flowzoo.errors import InputError
+from flowzoo.errors import InputError, one_line
 
 VERBS = {
     "infer": "flow of an image pair, a folder of frames, a video or a list of pairs",
@@ -39,8 +39,6 @@ EPILOG = """examples:
   flowzoo VERB --help"""
 
 _TERMINATED = 128 + signal.SIGTERM
-LONGEST_MESSAGE = 990
-"""Characters of a message; of a longer one the middle is left out."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -129,17 +127,3 @@ def _fail(message: str, status: int, debug: bool) -> int:
         traceback.print_exc()
     print(f"flowzoo: {one_line(message)}", file=sys.stderr)
     return status
-
-
-def one_line(message: str) -> str:
-    """A message on one line, without control characters, and not too long to be read."""
-    text = " ".join(part.strip() for part in message.splitlines())
-    line = "".join(letter if letter.isprintable() else _escape(letter) for letter in text)
-    if len(line) <= LONGEST_MESSAGE:
-        return line
-    kept = (LONGEST_MESSAGE - 5) // 2
-    return f"{line[:kept]} ... {line[-kept:]}"
-
-
-def _escape(letter: str) -> str:
-    return letter.encode("unicode_escape").decode("ascii")

@@ -221,6 +221,7 @@ class ClipEvaluation:
             notes.append(f"small frames made here: {kind}, a quarter of the size, 8 bits")
         if len(dataset) < dataset.expected:
             notes.insert(0, f"partial: {len(dataset)} of {dataset.expected} clips are there")
+        notes += dataset.notes
         if enlarger is not None and enlarger.network.frames_in is None:
             first = dataset.clips[0]
             plan = enlarger.plan(dataset.small(first, 0).shape[:2])

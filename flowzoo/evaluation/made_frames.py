@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,7 @@ class FrameEvaluation:
         predictions: folder of frames to score instead of making them.
         alexnet: file of AlexNet's weights for LPIPS; None = LPIPS is left out, and a note says so.
         reports, inputs: files that the caller writes and reads.
+        left_out: after a run, what of the data set was not used, in words.
     """
 
     dataset: str
@@ -65,6 +66,7 @@ class FrameEvaluation:
     alexnet: Path | None = None
     reports: tuple[Path, ...] = ()
     inputs: tuple[Path, ...] = ()
+    left_out: list[str] = field(default_factory=list, init=False)
 
     @property
     def protocol(self) -> FrameProtocol:
@@ -120,7 +122,8 @@ class FrameEvaluation:
             raise InputError(f"--limit must be at least 1, got {self.limit}")
         protocol = self.protocol
         name, _, subset = protocol.clips.partition("/")
-        clips = open_clips(name, self.root, subset, partial=self.partial).clips
+        dataset = open_clips(name, self.root, subset, partial=self.partial)
+        clips = dataset.clips
         length = max(*protocol.inputs, *protocol.targets) + 1
         starts = [Window(clip, first) for clip in clips for first in range(clip.length - length + 1)]
         if protocol.windows == "first":
@@ -130,6 +133,10 @@ class FrameEvaluation:
             starts = [starts[index] for index in drawn]
         if not starts:
             raise InputError(f"{self.dataset} under {self.root} has no clip of {length} frames")
+        short = sum(clip.length < length for clip in clips)
+        self.left_out = dataset.notes + [f"{short} clips have fewer than {length} frames and are left out"] * bool(
+            short
+        )
         files = RunFiles()
         files.reads(*self.inputs)
         for path in self.reports:
@@ -179,7 +186,7 @@ class FrameEvaluation:
         protocol = self.protocol
         if any(protocol.resize) and frame.shape[:2] != protocol.resize:
             size = (protocol.resize[1], protocol.resize[0])
-            frame = np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BILINEAR))
+            frame = np.array(Image.fromarray(frame).resize(size, Image.Resampling.BILINEAR))
         if any(protocol.crop):
             top, left = ((side - kept) // 2 for side, kept in zip(frame.shape[:2], protocol.crop, strict=True))
             frame = frame[top : top + protocol.crop[0], left : left + protocol.crop[1]]
@@ -215,6 +222,7 @@ class FrameEvaluation:
             notes.append("LPIPS is left out: give AlexNet's weights with --alexnet FILE")
         if protocol.windows == "drawn":
             notes.append(f"{len(rows)} windows drawn with seed 0 from clips in the order of their names")
+        notes += self.left_out
         return Report(
             dataset=self.dataset,
             subset=self.subset or next(iter(PROTOCOLS[self.dataset])),

@@ -5,10 +5,12 @@ Left to itself, Pillow finds out what a file is by trying every format it knows,
 
 import ctypes
 import functools
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from PIL import (
     AvifImagePlugin,  # noqa: F401 - importing a format makes Pillow know it
@@ -67,29 +69,52 @@ def decoded_image(path: str | os.PathLike[str], what: str = "an image") -> Itera
     """
     with opened(path, what) as (file, size):
         start = file.read(16)
-        file.seek(0)
-        _silence_libtiff()
         formats = ("TGA",) if Path(path).suffix.lower() in TARGA and not _known_start(start) else FORMATS
-        try:
-            with quiet(), Image.open(file, formats=formats) as image:
-                _check_size(image, size, path)
-                yield image
-        except InputError:
-            raise
-        except UnidentifiedImageError as error:
-            values = ""
-            with suppress(*DAMAGE):
-                file.seek(0)
-                values = tiff_values(file)
-            text = f"holds {values}: save it with 8 or 16 bits a channel" if values else _what_else(start)
-            raise InputError(f"{path} {text}") from error
-        except Image.DecompressionBombError as error:
-            raise InputError(f"{path} is too large: at most {LARGEST} pixels are read") from error
-        except DAMAGE as error:
-            raise InputError(f"{path} is a truncated or damaged image: {reason(error)}") from error
+        with _decoded(file, size, str(path), formats, start) as image:
+            yield image
 
 
-def _check_size(image: Image.Image, size: int, path: str | os.PathLike[str]) -> None:
+@contextmanager
+def decoded_frame(content: bytes, name: str, kind: str) -> Iterator[Image.Image]:
+    """A picture of the one format `kind` ("JPEG") that is part of another file; as `decoded_image`.
+
+    Args:
+        content: its bytes.
+        name: what it is, for messages: "frame 3 of clip.seq".
+        kind: one of `FORMATS`.
+
+    Raises:
+        InputError: it is no such picture, too large, truncated or damaged.
+    """
+    with _decoded(io.BytesIO(content), len(content), name, (kind,), content[:16]) as image:
+        yield image
+
+
+@contextmanager
+def _decoded(file: BinaryIO, size: int, name: str, formats: tuple[str, ...], start: bytes) -> Iterator[Image.Image]:
+    """The picture in `file`, of one of `formats`; `start` are its first bytes."""
+    file.seek(0)
+    _silence_libtiff()
+    try:
+        with quiet(), Image.open(file, formats=formats) as image:
+            _check_size(image, size, name)
+            yield image
+    except InputError:
+        raise
+    except UnidentifiedImageError as error:
+        values = ""
+        with suppress(*DAMAGE):
+            file.seek(0)
+            values = tiff_values(file)
+        text = f"holds {values}: save it with 8 or 16 bits a channel" if values else _what_else(start)
+        raise InputError(f"{name} {text}") from error
+    except Image.DecompressionBombError as error:
+        raise InputError(f"{name} is too large: at most {LARGEST} pixels are read") from error
+    except DAMAGE as error:
+        raise InputError(f"{name} is a truncated or damaged image: {reason(error)}") from error
+
+
+def _check_size(image: Image.Image, size: int, path: str) -> None:
     pixels = image.width * image.height
     if pixels > LARGEST:
         raise InputError(f"{path} is too large: it has {image.width}x{image.height} pixels, at most {LARGEST} are read")

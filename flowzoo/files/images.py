@@ -10,7 +10,7 @@ from PIL import Image
 
 from flowzoo.errors import InputError
 from flowzoo.files.atomic import replacing
-from flowzoo.files.decoders import decoded_image
+from flowzoo.files.decoders import decoded_frame, decoded_image
 from flowzoo.files.reading import reason
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".ppm", ".pgm", ".pnm", ".bmp", ".tif", ".tiff", ".webp")
@@ -30,17 +30,31 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
         InputError: the file is missing, empty, truncated, no image, or holds 32-bit or floating-point values.
     """
     with decoded_image(path) as image:
-        image.load()
-        if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PPM", "PNG")):
-            # 16-bit grey, of which Pillow's own conversion to 8 bits cuts off all above 255 in some versions.
-            grey = (np.asarray(image) >> 8).astype(np.uint8)
-            return np.repeat(grey[..., None], 3, axis=2)
-        if image.mode in ("I", "F"):
-            kind = "32-bit" if image.mode == "I" else "floating-point"
-            raise InputError(f"{path} holds {kind} values: save it with 8 or 16 bits a channel")
-        if image.mode == "P" and "transparency" in image.info:
-            image = image.convert("RGBA")
-        return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+        return _pixels(image, str(path))
+
+
+def read_frame(content: bytes, name: str, kind: str) -> np.ndarray:
+    """As `read_image`, of a picture within another file; see `decoders.decoded_frame`.
+
+    Raises:
+        InputError: it is no such picture, too large, truncated or damaged.
+    """
+    with decoded_frame(content, name, kind) as image:
+        return _pixels(image, name)
+
+
+def _pixels(image: Image.Image, name: str) -> np.ndarray:
+    image.load()
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PPM", "PNG")):
+        # 16-bit grey, of which Pillow's own conversion to 8 bits cuts off all above 255 in some versions.
+        grey = (np.asarray(image) >> 8).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    if image.mode in ("I", "F"):
+        kind = "32-bit" if image.mode == "I" else "floating-point"
+        raise InputError(f"{name} holds {kind} values: save it with 8 or 16 bits a channel")
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")
+    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:

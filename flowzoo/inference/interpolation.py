@@ -167,7 +167,7 @@ def moments(factor: int) -> list[float]:
 
 def as_tensor(frame: np.ndarray, device: torch.device) -> Tensor:
     """HxWx3 uint8 -> (1,3,H,W) in [0,1]."""
-    return torch.from_numpy(frame).to(device).permute(2, 0, 1)[None].float() / 255
+    return torch.from_numpy(np.require(frame, requirements=["C", "W"])).to(device).permute(2, 0, 1)[None].float() / 255
 
 
 def as_frame(image: Tensor) -> np.ndarray:

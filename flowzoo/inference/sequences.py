@@ -8,8 +8,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from flowzoo.errors import InputError
+from flowzoo.files.frames import frames_of
 from flowzoo.files.images import image_size, read_image
-from flowzoo.inference.frames import frames_of
 from flowzoo.inference.sources import unique_names
 
 
@@ -47,7 +47,7 @@ class FrameSequence(Protocol):
 
 
 class FolderFrames:
-    """The images of a folder; see `flowzoo.inference.frames.frames_of`.
+    """The images of a folder; see `flowzoo.files.frames.frames_of`.
 
     Raises:
         InputError: as there, fewer images than `least`, or images of several sizes.
@@ -62,13 +62,7 @@ class FolderFrames:
         if self.count < least:
             left_out = "".join(f"; {note}" for note in self.notes)
             raise InputError(f"{folder} has {_counted(self.count)}: a clip has at least {least}{left_out}")
-        self.size = found.sizes[self.inputs[0]]
-        for path in self.inputs:
-            if found.sizes[path] != self.size:
-                shown = [f"{width}x{height}" for height, width in (self.size, found.sizes[path])]
-                raise InputError(
-                    f"{self.inputs[0]} is {shown[0]} but {path} is {shown[1]}: all frames of a clip have one size"
-                )
+        self.size = found.size
         self._names = unique_names(self.inputs)
 
     def names(self) -> Iterator[str]:

@@ -10,9 +10,9 @@ from typing import Protocol
 import numpy as np
 
 from flowzoo.errors import InputError
+from flowzoo.files.frames import frames_of
 from flowzoo.files.images import image_size, read_image
 from flowzoo.files.pair_list import STANDARD_INPUT, read_pair_list
-from flowzoo.inference.frames import frames_of
 
 PROBED = 3
 """Frames of a video that are decoded to see whether it holds a single pair."""

@@ -87,16 +87,17 @@ def _stages(
     tables: list[dict[str, Any]] = table.get("stage", [{}])
     names = [str(entry.get("name", "main")) for entry in tables]
     if len(set(names)) != len(names):
-        raise InputError(f"{file} has two stages of one name: {', '.join(names)}")
+        twice = next(name for number, name in enumerate(names) if name in names[:number])
+        raise InputError(f"{file} has two stages of one name: {shown(twice)}")
     start = Stage(task=task_card(task).settings)
     stages = []
     for name, entry in zip(names, tables, strict=True):
         values = {"name": name, **table.get("all", {}), **entry, **_changes_for(name, names, changes)}
-        owner = f"stage {name!r} of {file}"
+        owner = f"stage {shown(name)} of {file}"
         try:
             stage = replace(start, owner, **values)
         except InputError as error:
-            raise InputError(str(error) if f"stage {name!r}" in str(error) else f"{owner}: {error}") from error
+            raise InputError(str(error) if f"stage {shown(name)}" in str(error) else f"{owner}: {error}") from error
         stages.append(dataclasses.replace(stage, network=common + stage.network))
     return tuple(stages)
 

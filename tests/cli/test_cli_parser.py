@@ -9,8 +9,7 @@ import pytest
 from evaluation_samples import picture
 
 from flowzoo.cli import main
-from flowzoo.cli.parser import one_line
-from flowzoo.errors import InputError
+from flowzoo.errors import InputError, one_line
 from flowzoo.files.images import write_image
 
 NAMES = ("第一.png", "ñandú.png", "a\tb\x1b[31m.png", "\udcff\udcfe.png")
@@ -46,6 +45,7 @@ def test_messages_are_one_short_line_without_control_characters() -> None:
     assert len(shown) < 1000
     assert shown.startswith("begin xx")
     assert shown.endswith("xx end")
+    assert str(InputError("begin\n" + "x" * 5000 + "\x1b end")) == one_line("begin " + "x" * 5000 + "\\x1b end")
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ from PIL import Image
 from flowzoo.checkpoints import describe
 from flowzoo.checkpoints.formats import read_checkpoint
 from flowzoo.checkpoints.index import read_index
+from flowzoo.datasets.clip_names import listed_clips
+from flowzoo.datasets.clips.caltech import SeqFrames
 from flowzoo.datasets.eth3d import Eth3d
 from flowzoo.datasets.hpatches import read_homography
 from flowzoo.datasets.masks import read_raw
@@ -119,6 +121,17 @@ def _homography(path: Path) -> None:
     assert np.isfinite(np.linalg.inv(read_homography(path))).all()
 
 
+def _clip_list(path: Path) -> None:
+    for name in listed_clips(path, "im1.png"):
+        assert ".." not in name
+
+
+def _seq(path: Path) -> None:
+    frames = SeqFrames(path)
+    for index in range(len(frames.places)):
+        assert frames(index).shape[2] == 3
+
+
 def readers(folder: Path, repository: Path) -> dict[str, Reader]:
     """All of them; `folder` is for files that are needed to make seeds."""
     text = seeds.text_seeds(repository)
@@ -136,5 +149,7 @@ def readers(folder: Path, repository: Path) -> dict[str, Reader]:
         "manifests": Reader({"manifest": text["manifest"]}, "manifest.json", _manifest),
         "ETH3D": Reader(seeds.pickled_lists(), "info_ETH3D_files/lakeside_every_5_rate_of_3", _eth3d),
         "MegaDepth": Reader({"megadepth": text["megadepth"]}, "test1600Pairs.csv", _megadepth),
+        "lists of clips": Reader({"clips": text["clip list"]}, "sep_testlist.txt", _clip_list),
+        "seq videos": Reader({"seq": seeds.seq()}, "V000.seq", _seq),
         "HPatches": Reader({"homography": text["homography"]}, "H_1_2", _homography),
     }

@@ -106,6 +106,19 @@ def flow_seeds(folder: Path) -> dict[str, Seed]:
     }
 
 
+def seq() -> Seed:
+    """Parts: the header, and each frame, whose length fits."""
+
+    def build(parts: list[bytes]) -> bytes:
+        header, *frames = parts
+        return header + b"".join(struct.pack("<I", len(frame) + 4) + frame + bytes(8) for frame in frames)
+
+    header = (b"\xed\xfe\0\0" + "Norpix seq".encode("utf-16-le")).ljust(1024, b"\0")
+    return Seed(
+        [header, saved("JPEG"), saved("JPEG", progressive=True)], build, [b"\xff\xd8", b"\xff\xc0", b"\xff\xd9"]
+    )
+
+
 TIFF = [b"II*\0", b"MM\0*", struct.pack("<HHI", 0x103, 3, 1), struct.pack("<HHI", 0x153, 3, 3), b"\x0f\x01"]
 
 
@@ -356,6 +369,7 @@ def text_seeds(repository: Path) -> dict[str, Seed]:
     manifest = {"version": 1, "count": 2, "size": [8, 8], "seed": 1, "backward": False, "recipe": {"a": 1}}
     return {
         "pair list": Seed([b"a.png b.png a.flo\n", b'# x\n"a b.png"\tb.png\n', b"a.png,b.png\n"], words=TEXT),
+        "clip list": Seed([b"00001/0266\n", b"00001/0268\r\n"], words=[*TEXT, b"../", b"/", b"\0", b"00001/0266\n"]),
         "preset": Seed([presets[0].read_bytes()], words=TOML),
         "preset with a base": Seed([b'base = "finetune"\n', b"[all]\nsteps = 5\n", b"[set]\nbatch = 2\n"], words=TOML),
         "index": Seed(

@@ -1,6 +1,7 @@
 """Whatever is in a file: an InputError of one line or a right value, in two seconds and less than a gigabyte.
 
-`pytest tests/fuzz --fuzz-minutes N` goes on with other inputs for N minutes; `-s` shows the counts.
+`pytest tests/fuzz --fuzz-minutes N` goes on with other inputs for N minutes, `--fuzz-seed S` begins with others; `-s`
+shows the counts.
 """
 
 import faulthandler
@@ -16,7 +17,7 @@ from readers import Reader, readers
 REPOSITORY = Path(__file__).resolve().parents[2]
 EXAMPLES = 25
 NAMES = ("flow", "images", "targa", "weights", "lists of pairs", "presets", "index", "manifests")
-NAMES += ("ETH3D", "MegaDepth", "HPatches")
+NAMES += ("ETH3D", "MegaDepth", "HPatches", "lists of clips", "seq videos")
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that share their beginning")
 
@@ -57,7 +58,8 @@ def test_readers(
 ) -> None:
     minutes = request.config.getoption("--fuzz-minutes")
     examples, seconds = (200, minutes * 60 / len(NAMES)) if minutes else (EXAMPLES, 0)
-    counts, faults = harness.fuzz(known[name], tmp_path, examples=examples, seconds=seconds)
+    first = request.config.getoption("--fuzz-seed")
+    counts, faults = harness.fuzz(known[name], tmp_path, examples=examples, seconds=seconds, first_seed=first)
     with capsys.disabled():
         if minutes:
             print(f"\n{name}: {sum(counts.values())} inputs, {counts['read']} read, {counts['refused']} refused")

@@ -1,16 +1,17 @@
 """Caltech Pedestrian's videos (.seq files of JPEG frames at 30 Hz), taken at 10 Hz as video prediction does."""
 
-import io
 import struct
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
+from typing import BinaryIO, ClassVar
 
 import numpy as np
 
 from flowzoo.datasets.clips.clip_dataset import Clip, ClipDataset
 from flowzoo.errors import InputError
+from flowzoo.files.images import read_frame
+from flowzoo.files.reading import opened
 
 HEADER = 1024
 MOST_STAMP = 16
@@ -36,8 +37,8 @@ class SeqFrames:
         Raises:
             InputError: no .seq file with JPEG frames, or one that is cut.
         """
-        size, found, at = self.file.stat().st_size, [], HEADER
-        with self.file.open("rb") as stream:
+        found, at = [], HEADER
+        with opened(self.file, "a Norpix .seq file") as (stream, size):
             head = stream.read(HEADER)
             if len(head) < HEADER or head[4:24].decode("utf-16-le", "replace").rstrip("\0") != "Norpix seq":
                 raise InputError(f"{self.file} is no Norpix .seq file: its header says otherwise")
@@ -46,15 +47,17 @@ class SeqFrames:
                 found.append((at + 4, length - 4))
                 at += length
                 at += next((gap for gap in (8, MOST_STAMP) if self._frame_at(stream, at + gap, size)), 0)
+        if not found:
+            raise InputError(f"{self.file} has no frames: it is only a header")
         return found[:: self.step]
 
-    def _frame_at(self, stream: io.BufferedReader, at: int, size: int) -> bool:
+    def _frame_at(self, stream: BinaryIO, at: int, size: int) -> bool:
         if at + 6 > size:
             return False
         stream.seek(at)
         return stream.read(6)[4:] == JPEG
 
-    def _length(self, stream: io.BufferedReader, at: int, size: int) -> int:
+    def _length(self, stream: BinaryIO, at: int, size: int) -> int:
         stream.seek(at)
         length, start = struct.unpack("<I2s", stream.read(6))
         if start != JPEG or length < 6 or at + length > size:
@@ -63,17 +66,11 @@ class SeqFrames:
 
     def __call__(self, index: int) -> np.ndarray:
         """HxWx3 uint8 RGB."""
-        from PIL import Image
-
         offset, length = self.places[index]
-        with self.file.open("rb") as stream:
+        with opened(self.file, "a Norpix .seq file") as (stream, _):
             stream.seek(offset)
-            data = stream.read(length)
-        try:
-            with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
-                return np.asarray(image.convert("RGB"))
-        except (OSError, ValueError, SyntaxError) as error:
-            raise InputError(f"{self.file}: frame {index} is no JPEG that can be read ({error})") from error
+            content = stream.read(length)
+        return read_frame(content, f"frame {index * self.step} of {self.file}", "JPEG")
 
 
 class CaltechPedestrian(ClipDataset):

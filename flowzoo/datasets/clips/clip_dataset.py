@@ -9,7 +9,9 @@ from typing import ClassVar
 import numpy as np
 
 from flowzoo.errors import InputError
+from flowzoo.files.frames import told_gaps
 from flowzoo.files.images import SUFFIXES, natural_key, read_image
+from flowzoo.files.reading import existing_folder
 from flowzoo.settings import suggestion
 
 
@@ -40,7 +42,7 @@ class FileFrames:
 
 
 class ClipDataset:
-    """Clips of a data set on disk. A subclass lists them.
+    """Clips of a data set on disk. A subclass lists them. `notes` says what was left out.
 
     Args:
         root: folder of the data set, or its parent.
@@ -61,21 +63,24 @@ class ClipDataset:
         self.subset = next(iter(self.subsets)) if subset is None else subset
         if self.subset not in self.subsets:
             raise InputError(f"{self.name} has no subset {subset!r}: {suggestion(self.subset, self.subsets)}")
-        self.root = self.find_root(Path(root))
+        self.root, self.partial = self.find_root(Path(root)), partial
+        self.notes: list[str] = []
         self.clips, missing = self.list_clips()
         if not self.clips:
             raise InputError(f"no {self.title} ({self.subset}) under {self.root}: expected {self.layout}")
-        if missing and not partial:
-            shown = ", ".join(missing[:3])
-            raise InputError(
-                f"{self.title} ({self.subset}) under {self.root} is incomplete: {len(missing)} clips are missing, such "
-                f"as {shown}; add them, or give --partial to take what is there"
-            )
+        if missing:
+            more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+            shown = f"missing: {', '.join(missing[:3])}{more}"
+            if not partial:
+                raise InputError(
+                    f"{self.title} ({self.subset}) under {self.root} is incomplete, {shown}; add them, or give "
+                    "--partial to take what is there"
+                )
+            self.notes.append(shown)
 
     def find_root(self, root: Path) -> Path:
         """`root` itself, or the folder right below it that looks like this data set."""
-        if not root.is_dir():
-            raise InputError(f"--root {root}: no such folder; give the folder of {self.title} or its parent")
+        existing_folder(root, f"the folder of {self.title} or its parent with --root")
         children = sorted(entry for entry in root.iterdir() if entry.is_dir())
         for candidate in (root, *children):
             if any(next(candidate.glob(marker), None) for marker in self.markers):
@@ -87,10 +92,10 @@ class ClipDataset:
         raise TypeError(f"{type(self).__name__} does not list its clips")
 
 
-def folder_clip(name: str, folder: Path, step: int = 1) -> Clip:
-    """The images of a folder in natural order, every `step`-th."""
+def folder_clip(name: str, folder: Path) -> tuple[Clip, str]:
+    """The images of a folder in natural order, unread; and what is missing between them, in words, or ""."""
     entries = [
         entry for entry in folder.iterdir() if entry.suffix.lower() in SUFFIXES and not entry.name.startswith(".")
     ]
-    files = tuple(sorted(entries, key=lambda entry: natural_key(entry.name)))[::step]
-    return Clip(name, FileFrames(files), len(files))
+    files = sorted(entries, key=lambda entry: natural_key(entry.name))
+    return Clip(name, FileFrames(tuple(files)), len(files)), told_gaps(folder, files)

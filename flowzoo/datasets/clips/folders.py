@@ -2,7 +2,8 @@
 
 from typing import ClassVar
 
-from flowzoo.datasets.clips.clip_dataset import Clip, ClipDataset, folder_clip
+from flowzoo.datasets.clips.clip_dataset import Clip, ClipDataset, FileFrames
+from flowzoo.files.frames import frames_in_folders
 
 
 class Folders(ClipDataset):
@@ -15,7 +16,9 @@ class Folders(ClipDataset):
     def list_clips(self) -> tuple[list[Clip], list[str]]:
         """One clip a folder, in order of their names."""
         folders = sorted(entry for entry in self.root.iterdir() if entry.is_dir()) or [self.root]
-        clips = [clip for clip in (folder_clip(folder.name, folder) for folder in folders) if clip.length]
+        found, notes = frames_in_folders(folders, partial=self.partial)
+        self.notes += notes
+        clips = [Clip(folder.name, FileFrames(tuple(files)), len(files)) for folder, files in found]
         if self.subset != "all" and len(clips) > 1:
             held_out = max(1, len(clips) // 10)
             clips = clips[-held_out:] if self.subset == "val" else clips[:-held_out]

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from flowzoo.datasets.clips.clip_dataset import Clip, ClipDataset, folder_clip
+from flowzoo.errors import InputError
 
 Drives = Mapping[str, tuple[int, ...]]
 
@@ -44,10 +45,15 @@ class _KittiRaw(ClipDataset):
             for number in numbers:
                 drive = f"{date}_drive_{number:04d}_sync"
                 folder = self.root / date / drive / self.camera / "data"
-                if folder.is_dir():
-                    clips.append(folder_clip(drive, folder))
-                else:
+                if not folder.is_dir():
                     missing.append(f"{date}/{drive}/{self.camera}")
+                    continue
+                clip, gaps = folder_clip(drive, folder)
+                clips.append(clip)
+                if gaps and not self.partial:
+                    raise InputError(f"{gaps}; add them, or give --partial to go on over gaps")
+                if gaps:
+                    self.notes.append(gaps)
         return clips, missing
 
 

@@ -2,9 +2,8 @@
 
 from typing import ClassVar
 
+from flowzoo.datasets.clip_names import listed_clips
 from flowzoo.datasets.clips.clip_dataset import Clip, ClipDataset, FileFrames
-from flowzoo.errors import InputError
-from flowzoo.files.reading import reason
 
 LENGTH = 7
 
@@ -19,17 +18,10 @@ class Vimeo90kClips(ClipDataset):
 
     def list_clips(self) -> tuple[list[Clip], list[str]]:
         """One clip a line of the list."""
-        path = self.root / f"sep_{self.subset}list.txt"
-        try:
-            names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"cannot read {path}: {reason(error)}; expected {self.layout}") from error
         clips, missing = [], []
-        for name in names:
-            if len(parts := name.split("/")) != 2 or not all(part.isalnum() for part in parts):
-                raise InputError(f"{path} lists {name!r}: expected lines such as 00001/0266")
+        for name in listed_clips(self.root / f"sep_{self.subset}list.txt", self.layout):
             files = tuple(self.root / "sequences" / name / f"im{number}.png" for number in range(1, LENGTH + 1))
-            if files[0].is_file():
+            if all(file.is_file() for file in files):
                 clips.append(Clip(name, FileFrames(files), LENGTH))
             else:
                 missing.append(name)

@@ -1,7 +1,8 @@
 """Your own clips: a folder of folders of frames."""
 
-from flowzoo.datasets.scaled.scaled_dataset import ScaledClip, ScaledDataset, frames_below
+from flowzoo.datasets.scaled.scaled_dataset import ScaledClip, ScaledDataset
 from flowzoo.errors import InputError
+from flowzoo.files.frames import frames_in_folders
 
 
 class ClipFolders(ScaledDataset):
@@ -9,17 +10,17 @@ class ClipFolders(ScaledDataset):
 
     name = "clips"
     title = "clips"
-    layout = "CLIP/*.png (or .jpg)"
+    layout = "CLIP/*.png (or another format)"
 
     def list_clips(self) -> list[ScaledClip]:
         """See `ScaledDataset`."""
         folders = [self.root, *sorted(path for path in self.root.iterdir() if path.is_dir())]
+        found, notes = frames_in_folders(folders, partial=self.partial)
+        self.notes += notes
         clips = []
-        for folder in folders:
-            frames = frames_below(folder)
-            if frames:
-                name = folder.name if folder != self.root else self.root.resolve().name
-                clips.append(ScaledClip(name, frames, (), tuple(range(len(frames)))))
+        for folder, frames in found:
+            name = folder.name if folder != self.root else self.root.resolve().name
+            clips.append(ScaledClip(name, tuple(frames), (), tuple(range(len(frames)))))
         if not clips:
             raise InputError(f"no clip in {self.root}: its layout is {self.layout}")
         return clips

@@ -42,6 +42,8 @@ class ScaledClip:
 class ScaledDataset:
     """Clips with frames at full size. A subclass says where they lie in `list_clips`; one with a `name` is found by it.
 
+    `notes` says what was left out.
+
     Attributes of the class:
         name, title: what the user types, and what messages say.
         layout: its files, in words.
@@ -81,6 +83,7 @@ class ScaledDataset:
         self.root = self.find_root(Path(root))
         self.subset = subset or next(iter(self.subsets))
         self.degradation, self.partial = degradation, partial
+        self.notes: list[str] = []
         candidates = self.list_clips()
         self.expected = len(candidates)
         self.clips = self._present(candidates)

@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 from flowzoo.datasets.scaled.scaled_dataset import ScaledClip, ScaledDataset, frames_below
+from flowzoo.errors import InputError
 
 CLIPS = {"calendar": 41, "city": 34, "foliage": 49, "walk": 47}
 
@@ -23,6 +24,10 @@ class Vid4(ScaledDataset):
         clips = []
         for name, count in CLIPS.items():
             found = frames_below(large / name)
+            if len(found) > count:
+                raise InputError(
+                    f"{large / name} has {len(found)} images, {self.title} {count} of {name}: move away what is none"
+                )
             # Where frames are missing, their names are not known: one that stands for them is missed.
             if len(found) < count:
                 found = (*found, large / name / f"(frame {len(found) + 1} of {count}).png")

@@ -2,9 +2,8 @@
 
 from typing import ClassVar
 
+from flowzoo.datasets.clip_names import listed_clips
 from flowzoo.datasets.scaled.scaled_dataset import ScaledClip, ScaledDataset
-from flowzoo.errors import InputError
-from flowzoo.files.reading import reason
 
 FRAMES, MIDDLE = 7, 3
 LISTS = {
@@ -35,19 +34,10 @@ class Vimeo90k(ScaledDataset):
 
     def list_clips(self) -> list[ScaledClip]:
         """See `ScaledDataset`."""
-        path = self.root / LISTS[self.subset]
-        try:
-            names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(
-                f"cannot read {path}: {reason(error)}; the layout of {self.title}: {self.layout}"
-            ) from error
+        names = listed_clips(self.root / LISTS[self.subset], self.layout)
         small = next((self.root / name for name in SMALL if (self.root / name).is_dir()), None)
         clips = []
         for name in names:
-            parts = name.split("/")
-            if len(parts) != 2 or not all(part.isalnum() for part in parts):
-                raise InputError(f"{path} lists {name!r}: expected lines such as 00001/0266")
             files = [f"{name}/im{frame}.png" for frame in range(1, FRAMES + 1)]
             clips.append(
                 ScaledClip(

@@ -1,5 +1,6 @@
 """Windows of frames by number: sample n is the same whoever asks for it."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from flowzoo.datasets.clips.clip_dataset import Clip, ClipDataset
 from flowzoo.errors import InputError
 from flowzoo.settings import convert, suggestion
 from flowzoo.training.frames.settings import ClipSettings
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -39,9 +42,14 @@ class Windows(torch.utils.data.Dataset[FrameBatch]):
         self.turns: list[int] = []
         for number, entry in enumerate(settings.data):
             name, _, share = entry.partition(":")
-            long_enough = [clip for clip in open_source(name, root).clips if clip.length >= self.length]
+            dataset = open_source(name, root)
+            for note in dataset.notes:
+                log.info("%s: %s", name, note)
+            long_enough = [clip for clip in dataset.clips if clip.length >= self.length]
             if not long_enough:
                 raise InputError(f"{name} in {root} has no clip of {self.length} frames, which a window takes")
+            if (short := len(dataset.clips) - len(long_enough)) > 0:
+                log.info("%s: %d clips have fewer than %d frames and are left out", name, short, self.length)
             self.sources.append(long_enough)
             self.turns += [number] * max(1, convert(share or "1", int, f"the share of {name!r}"))
 

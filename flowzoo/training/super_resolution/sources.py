@@ -3,6 +3,7 @@
 import bisect
 import functools
 import itertools
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -29,6 +30,7 @@ PACKED, RENDERED = "packed-clips", "photographs"
 HELD_OUT = 50
 """Of packed clips, every so many is for validation."""
 VALIDATION_OFFSET = HELD_OUT - 1
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -167,7 +169,10 @@ def open_source(entry: str, root: Path | None, settings: ClipSettings, seed: int
         raise InputError(f"there is no data source {shown(name)}: {known}")
     kind = scaled_dataset_class(name)
     folder = next((path for path in (root / kind.title, root / name) if path.is_dir()), root)
-    return DatasetSource(kind(folder, subset or None, degradation=settings.degradation))
+    dataset = kind(folder, subset or None, degradation=settings.degradation)
+    for note in dataset.notes:
+        log.info("%s: %s", name, note)
+    return DatasetSource(dataset)
 
 
 class ClipMixture:

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from flowzoo.errors import InputError
-from flowzoo.inference.frames import frames_of, missing_between
+from flowzoo.files.frames import frames_of, missing_between
 
 
 def image(path: Path, size: tuple[int, int] = (40, 30), kind: str | None = None) -> Path:

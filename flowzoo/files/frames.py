@@ -50,8 +50,24 @@ class Frames:
     sizes: dict[Path, tuple[int, int]]
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of all frames.
 
-def frames_of(folder: Path, *, pattern: str | None = None, partial: bool = False) -> Frames:
+        Raises:
+            InputError: they have several.
+        """
+        first = self.files[0]
+        for path in self.files:
+            if self.sizes[path] != self.sizes[first]:
+                shown = [f"{width}x{height}" for height, width in (self.sizes[first], self.sizes[path])]
+                raise InputError(f"{first} is {shown[0]} but {path} is {shown[1]}: all frames of a clip have one size")
+        return self.sizes[first]
+
+
+def frames_of(
+    folder: Path, *, pattern: str | None = None, partial: bool = False, choice: str = "choose others with --pattern"
+) -> Frames:
     """The images of a folder as frames of one sequence.
 
     Their content decides, not their suffix. Hidden files are no frames; subfolders and files that are no pictures are
@@ -62,6 +78,7 @@ def frames_of(folder: Path, *, pattern: str | None = None, partial: bool = False
         pattern: only names that match it, with * and ?.
         partial: leave out pictures that cannot be read and go on over gaps in the numbers, saying so in `notes`,
             instead of refusing.
+        choice: how the user can take other files, for messages.
 
     Raises:
         InputError: the folder cannot be read, has no frames, a picture that cannot be read, the same frame in two
@@ -88,7 +105,7 @@ def frames_of(folder: Path, *, pattern: str | None = None, partial: bool = False
             elif partial:
                 faults.append(str(error))
             else:
-                raise InputError(f"{error}; mend it, choose others with --pattern, or --partial") from error
+                raise InputError(f"{error}; mend it, {choice}, or --partial") from error
     frames = list(sizes)
     if not frames:
         raise InputError(f"{folder} has no images" + (f", only {_counted(others)}" if others else ""))
@@ -96,13 +113,37 @@ def frames_of(folder: Path, *, pattern: str | None = None, partial: bool = False
         notes.append(f"left out of {folder}, no images: {_counted(others)}")
     if faults:
         notes.append(f"left out of {folder}: {len(faults)} pictures that cannot be read, first: {faults[0]}")
-    _refuse_doubles(folder, frames)
-    gaps = missing_between(frames)
+    _refuse_doubles(folder, frames, choice)
+    gaps = told_gaps(folder, frames)
     if gaps and not partial:
-        raise InputError(f"{folder}: {_told(gaps)}; add what is missing, or go on over gaps with --partial")
+        raise InputError(f"{gaps}; add what is missing, or go on over gaps with --partial")
     if gaps:
-        notes.append(f"{folder}: {_told(gaps)}; pairs go over the gaps")
+        notes.append(f"{gaps}; pairs go over the gaps")
     return Frames(frames, sizes, notes)
+
+
+def frames_in_folders(
+    folders: Sequence[Path], *, partial: bool = False
+) -> tuple[list[tuple[Path, list[Path]]], list[str]]:
+    """Folders that hold a clip each, with its frames, and what to tell the user.
+
+    Raises:
+        InputError: as `frames_of`, or a clip has frames of several sizes.
+    """
+    clips: list[tuple[Path, list[Path]]] = []
+    notes, others = [], []
+    for folder in folders:
+        names = _entries(folder)
+        if not any(Path(name).suffix.lower() in PICTURES for name in names):
+            others += [folder] * any((folder / name).is_file() for name in names)
+            continue
+        frames = frames_of(folder, partial=partial, choice="move away what is no frame")
+        _ = frames.size  # there must be one
+        clips.append((folder, frames.files))
+        notes += frames.notes
+    if others:
+        notes.append(f"without images: {_counted(others)}")
+    return clips, notes
 
 
 def missing_between(frames: Sequence[Path]) -> list[tuple[Path, Path, int]]:
@@ -127,6 +168,16 @@ def missing_between(frames: Sequence[Path]) -> list[tuple[Path, Path, int]]:
     return found
 
 
+def told_gaps(folder: Path, frames: Sequence[Path]) -> str:
+    """What `missing_between` finds, in words; "" where nothing is missing."""
+    gaps = missing_between(frames)
+    if not gaps:
+        return ""
+    first, second, _ = gaps[0]
+    missing = sum(count for _, _, count in gaps)
+    return f"{folder}: {missing} frames are missing, first between {first.name} and {second.name}"
+
+
 def _entries(folder: Path) -> list[str]:
     """Names in the folder, without hidden ones."""
     try:
@@ -135,7 +186,7 @@ def _entries(folder: Path) -> list[str]:
         raise InputError(f"cannot read the folder {folder}: {reason(error)}") from error
 
 
-def _refuse_doubles(folder: Path, frames: list[Path]) -> None:
+def _refuse_doubles(folder: Path, frames: list[Path], choice: str) -> None:
     """A frame in two formats, or under two spellings of its number, would be paired with itself."""
     seen: dict[tuple[str, ...], Path] = {}
     for file in frames:
@@ -144,15 +195,9 @@ def _refuse_doubles(folder: Path, frames: list[Path]) -> None:
         other = seen.setdefault(key, file)
         if other is not file:
             raise InputError(
-                f"{folder} holds one frame twice, {other.name} and {file.name}: choose with --pattern "
-                f"(such as '*{file.suffix}'), or move one away"
+                f"{folder} holds one frame twice, {other.name} and {file.name}: {choice} (such as '*{file.suffix}'), "
+                "or move one away"
             )
-
-
-def _told(gaps: list[tuple[Path, Path, int]]) -> str:
-    first, second, _ = gaps[0]
-    missing = sum(count for _, _, count in gaps)
-    return f"{missing} frames are missing, first between {first.name} and {second.name}"
 
 
 def _counted(files: list[Path]) -> str:
