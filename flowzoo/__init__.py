@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = ["InputError", "create", "estimate", "import_checkpoint", "list_models", "read_flow", "write_flow"]
-_ROOMS = ("flow",)
+_ROOMS = ("archive", "flow")
 
 
 def list_models(pattern: str = "*", task: str | None = None) -> list[str]:
@@ -100,7 +100,7 @@ def write_flow(path: "str | PathLike[str]", flow: "np.ndarray", valid: "np.ndarr
 
 
 def __getattr__(name: str) -> Any:
-    """Rooms that are part of the interface, imported when they are first used: `flowzoo.flow`."""
+    """Rooms that are part of the interface, imported when they are first used: `flowzoo.flow`, `flowzoo.archive`."""
     if name in _ROOMS:
         return import_module(f"flowzoo.{name}")
     raise AttributeError(f"module 'flowzoo' has no attribute {name!r}")

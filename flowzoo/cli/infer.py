@@ -6,6 +6,8 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
+from flowzoo.cli.archives import FORMATS as ARCHIVE_FORMATS
+from flowzoo.cli.archives import add_archive_arguments, is_archive, run_archive
 from flowzoo.cli.common import add_model_arguments, parse_size
 from flowzoo.errors import InputError
 
@@ -25,6 +27,7 @@ EXAMPLES = """examples:
   flowzoo infer a.png b.png -o vectors.exr --stmap     for compositing: forward.u, forward.v
   flowzoo infer 0 -o camera.mp4                        the first camera, until Ctrl-C; or rtsp://..., http://...
   flowzoo infer - --size 640x360 -o -                  raw RGB frames in and out, between two ffmpegs
+  flowzoo infer videos/ -o flow/ --format zarr --continue-on-error --shard 3/8
   flowzoo infer --pairs list.txt --model liteflownet2 --weights liteflownet2-sintel -o out/
 
 Flow is in pixels of the input, x then y. Colours use one scale for the whole run (--max-flow fixes it). Frames whose
@@ -44,7 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FIRST",
         help="image, video, folder of frames, number of a camera, address (rtsp://...), or - for raw frames",
     )
-    parser.add_argument("second", nargs="?", metavar="SECOND", help="image")
+    parser.add_argument("second", nargs="?", metavar="SECOND", help="image; or more videos of an archive")
+    parser.add_argument("others", nargs="*", metavar="VIDEO", help=argparse.SUPPRESS)
     parser.add_argument(
         "--pairs", metavar="FILE", help="list of pairs: FIRST SECOND on each line (docs/infer.md); - is standard input"
     )
@@ -54,7 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     outputs = parser.add_argument_group("outputs")
     outputs.add_argument("-o", "--output", metavar="OUT", help="file, folder (default: ./flow/), or - for raw frames")
-    outputs.add_argument("--format", choices=FORMATS, help="flow file format (default: by suffix, flo in a folder)")
+    outputs.add_argument(
+        "--format", choices=(*FORMATS, *ARCHIVE_FORMATS), help="flow file format (default: by suffix, flo in a folder)"
+    )
     outputs.add_argument("--picture", metavar="FILE", help="also write the colour picture of a single pair here")
     outputs.add_argument("--no-pictures", action="store_true", help="in a folder, flow files alone")
     outputs.add_argument("--backward", action="store_true", help="also flow from SECOND to FIRST: NAME_backward")
@@ -93,6 +99,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="GB",
         help="bound for activations; larger frames run in strips or tiles (default: 4)",
     )
+    add_archive_arguments(parser)
     add_model_arguments(parser)
 
 
@@ -103,6 +110,9 @@ def run(arguments: argparse.Namespace) -> None:
         InputError: see the messages.
     """
     check(arguments)
+    if is_archive(arguments):
+        run_archive(arguments)
+        return
     source, outputs = plan(arguments)
     say = partial(print, file=sys.stderr) if outputs.stream else print
     for note in source.notes:
@@ -199,9 +209,10 @@ def check(arguments: argparse.Namespace) -> None:
     """What can be refused before anything is loaded."""
     if arguments.pairs is not None and arguments.first is not None:
         raise InputError("give either --pairs FILE or images, not both")
-    if arguments.pairs is None and arguments.first is None:
+    if arguments.pairs is None and arguments.first is None and arguments.videos is None:
         raise InputError("nothing to do: give two images, a folder, a video, or --pairs FILE")
-    if arguments.pattern is not None and (arguments.second is not None or arguments.pairs is not None):
+    several = arguments.second is not None and not is_archive(arguments)
+    if arguments.pattern is not None and (several or arguments.pairs is not None):
         raise InputError("--pattern chooses among the frames of a folder: give one folder alone, or drop it")
     check_stream(arguments)
     if arguments.batch_size < 1:

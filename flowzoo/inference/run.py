@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -99,17 +99,8 @@ class InferenceRun:
 
     def _estimates(self, skip: Callable[[int, str], bool] | None) -> Iterator[tuple[Pair, Estimate]]:
         """Pairs with their flow, computed in batches of equal size."""
-        waiting: list[Pair] = []
-        for pair in self.source.pairs(skip):
-            if waiting and (pair.first.shape, pair.second.shape) != (waiting[0].first.shape, waiting[0].second.shape):
-                yield from self._compute(waiting)
-                waiting = []
-            waiting.append(pair)
-            if len(waiting) == self.batch_size:
-                yield from self._compute(waiting)
-                waiting = []
-        if waiting:
-            yield from self._compute(waiting)
+        for pairs in batches(self.source.pairs(skip), self.batch_size):
+            yield from self._compute(pairs)
 
     def _compute(self, pairs: list[Pair]) -> Iterator[tuple[Pair, Estimate]]:
         found = self.estimator.batch([pair.first for pair in pairs], [pair.second for pair in pairs])
@@ -135,3 +126,18 @@ class InferenceRun:
         scale = max(lengths, default=1.0)
         self.say(f"full colour is {scale:.1f} pixels, from {len(lengths)} pairs (--max-flow sets it)")
         return scale
+
+
+def batches(pairs: Iterable[Pair], size: int) -> Iterator[list[Pair]]:
+    """Pairs in order, up to `size` together; all of a batch have images of the same two sizes."""
+    waiting: list[Pair] = []
+    for pair in pairs:
+        if waiting and (pair.first.shape, pair.second.shape) != (waiting[0].first.shape, waiting[0].second.shape):
+            yield waiting
+            waiting = []
+        waiting.append(pair)
+        if len(waiting) == size:
+            yield waiting
+            waiting = []
+    if waiting:
+        yield waiting
