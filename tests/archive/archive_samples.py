@@ -17,8 +17,7 @@ def make_video(path, seed, frames=3):
     down, right = generator.integers(0, 4, 2)
     with VideoWriter(path, 10.0) as writer:
         for index in range(frames):
-            top, left = down * index, right * index
-            writer.write(texture[top : top + SIZE[0], left : left + SIZE[1]])
+            writer.write(np.roll(texture, (down * index, right * index), (0, 1))[: SIZE[0], : SIZE[1]])
     return path
 
 
