@@ -11,12 +11,10 @@ import pytest
 from flowzoo.errors import InputError
 from flowzoo.files.flow import read_flow
 from flowzoo.visualise import (
-    RunningScale,
     colour_wheel,
     error_picture,
     flow_picture,
     flow_scale,
-    occlusion_picture,
 )
 
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
@@ -126,22 +124,6 @@ def test_the_scale_is_a_percentile_of_lengths(flow: np.ndarray) -> None:
     assert flow_scale(flow, valid, percentile=100) < 100
 
 
-def test_the_running_scale_neither_flickers_nor_stays_behind() -> None:
-    scale = RunningScale(rate=0.05)
-    steady = np.full((4, 5, 2), [8.0, 0.0])
-    assert scale.update(steady) == pytest.approx(8)
-    wild = scale.update(steady * 10)
-    assert 8 < wild < 8 * 1.15
-    for _ in range(200):
-        last = scale.update(steady * 10)
-    assert last == pytest.approx(80, rel=0.01)
-    assert RunningScale().update(steady * 0) == 1
-    assert RunningScale(smallest=0.1).update(steady * np.nan) == pytest.approx(0.1)
-    for wrong in ({"rate": 0}, {"rate": 1.5}, {"smallest": 0}):
-        with pytest.raises(InputError):
-            RunningScale(**wrong)
-
-
 def test_the_wheel_shows_where_each_colour_points() -> None:
     wheel, inside = colour_wheel(101)
     assert tuple(wheel[50, 50]) == WHITE
@@ -175,8 +157,6 @@ def test_bad_arguments(flow: np.ndarray) -> None:
         (lambda: flow_picture(flow[:20], legend=True), "at least 64x64 pixels, this is 90x20"),
         (lambda: error_picture(flow[1:], flow), "compare equal sizes"),
         (lambda: error_picture(flow, flow, occluded=np.ones((2, 2))), "occluded has shape"),
-        (lambda: occlusion_picture(np.zeros((3, 4, 3), np.uint8), np.zeros((4, 3))), "one size"),
-        (lambda: occlusion_picture(np.zeros((3, 4, 3), np.uint8), np.zeros((3, 4)), opacity=2), "opacity is 2"),
     ):
         with pytest.raises(InputError, match=said):
             call()
@@ -228,17 +208,6 @@ def test_spreading_fills_the_eight_neighbours_only() -> None:
     np.testing.assert_array_equal(filled, expected)
     dense = error_picture(np.ones((4, 5, 2)), np.zeros((4, 5, 2)), spread=True)
     np.testing.assert_array_equal(dense, error_picture(np.ones((4, 5, 2)), np.zeros((4, 5, 2))))
-
-
-def test_the_occlusion_tint() -> None:
-    image = np.random.default_rng(0).integers(0, 256, (5, 6, 3)).astype(np.uint8)
-    occluded = np.zeros((5, 6), bool)
-    occluded[1, 2] = True
-    tinted = occlusion_picture(image, occluded, opacity=0.5)
-    np.testing.assert_array_equal(tinted[~occluded], image[~occluded])
-    np.testing.assert_allclose(tinted[1, 2], (image[1, 2] + np.array([255.0, 0, 0])) / 2, atol=0.5)
-    solid = occlusion_picture(image, occluded.astype(float), colour=(1, 2, 3), opacity=1)
-    assert tuple(solid[1, 2]) == (1, 2, 3)
 
 
 def test_outliers_in_the_picture_are_the_kits_count(shared: Path) -> None:

@@ -12,8 +12,9 @@ import math
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,7 +24,8 @@ from flowzoo.augmentation import Augmentation, AugmentationSettings, TrainingSam
 from flowzoo.files.flow import read_flow
 from flowzoo.files.images import read_image
 from flowzoo.losses.density import density_loss
-from flowzoo.losses.multiscale import mean_loss
+from flowzoo.losses.multiscale import MultiscaleLoss
+from flowzoo.losses.penalties import charbonnier
 from flowzoo.losses.sequence import SequenceLoss
 from flowzoo.network import FlowPrediction
 from flowzoo.training.flow.objective import end_point_error
@@ -33,10 +35,17 @@ Loss = Callable[[FlowPrediction, Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Plan:
-    """How a family learns a pair fastest; `loss` takes a prediction, the true flow and where it is known."""
+    """How a family learns a pair fastest.
+
+    Attributes:
+        rate: the first learning rate.
+        loss: takes a prediction, the true flow and where it is known.
+        settings: of the network, where not its own; every parameter must stay in use.
+    """
 
     rate: float
     loss: Loss
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -54,13 +63,13 @@ class Result:
         return f"| {self.name} | {self.parameters:,} | {self.steps} | {self.seconds:.0f} | {self.epe:.3f} |"
 
 
-every_level = mean_loss((0.2, 0.2, 0.2, 0.2, 0.2))
+every_level = MultiscaleLoss(charbonnier(0.375, 1e-3), (0.2,) * 5, 1.0, unit=1.0, reduction="mean", shrinking="average")
 USUAL = Plan(5e-4, every_level)
 PLANS = {
     "hd3": Plan(5e-4, density_loss),
     "hd3-context": Plan(5e-4, density_loss),
-    "raft": Plan(4e-4, SequenceLoss()),
-    "raft-small": Plan(4e-4, SequenceLoss()),
+    "raft": Plan(4e-4, SequenceLoss(), {"iterations": 6}),
+    "raft-small": Plan(4e-4, SequenceLoss(), {"iterations": 6}),
 }
 
 
@@ -69,7 +78,7 @@ def overfit(name: str, sample: TrainingSample, steps: int, rate: float | None, g
     plan = PLANS.get(name, USUAL)
     rate = rate or plan.rate
     torch.manual_seed(0)
-    network = registry.build(name).train()
+    network = registry.build(name, **plan.settings).train()
     optimizer = torch.optim.Adam(network.parameters(), lr=rate)
     first, second, flow, valid = (part[None] for part in (sample.first, sample.second, sample.flow, sample.valid))
     best, begin = math.inf, time.monotonic()

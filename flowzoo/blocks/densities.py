@@ -89,17 +89,3 @@ def bins_of(flow: Tensor, radius: int) -> Bins:
     place = torch.stack([first, first + 1, first + side, first + side + 1], dim=1)
     shares = [(1 - right) * (1 - bottom), right * (1 - bottom), (1 - right) * bottom, right * bottom]
     return Bins(place, torch.stack(shares, dim=1))
-
-
-def density_of(flow: Tensor, radius: int) -> Tensor:
-    """Densities that say `flow`: mass 1 spread bilinearly over the four nearest bins.
-
-    Args:
-        flow, radius: as in `bins_of`.
-
-    Returns:
-        (B,(2c+1)^2,H,W), each pixel's bins adding up to 1.
-    """
-    place, mass = bins_of(flow, radius)
-    batch, _, height, width = flow.shape
-    return mass.new_zeros(batch, (2 * radius + 1) ** 2, height, width).scatter_(1, place, mass)

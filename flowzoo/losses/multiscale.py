@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from flowzoo.errors import InputError
-from flowzoo.losses.penalties import Penalty, charbonnier, robust_l1
+from flowzoo.losses.penalties import Penalty
 from flowzoo.losses.targets import Shrinking, known_pixels, shrunk
 from flowzoo.network import FlowPrediction
 
@@ -16,7 +16,6 @@ PUBLISHED_WEIGHTS = (0.32, 0.08, 0.02, 0.01, 0.005)
 """Levels 6 to 2 of LiteFlowNet and PWC-Net."""
 PUBLISHED_UNIT = 20.0
 """The networks learn flow / 20; losses are published in that unit."""
-LITEFLOWNET2_FULL_WEIGHT = 6.25e-4
 
 
 @dataclass(frozen=True)
@@ -96,32 +95,3 @@ def levels(pyramid: list[Tensor]) -> list[list[Tensor]]:
         else:
             groups.append([flow])
     return groups
-
-
-def l2_loss(full_weight: float = 0.0) -> MultiscaleLoss:
-    """LiteFlowNet's and PWC-Net's loss on FlyingChairs and FlyingThings3D."""
-    return MultiscaleLoss(charbonnier(0.5, 0.01), full_weight=full_weight)
-
-
-def liteflownet2_loss(power: float = 0.5) -> MultiscaleLoss:
-    """LiteFlowNet2's: levels 6 to 3, and the full-size flow in place of level 2. Fine-tuning takes power 0.2."""
-    return MultiscaleLoss(
-        charbonnier(power, 0.01), level_weights=PUBLISHED_WEIGHTS[:4], full_weight=LITEFLOWNET2_FULL_WEIGHT
-    )
-
-
-def charbonnier_loss(power: float = 0.2, *, upsample: bool = False) -> MultiscaleLoss:
-    """LiteFlowNet's fine-tuning on Sintel, and on KITTI with `upsample`."""
-    return MultiscaleLoss(charbonnier(power, 0.01), upsample=upsample)
-
-
-def robust_loss(power: float = 0.4, *, upsample: bool = False) -> MultiscaleLoss:
-    """PWC-Net's fine-tuning (section 4, equation 2)."""
-    return MultiscaleLoss(robust_l1(power, 0.01), upsample=upsample)
-
-
-def mean_loss(
-    level_weights: tuple[float, ...], full_weight: float = 1.0, power: float = 0.375, epsilon: float = 1e-3
-) -> MultiscaleLoss:
-    """Errors in pixels, means over pixels: the loss of the zoo's compact network."""
-    return MultiscaleLoss(charbonnier(power, epsilon), level_weights, full_weight, 1.0, "mean", "average")

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from flowzoo.blocks.densities import bins_of, density_of, radius_of, read_density
+from flowzoo.blocks.densities import bins_of, radius_of, read_density
+
+
+def density_of(flow: torch.Tensor, radius: int) -> torch.Tensor:
+    """Densities that say `flow`, the mass of its bins in place."""
+    place, mass = bins_of(flow, radius)
+    batch, _, height, width = flow.shape
+    return mass.new_zeros(batch, (2 * radius + 1) ** 2, height, width).scatter_(1, place, mass)
 
 
 def read_one(logits: np.ndarray) -> tuple[float, float, float]:

@@ -7,17 +7,7 @@ import pytest
 import torch
 
 from flowzoo.errors import InputError
-from flowzoo.losses.multiscale import (
-    LITEFLOWNET2_FULL_WEIGHT,
-    PUBLISHED_WEIGHTS,
-    MultiscaleLoss,
-    charbonnier_loss,
-    l2_loss,
-    levels,
-    liteflownet2_loss,
-    mean_loss,
-    robust_loss,
-)
+from flowzoo.losses.multiscale import PUBLISHED_WEIGHTS, MultiscaleLoss, levels
 from flowzoo.losses.penalties import charbonnier, robust_l1
 from flowzoo.losses.targets import known_pixels, shrunk
 from flowzoo.network import FlowPrediction
@@ -43,6 +33,7 @@ def looped(estimate, truth, penalty, unit):
     return total / len(estimate)
 
 
+PUBLISHED = {"l2": charbonnier(0.5, 0.01), "charbonnier": charbonnier(0.2, 0.01), "robust": robust_l1(0.4, 0.01)}
 PENALTIES = {
     "l2": lambda du, dv: math.sqrt(du * du + dv * dv + 0.01),
     "charbonnier": lambda du, dv: (du * du + dv * dv + 0.01) ** 0.2,
@@ -50,13 +41,11 @@ PENALTIES = {
 }
 
 
-@pytest.mark.parametrize(
-    ("loss", "name"), [(l2_loss(), "l2"), (charbonnier_loss(), "charbonnier"), (robust_loss(), "robust")]
-)
-def test_published_losses_are_weighted_sums_over_levels(case, loss, name):
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_losses_are_weighted_sums_over_levels(case, name):
     prediction, truth, blocks = case
     # average shrinking of block-constant flow is exact, so that the reference needs no resampling
-    loss = MultiscaleLoss(loss.penalty, loss.level_weights, loss.full_weight, shrinking="average")
+    loss = MultiscaleLoss(PUBLISHED[name], shrinking="average")
     half = truth[:, :, ::2, ::2]
     wanted = 0.0
     for estimate, target, weight in zip(
@@ -66,18 +55,17 @@ def test_published_losses_are_weighted_sums_over_levels(case, loss, name):
     assert float(loss(prediction, truth)) == pytest.approx(wanted, rel=1e-4)
 
 
-def test_liteflownet2_counts_full_size_in_place_of_the_finest_level(case):
+def test_the_full_size_counts_beside_the_levels(case):
     prediction, truth, _ = case
-    loss = liteflownet2_loss()
-    assert loss.level_weights == (0.32, 0.08, 0.02, 0.01)
-    full = looped(prediction.flow, truth, PENALTIES["l2"], 20) * LITEFLOWNET2_FULL_WEIGHT
+    loss = MultiscaleLoss(PUBLISHED["l2"], full_weight=6.25e-4)
+    full = looped(prediction.flow, truth, PENALTIES["l2"], 20) * 6.25e-4
     only = FlowPrediction(prediction.flow, [])
     assert float(loss(only, truth)) == pytest.approx(full, rel=1e-4)
 
 
-def test_mean_loss_does_not_depend_on_the_size_of_the_crop():
+def test_means_do_not_depend_on_the_size_of_the_crop():
     error = torch.tensor((3.0, 4.0)).view(1, 2, 1, 1)
-    loss = mean_loss((0.5,), full_weight=1.0)
+    loss = MultiscaleLoss(charbonnier(0.375, 1e-3), (0.5,), 1.0, unit=1.0, reduction="mean")
     for size in ((4, 4), (16, 24)):
         small = size[0] // 2, size[1] // 2
         prediction = FlowPrediction(error.expand(1, 2, *size), [error.expand(1, 2, *small)])
@@ -106,7 +94,8 @@ def test_unknown_pixels_do_not_count_and_pass_no_gradient(case):
 
 def test_nothing_known_is_no_loss(case):
     prediction, truth, _ = case
-    for loss in (l2_loss(full_weight=1.0), mean_loss((1.0,))):
+    for reduction in ("sum", "mean"):
+        loss = MultiscaleLoss(PUBLISHED["l2"], full_weight=1.0, reduction=reduction)
         assert float(loss(prediction, truth, torch.zeros(2, 8, 12, dtype=torch.bool))) == 0
 
 
@@ -125,7 +114,7 @@ def test_upsampling_compares_with_sparse_truth_at_its_own_pixels(case):
     prediction, truth, _ = case
     valid = torch.zeros(2, 8, 12)
     valid[0, 3, 5] = valid[1, 6, 1] = 1
-    loss = charbonnier_loss(upsample=True)
+    loss = MultiscaleLoss(PUBLISHED["charbonnier"], upsample=True)
     wanted = 0.0
     for flow, weight in zip(prediction.pyramid, (0.32, 0.32, 0.08, 0.08), strict=True):
         large = torch.nn.functional.interpolate(flow, size=(8, 12), mode="bilinear", align_corners=False)
@@ -160,9 +149,10 @@ def test_levels_beyond_the_weights_do_not_count(case):
 def test_half_precision_predictions_are_compared_in_float32(case):
     prediction, truth, _ = case
     half = FlowPrediction(prediction.flow.bfloat16(), [flow.bfloat16() for flow in prediction.pyramid])
-    value = l2_loss(full_weight=0.1)(half, truth)
+    loss = MultiscaleLoss(PUBLISHED["l2"], full_weight=0.1)
+    value = loss(half, truth)
     assert value.dtype == torch.float32
-    assert float(value) == pytest.approx(float(l2_loss(full_weight=0.1)(prediction, truth)), rel=0.02)
+    assert float(value) == pytest.approx(float(loss(prediction, truth)), rel=0.02)
 
 
 @pytest.mark.parametrize(
@@ -182,4 +172,4 @@ def test_losses_that_make_no_sense_are_refused(make):
 def test_another_size_is_named(case):
     prediction, truth, _ = case
     with pytest.raises(InputError, match="true flow is"):
-        l2_loss()(prediction, truth[:, :, :-1])
+        MultiscaleLoss(PUBLISHED["l2"])(prediction, truth[:, :, :-1])
