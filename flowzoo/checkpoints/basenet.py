@@ -5,30 +5,29 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from flowzoo.checkpoints.keymap import unknown_names
-from flowzoo.checkpoints.matching import complete, move_common, move_context, move_decoder, published
+from flowzoo.checkpoints.keymap import Renaming
+from flowzoo.checkpoints.matching import Family, move_context, move_decoder
 
 if TYPE_CHECKING:
     from flowzoo.zoo.basenet import BaseNetSettings
 
 
 def convert(state: Mapping[str, Tensor], settings: "BaseNetSettings") -> dict[str, Tensor]:
-    """Their state dict as ours.
+    """See `Family.convert`."""
+    return _FAMILY.convert(state, settings)
 
-    A VGG-16 of ImageNet fills the backbone; all else then has a random start, drawn from a fixed seed.
 
-    Raises:
-        InputError: its names are unknown, or do not match these settings.
-    """
-    whole = complete(state, "flowzoo.models.basenet:BaseNet", settings)
-    if whole is not None:
-        return whole
-    names = published(state, "BaseNet")
-    if not names.has("upfeat3.weight"):
-        raise unknown_names(state, "DenseMatching's BaseNets, nor VGG-16's")
-    move_common(names, settings)
+def _move(names: Renaming) -> None:
     for level in (3, 2):
         move_decoder(names, f"decoder{level}", f"decoder{level}")
     names.move_layer("upfeat3", "enlarge_features")
     move_context(names, "dc_conv", "context")
-    return names.finish()
+
+
+_FAMILY = Family(
+    origin="BaseNet",
+    network="flowzoo.models.basenet:BaseNet",
+    mark="upfeat3.weight",
+    known="DenseMatching's BaseNets",
+    move=_move,
+)

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from flowzoo.checkpoints.keymap import unknown_names
-from flowzoo.checkpoints.matching import complete, move_common, move_context, move_decoder, published
+from flowzoo.checkpoints.keymap import Renaming
+from flowzoo.checkpoints.matching import Family, move_context, move_decoder
 from flowzoo.errors import InputError
 
 if TYPE_CHECKING:
@@ -14,21 +14,11 @@ if TYPE_CHECKING:
 
 
 def convert(state: Mapping[str, Tensor], settings: "GLUNetSettings") -> dict[str, Tensor]:
-    """A published state dict as ours.
+    """See `Family.convert`."""
+    return _FAMILY.convert(state, settings)
 
-    A VGG-16 of ImageNet fills the backbone; all else then has a random start, drawn from a fixed seed.
 
-    Raises:
-        InputError: its names are unknown, or do not match these settings.
-    """
-    whole = complete(state, "flowzoo.models.glunet:GLUNet", settings)
-    if whole is not None:
-        return whole
-    names = published(state, "GLU-Net")
-    if not names.has("decoder1.predict_flow.weight"):
-        raise unknown_names(state, "GLU-Net's, GOCor's or DenseMatching's GLU-Nets, nor VGG-16's")
-    refuse_other_matching(state, settings)
-    move_common(names, settings)
+def _move(names: Renaming) -> None:
     names.move_layer("deconv4", "enlarge_mapping")
     for level in (3, 2, 1):
         move_decoder(names, f"decoder{level}", f"decoder{level}")
@@ -36,7 +26,6 @@ def convert(state: Mapping[str, Tensor], settings: "GLUNetSettings") -> dict[str
     names.move_layer("deconv2", "enlarge_flow")
     names.move_layer("upfeat2", "enlarge_features")
     move_context(names, "l_dc_conv", "context1")
-    return names.finish()
 
 
 def refuse_other_matching(state: Mapping[str, Tensor], settings: "GLUNetSettings") -> None:
@@ -50,3 +39,13 @@ def refuse_other_matching(state: Mapping[str, Tensor], settings: "GLUNetSettings
     wanted = {"consensus": "semantic-glunet", "gocor": "glunet-gocor"}.get(settings.global_matching, "glunet")
     if found != wanted:
         raise InputError(f"this is a checkpoint of {found}, not of {wanted}: use --model {found}")
+
+
+_FAMILY = Family(
+    origin="GLU-Net",
+    network="flowzoo.models.glunet:GLUNet",
+    mark="decoder1.predict_flow.weight",
+    known="GLU-Net's, GOCor's or DenseMatching's GLU-Nets",
+    move=_move,
+    check=refuse_other_matching,
+)

@@ -5,7 +5,6 @@ and the official Caffe networks by layer name. What files do not hold gets the p
 images' means (`flowzoo.models.liteflownet.MEANS`), bilinear enlarging, scale 1 and bias 0 in the local filters.
 """
 
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,8 @@ import torch
 from torch import Tensor
 
 from flowzoo.blocks.upsampling import BilinearDoubling
-from flowzoo.checkpoints.keymap import Renaming, unknown_names
+from flowzoo.checkpoints.keymap import Renaming
+from flowzoo.checkpoints.layouts import WORDS, Layout, modules_spelled_out, renamed
 from flowzoo.models.liteflownet import MEANS, level_window
 from flowzoo.zoo.liteflownet import COARSEST
 
@@ -32,18 +32,14 @@ def convert(state: Mapping[str, Tensor], settings: "LiteFlowNetSettings") -> dic
     """
     if any(name.startswith("features.stages.") for name in state):
         return dict(state)
-    if any("Features." in name for name in state):
-        state = {re.sub(r"(^|\.)net(?=[A-Z])", r"\1module", name): value for name, value in state.items()}
-        names = _sniklaus(Renaming(state, "sniklaus"), settings)
-    elif any(name.startswith("feature_net.") for name in state):
-        names = _ptlflow(Renaming(state, "ptlflow"), settings)
-    elif any(name.startswith("encoder.layers.") for name in state):
-        names = _mmflow(Renaming(state, "mmflow"), settings)
-    elif any(name.endswith("/0") for name in state):
-        names = _caffe(Renaming(state, "official Caffe"), settings)
-    else:
-        raise unknown_names(state, "the official (Caffe), sniklaus', ptlflow's or mmflow's LiteFlowNets")
-    result = names.finish()
+    layouts = (
+        Layout("sniklaus", r"Features\.", _sniklaus, modules_spelled_out),
+        Layout("ptlflow", r"^feature_net\.", _ptlflow),
+        Layout("mmflow", r"^encoder\.layers\.", _mmflow),
+        Layout("official Caffe", r"/0$", _caffe),
+    )
+    known = "the official (Caffe), sniklaus', ptlflow's or mmflow's LiteFlowNets"
+    result = renamed(state, settings, layouts, known)
     _fill_in(result, settings)
     return result
 
@@ -84,7 +80,7 @@ def _has_projection(settings: "LiteFlowNetSettings", level: int) -> bool:
 
 
 def _sniklaus(names: Renaming, settings: "LiteFlowNetSettings") -> Renaming:
-    for stage, (word, count) in enumerate(zip(_WORDS, FEATURE_LAYERS, strict=True)):
+    for stage, (word, count) in enumerate(zip(WORDS, FEATURE_LAYERS, strict=True)):
         for index in range(count):
             names.move_layer(f"moduleFeatures.module{word}.{2 * index}", f"features.stages.{stage}.{2 * index}")
     for level in _levels(settings):
@@ -116,14 +112,27 @@ def _sniklaus(names: Renaming, settings: "LiteFlowNetSettings") -> Renaming:
     return names
 
 
-_WORDS = ("One", "Two", "Thr", "Fou", "Fiv", "Six")
-
-
 def _stack(names: Renaming, theirs: str, ours: str, hidden: int) -> None:
     """A sequence of convolutions with activations between them whose last one predicts the residual."""
     for layer in range(hidden):
         names.move_layer(f"{theirs}.{2 * layer}", f"{ours}.layers.{2 * layer}")
     names.move_layer(f"{theirs}.{2 * hidden}", f"{ours}.residual")
+
+
+def _regularisation(
+    names: Renaming, settings: "LiteFlowNetSettings", level: int, project: str, layers: list[str], distance: str
+) -> None:
+    """Their names of the projection, of the layers, and of the distance: one layer, or two behind each other."""
+    ours = f"levels.{level}.regularisation"
+    if _has_projection(settings, level):
+        names.move_layer(project, f"{ours}.project.0")
+    for index, theirs in enumerate(layers):
+        names.move_layer(theirs, f"{ours}.layers.{2 * index}")
+    if level_window(level) <= 3:
+        names.move_layer(distance, f"{ours}.distance.0")
+    else:
+        for index in (0, 1):
+            names.move_layer(f"{distance}.{index}", f"{ours}.distance.{index}")
 
 
 def _offset(names: Renaming, theirs: str, ours: str, kind: str) -> None:
@@ -168,15 +177,8 @@ def _ptlflow(names: Renaming, settings: "LiteFlowNetSettings") -> Renaming:
             names.move_layer(f"{subpixel}.flow_net", f"{ours}.subpixel.residual")
         else:
             _stack(names, f"{subpixel}.flow_net", f"{ours}.subpixel", hidden)
-        if _has_projection(settings, level):
-            names.move_layer(f"{regularisation}.feat_conv.0", f"{ours}.regularisation.project.0")
-        for layer in range(len(settings.regularisation_channels)):
-            names.move_layer(f"{regularisation}.feat_net.{2 * layer}", f"{ours}.regularisation.layers.{2 * layer}")
-        if level_window(level) <= 3:
-            names.move_layer(f"{regularisation}.dist", f"{ours}.regularisation.distance.0")
-        else:
-            for layer in (0, 1):
-                names.move_layer(f"{regularisation}.dist.{layer}", f"{ours}.regularisation.distance.{layer}")
+        layers = [f"{regularisation}.feat_net.{2 * layer}" for layer in range(len(settings.regularisation_channels))]
+        _regularisation(names, settings, level, f"{regularisation}.feat_conv.0", layers, f"{regularisation}.dist")
     if settings.pseudo_level:
         names.move("pseudo_subpixel.up_flow.weight", "pseudo.enlarge_flow.weight", default=_bilinear(2))
         names.move_layer("pseudo_subpixel.flow_net.0", "pseudo.enlarge_subpixel")
@@ -221,15 +223,8 @@ def _mmflow(names: Renaming, settings: "LiteFlowNetSettings") -> Renaming:
             names.result[f"{ours}.matching.layers.0.weight"] = first * matched
         if not settings.regularisation:
             continue
-        if _has_projection(settings, level):
-            names.move_layer(f"{theirs}.rfeat_layer.conv", f"{ours}.regularisation.project.0")
-        for layer in range(len(settings.regularisation_channels)):
-            names.move_layer(f"{theirs}.NetR.layers.{layer}.conv", f"{ours}.regularisation.layers.{2 * layer}")
-        if level_window(level) <= 3:
-            names.move_layer(f"{theirs}.NetR.dist_layer", f"{ours}.regularisation.distance.0")
-        else:
-            for layer in (0, 1):
-                names.move_layer(f"{theirs}.NetR.dist_layer.{layer}", f"{ours}.regularisation.distance.{layer}")
+        layers = [f"{theirs}.NetR.layers.{layer}.conv" for layer in range(len(settings.regularisation_channels))]
+        _regularisation(names, settings, level, f"{theirs}.rfeat_layer.conv", layers, f"{theirs}.NetR.dist_layer")
     names.result["means"] = torch.tensor([MEANS[0], MEANS[0]]).view(2, 3, 1, 1)
     return names
 

@@ -1,8 +1,9 @@
 """Names that the published GLU-Nets and BaseNets share -> ours, and VGG-16's."""
 
 import re
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch import Tensor
 from flowzoo import registry
 from flowzoo.blocks.matching_decoders import GROWTH
 from flowzoo.checkpoints.gocor import move_gocor
-from flowzoo.checkpoints.keymap import Renaming
+from flowzoo.checkpoints.keymap import Renaming, unknown_names
 from flowzoo.errors import InputError
 
 if TYPE_CHECKING:
@@ -44,6 +45,46 @@ def vgg_in_place(network: "ZooNetwork", state: Mapping[str, Tensor]) -> dict[str
                     )
                 filled[ours] = state[theirs]
     return filled
+
+
+@dataclass(frozen=True)
+class Family:
+    """What tells the published files of one network.
+
+    Attributes:
+        origin: whose names they are, for messages.
+        network: "module:class".
+        mark: a tensor that all of them have.
+        known: which files are known, for messages.
+        move: the names beyond those that the networks share.
+        check: refuses what is no file of this network; raises InputError.
+    """
+
+    origin: str
+    network: str
+    mark: str
+    known: str
+    move: Callable[[Renaming], None]
+    check: Callable[[Mapping[str, Tensor], Any], None] = lambda state, settings: None
+
+    def convert(self, state: Mapping[str, Tensor], settings: "MatchingSettings") -> dict[str, Tensor]:
+        """A published state dict as ours.
+
+        A VGG-16 of ImageNet fills the backbone; all else then has a random start, drawn from a fixed seed.
+
+        Raises:
+            InputError: its names are unknown, or do not match these settings.
+        """
+        whole = complete(state, self.network, settings)
+        if whole is not None:
+            return whole
+        names = published(state, self.origin)
+        if not names.has(self.mark):
+            raise unknown_names(state, f"{self.known}, nor VGG-16's")
+        self.check(state, settings)
+        move_common(names, settings)
+        self.move(names)
+        return names.finish()
 
 
 def complete(state: Mapping[str, Tensor], network: str, settings: "MatchingSettings") -> dict[str, Tensor] | None:

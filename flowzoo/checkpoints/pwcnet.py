@@ -4,14 +4,14 @@ Known: NVlabs' PyTorch files (also inside ptlflow's), sniklaus/pytorch-pwc, mmfl
 The layer that would enlarge the finest flow is never used; where a file leaves it out, it is zero.
 """
 
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from flowzoo.checkpoints.keymap import Renaming, unknown_names
+from flowzoo.checkpoints.keymap import Renaming
+from flowzoo.checkpoints.layouts import WORDS, Layout, modules_spelled_out, renamed
 from flowzoo.errors import InputError
 from flowzoo.models.pwcnet import COARSEST, FINEST
 
@@ -31,24 +31,23 @@ def convert(state: Mapping[str, Tensor], settings: "PWCNetSettings") -> dict[str
     """
     if any(name.startswith("features.stages.") for name in state):
         return dict(state)
-    if any("Extractor." in name for name in state):
-        state = {re.sub(r"(^|\.)net(?=[A-Z])", r"\1module", name): value for name, value in state.items()}
-        names = _sniklaus(Renaming(state, "sniklaus"), settings)
-    elif any(name.startswith("conv1a.") for name in state):
-        names = _nvlabs(Renaming(state, "NVlabs"), settings)
-    elif any(name.startswith("encoder.layers.") for name in state):
-        names = _mmflow(Renaming(state, "mmflow"), settings)
-    elif any(name.startswith("conv0_1_a/") for name in state):
-        raise InputError(
-            "PWC-Net's Caffe files are weights of another network than the PyTorch ones (no mask behind the warp, no "
-            "activation behind one layer at level 6, images without their mean): use the NVlabs .pth.tar files"
-        )
-    else:
-        raise unknown_names(state, "NVlabs', sniklaus', ptlflow's or mmflow's PWC-Nets")
-    result = names.finish()
+    layouts = (
+        Layout("sniklaus", r"Extractor\.", _sniklaus, modules_spelled_out),
+        Layout("NVlabs", r"^conv1a\.", _nvlabs),
+        Layout("mmflow", r"^encoder\.layers\.", _mmflow),
+        Layout("official Caffe", r"^conv0_1_a/", _refuse_caffe),
+    )
+    result = renamed(state, settings, layouts, "NVlabs', sniklaus', ptlflow's or mmflow's PWC-Nets")
     result.setdefault(f"{_UNUSED}.weight", torch.zeros(2, 2, 4, 4))
     result.setdefault(f"{_UNUSED}.bias", torch.zeros(2))
     return result
+
+
+def _refuse_caffe(names: Renaming, settings: "PWCNetSettings") -> Renaming:
+    raise InputError(
+        "PWC-Net's Caffe files are weights of another network than the PyTorch ones (no mask behind the warp, no "
+        "activation behind one layer at level 6, images without their mean): use the NVlabs .pth.tar files"
+    )
 
 
 def _nvlabs(names: Renaming, settings: "PWCNetSettings") -> Renaming:
@@ -74,22 +73,19 @@ def _nvlabs(names: Renaming, settings: "PWCNetSettings") -> Renaming:
     return names
 
 
-_WORDS = ("One", "Two", "Thr", "Fou", "Fiv", "Six")
-
-
 def _sniklaus(names: Renaming, settings: "PWCNetSettings") -> Renaming:
-    for stage, word in enumerate(_WORDS):
+    for stage, word in enumerate(WORDS):
         for index in range(settings.convolutions):
             theirs = f"moduleExtractor.module{word}.{2 * index}"
             names.move_layer(theirs, f"features.stages.{stage}.{2 * index}")
     for level in _LEVELS:
-        ours, theirs = f"levels.{level}", f"module{_WORDS[level - 1]}"
+        ours, theirs = f"levels.{level}", f"module{WORDS[level - 1]}"
         for index in range(len(settings.decoder_channels)):
-            names.move_layer(f"{theirs}.module{_WORDS[index]}.0", f"{ours}.decoder.layers.{index}.0")
+            names.move_layer(f"{theirs}.module{WORDS[index]}.0", f"{ours}.decoder.layers.{index}.0")
         names.move_layer(f"{theirs}.moduleSix.0", f"{ours}.flow")
         if level > FINEST:
             # The layers that hand down belong to the finer level there, to the coarser one here.
-            below = f"module{_WORDS[level - 2]}"
+            below = f"module{WORDS[level - 2]}"
             names.move_layer(f"{below}.moduleUpflow", f"{ours}.enlarge_flow")
             names.move_layer(f"{below}.moduleUpfeat", f"{ours}.enlarge_features")
     if settings.context:

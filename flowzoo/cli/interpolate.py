@@ -133,18 +133,12 @@ def plan(arguments: argparse.Namespace) -> "tuple[FrameSequence, FrameOutputs]":
     Raises:
         InputError: wrong inputs or options, or outputs that would replace inputs.
     """
-    from flowzoo.files.run_files import RunFiles
+    from flowzoo.cli.frame_plan import stated_outputs
     from flowzoo.inference.between_frames import names_of
-    from flowzoo.inference.frame_outputs import choose_frame_outputs
     from flowzoo.inference.sequences import open_frames
 
     sequence = open_frames(arguments.first, pattern=arguments.pattern, partial=arguments.partial)
-    outputs = choose_frame_outputs(arguments.output, arguments.format, "interpolated")
-    files = RunFiles()
-    files.reads(*sequence.inputs, arguments.weights)
-    outputs.state(files, names_of(sequence, arguments.factor))
-    files.check()
-    return sequence, outputs
+    return sequence, stated_outputs(arguments, sequence, "interpolated", names_of(sequence, arguments.factor))
 
 
 def make_method(arguments: argparse.Namespace) -> "Interpolator":

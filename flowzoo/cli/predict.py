@@ -49,8 +49,7 @@ def run(arguments: argparse.Namespace) -> None:
         InputError: see the messages.
     """
     check(arguments)
-    from flowzoo.files.run_files import RunFiles
-    from flowzoo.inference.frame_outputs import choose_frame_outputs
+    from flowzoo.cli.frame_plan import stated_outputs
     from flowzoo.inference.prediction import PredictionRun, names_of
     from flowzoo.inference.sequences import open_frames
 
@@ -58,11 +57,7 @@ def run(arguments: argparse.Namespace) -> None:
     sequence = open_frames(
         arguments.frames, least=2 if moving else 1, pattern=arguments.pattern, partial=arguments.partial
     )
-    outputs = choose_frame_outputs(arguments.output, arguments.format, "predicted")
-    files = RunFiles()
-    files.reads(*sequence.inputs, arguments.weights)
-    outputs.state(files, names_of(arguments.steps))
-    files.check()
+    outputs = stated_outputs(arguments, sequence, "predicted", names_of(arguments.steps))
     for note in sequence.notes:
         print(note)
     if arguments.skip_existing and outputs.all_done(names_of(arguments.steps)):

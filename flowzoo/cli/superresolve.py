@@ -88,16 +88,11 @@ def plan(arguments: argparse.Namespace) -> "tuple[FrameSequence, FrameOutputs]":
     Raises:
         InputError: wrong inputs or options, or outputs that would replace inputs.
     """
-    from flowzoo.files.run_files import RunFiles
-    from flowzoo.inference.frame_outputs import choose_frame_outputs
+    from flowzoo.cli.frame_plan import stated_outputs
     from flowzoo.inference.sequences import open_frames
 
     sequence = open_frames(arguments.frames, pattern=arguments.pattern, partial=arguments.partial)
-    outputs = choose_frame_outputs(arguments.output, arguments.format, "superresolved")
-    files = RunFiles()
-    files.reads(*sequence.inputs, arguments.weights)
-    outputs.state(files, sequence.names())
-    files.check()
+    outputs = stated_outputs(arguments, sequence, "superresolved", sequence.names())
     return sequence, outputs
 
 

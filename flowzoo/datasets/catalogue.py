@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from importlib.abc import InspectLoader
 from os import PathLike
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import flowzoo.datasets
 from flowzoo.errors import InputError
@@ -18,14 +18,44 @@ if TYPE_CHECKING:
     from flowzoo.datasets.dataset import FlowDataset
 
 
+class Catalogue:
+    """The data sets of a package.
+
+    Args:
+        package: whose files hold a class each.
+        title: of what they are, for messages ("data set").
+    """
+
+    def __init__(self, package: ModuleType, title: str) -> None:
+        self.package, self.title = package, title
+
+    @functools.cached_property
+    def places(self) -> dict[str, str]:
+        """Name -> "module:class"."""
+        return classes_in(self.package)
+
+    def names(self) -> list[str]:
+        """All of them, sorted."""
+        return sorted(self.places)
+
+    def find(self, name: str) -> Any:
+        """The class behind a name.
+
+        Raises:
+            InputError: there is no such data set; the message names the nearest one.
+        """
+        if name not in self.places:
+            raise InputError(f"no {self.title} named {name!r}: {suggestion(name, self.names())}")
+        module, _, attribute = self.places[name].partition(":")
+        return getattr(importlib.import_module(module), attribute)
+
+
+_CATALOGUE = Catalogue(flowzoo.datasets, "data set")
+
+
 def list_datasets() -> list[str]:
     """The names of all data sets, sorted."""
-    return sorted(_found())
-
-
-@functools.cache
-def _found() -> dict[str, str]:
-    return classes_in(flowzoo.datasets)
+    return _CATALOGUE.names()
 
 
 def classes_in(package: ModuleType) -> dict[str, str]:
@@ -63,15 +93,8 @@ def _assignments(body: ast.ClassDef) -> Iterator[tuple[ast.expr, ast.expr]]:
 
 
 def dataset_class(name: str) -> "type[FlowDataset]":
-    """The class behind a name.
-
-    Raises:
-        InputError: there is no such data set; the message names the nearest one.
-    """
-    if name not in _found():
-        raise InputError(f"no data set named {name!r}: {suggestion(name, list_datasets())}")
-    module, _, attribute = _found()[name].partition(":")
-    found: type[FlowDataset] = getattr(importlib.import_module(module), attribute)
+    """The class behind a name; see `Catalogue.find`."""
+    found: type[FlowDataset] = _CATALOGUE.find(name)
     return found
 
 

@@ -1,10 +1,12 @@
 """What every stage of every training run has; what its task adds is a part of its own. No torch import."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from flowzoo.errors import InputError
 from flowzoo.settings import shown
+
+Settings = TypeVar("Settings")
 
 MOST = 999_999_999
 """Steps of a run: its checkpoints' names have nine digits."""
@@ -101,3 +103,14 @@ class Stage:
         if not fine:
             value = shown(getattr(self, name))
             raise InputError(f"setting {name!r} of stage {self.name!r} must be {words}, not {value}")
+
+
+def settings_for(stage: Stage, kind: type[Settings], about: str) -> Settings:
+    """A stage's settings of its task, which `about` names for the message.
+
+    Raises:
+        InputError: the stage is another task's.
+    """
+    if not isinstance(stage.task, kind):
+        raise InputError(f"stage {stage.name!r} says nothing about {about}: it belongs to another task")
+    return stage.task

@@ -120,21 +120,28 @@ def test_the_other_ones_weights_are_refused(shared):
         flowzoo.import_checkpoint("raft-small", references.load(shared, "raft")[1])
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("name", NAMES)
-def test_both_forms_have_the_same_gradients(name):
-    images = torch.rand(2, 1, 3, 72, 88)
+def test_both_forms_give_the_same_flow_and_gradients(name, dtype):
+    """Of all twelve iterations: through the native kernel in float32, through the definition in float64."""
+    images = torch.rand(2, 1, 3, 72, 88, dtype=dtype)
     flows, gradients = [], []
     for form in ("stored", "on-demand"):
         torch.manual_seed(1)
-        network = flowzoo.create(name, cost_volume=form, iterations=4).double().train()
-        prediction = network(*images.double())
+        network = flowzoo.create(name, cost_volume=form).to(dtype).train()
+        assert network.settings.iterations == 12
+        prediction = network(*images)
         sum(flow.square().mean() for flow in prediction.pyramid).backward()
         flows.append(prediction.flow.detach())
         gradients.append([parameter.grad for parameter in network.parameters()])
-    assert (flows[0] - flows[1]).abs().max() < 1e-9
-    largest = max(float(one.abs().max()) for one in gradients[0])
-    for one, other in zip(*gradients, strict=True):
-        assert (one - other).abs().max() < 1e-9 * largest
+    assert flows[0].abs().max() > 0.5
+    assert (flows[0] - flows[1]).abs().max() <= (1e-4 if dtype == torch.float32 else 1e-9)
+    # Biases in front of an instance norm have no gradient: what is there is rounding.
+    largest = max(float(one.norm()) for one in gradients[0])
+    compared = [(one, other) for one, other in zip(*gradients, strict=True) if one.norm() > 1e-4 * largest]
+    assert len(compared) > len(gradients[0]) / 2
+    for one, other in compared:
+        assert (one - other).norm() <= (1e-4 if dtype == torch.float32 else 1e-9) * one.norm()
 
 
 def test_training_gives_the_flow_of_every_iteration():

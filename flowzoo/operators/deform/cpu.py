@@ -1,12 +1,13 @@
 """`deform` and its gradients on the CPU (kernels/deform.cpp), or portable where there is no kernel."""
 
-from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from flowzoo.operators import native_call
 from flowzoo.operators.deform import definition
+from flowzoo.operators.deform.definition import Grid
 from flowzoo.operators.native_call import Memory, reads, suits, writes
 
 _MOST_CHANNELS = 32
@@ -16,9 +17,9 @@ _LARGEST = 2**28
 """Pixels; beyond it the kernel's coordinates, with offsets added, would not fit 32 bits."""
 
 
-def _suits(features: Tensor, offset: Tensor, mask: Tensor | None, numbers: Sequence[int], *others: Tensor) -> bool:
+def _suits(features: Tensor, offset: Tensor, mask: Tensor | None, grid: Grid, *others: Tensor) -> bool:
     height, width = features.shape[-2:]
-    furthest = max(*numbers, 1) * (sum(offset.shape[1:]) + 1)
+    furthest = max(*grid.stride, *grid.padding, *grid.step, 1) * (sum(offset.shape[1:]) + 1)
     if (height + 4) * (width + 2) >= _LARGEST or furthest >= _LARGEST:
         return False
     return suits(features, offset, *others, *([] if mask is None else [mask]))
@@ -48,14 +49,11 @@ def deform(
     weight: Tensor,
     bias: Tensor | None,
     mask: Tensor | None,
-    tap_columns: int,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    step: Sequence[int],
-    legacy: bool,
+    *grid: Any,
 ) -> Tensor:
     """See definition.deform."""
-    if _suits(features, offset, mask, (*stride, *padding, *step), weight, *([] if bias is None else [bias])):
+    where = Grid(*grid)
+    if _suits(features, offset, mask, where, weight, *([] if bias is None else [bias])):
         sizes = batch, channels, _, _, outputs, groups, taps, rows, columns = _sizes(features, offset, weight)
         given, turned = _features(features)
         result = writes(batch, outputs, rows, columns)
@@ -67,10 +65,10 @@ def deform(
             None if mask is None else reads("mask", mask, (batch, groups * taps, rows, columns)),
             result,
         )
-        numbers = tap_columns, *stride, *padding, *step, legacy, -(-channels // groups // _MOST_CHANNELS), turned
+        numbers = *where.numbers, -(-channels // groups // _MOST_CHANNELS), turned
         if native_call.run("deform", *memory, *sizes, *numbers, threads=_threads(sizes)):
             return result.tensor.to(features.dtype)
-    return definition.deform(features, offset, weight, bias, mask, tap_columns, stride, padding, step, legacy)
+    return definition.deform(features, offset, weight, bias, mask, *grid)
 
 
 def deform_backward(
@@ -79,14 +77,11 @@ def deform_backward(
     offset: Tensor,
     weight: Tensor,
     mask: Tensor | None,
-    tap_columns: int,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    step: Sequence[int],
-    legacy: bool,
+    *grid: Any,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """See definition.deform_backward."""
-    if _suits(features, offset, mask, (*stride, *padding, *step), gradient, weight):
+    where = Grid(*grid)
+    if _suits(features, offset, mask, where, gradient, weight):
         sizes = batch, channels, _, _, outputs, groups, taps, rows, columns = _sizes(features, offset, weight)
         given, turned = _features(features)
         slices = -(-channels // groups // _MOST_CHANNELS)
@@ -102,7 +97,7 @@ def deform_backward(
             None if mask is None else reads("mask", mask, shown),
             *(to_features, to_offset, to_weight, to_mask),
         )
-        numbers = tap_columns, *stride, *padding, *step, legacy, slices, turned
+        numbers = *where.numbers, slices, turned
         if native_call.run("deform_backward", *memory, *sizes, *numbers, threads=_threads(sizes)):
             return (
                 to_features.tensor.to(features.dtype),
@@ -110,9 +105,7 @@ def deform_backward(
                 to_weight.tensor.to(weight.dtype),
                 features.new_empty(0) if mask is None or to_mask is None else _summed(to_mask).to(mask.dtype),
             )
-    return definition.deform_backward(
-        gradient, features, offset, weight, mask, tap_columns, stride, padding, step, legacy
-    )
+    return definition.deform_backward(gradient, features, offset, weight, mask, *grid)
 
 
 def _summed(slices: Memory) -> Tensor:

@@ -3,7 +3,8 @@
 What the pixels read is kept for some of them at a time, and multiplied with the weights by torch's matrix product.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from flowzoo.operators import launch
 from flowzoo.operators.deform import definition
+from flowzoo.operators.deform.definition import Grid
 from flowzoo.operators.launch import STORAGE, Argument, Launch
 
 _THREADS = 256
@@ -22,9 +24,9 @@ _LARGEST = 2**28
 """Pixels; beyond it coordinates, with offsets added, would not fit the kernel's 32 bits."""
 
 
-def _fits(features: Tensor, offset: Tensor, numbers: Sequence[int]) -> bool:
+def _fits(features: Tensor, offset: Tensor, where: Grid) -> bool:
     height, width = features.shape[-2:]
-    furthest = max(height, width, max(*numbers, 1) * (sum(offset.shape[1:]) + 1))
+    furthest = max(height, width, max(*where.stride, *where.padding, *where.step, 1) * (sum(offset.shape[1:]) + 1))
     return features.dtype in STORAGE and features.numel() > 0 and offset.numel() > 0 and furthest < _LARGEST
 
 
@@ -37,11 +39,7 @@ class _Problem:
         offset: Tensor,
         weight: Tensor,
         mask: Tensor | None,
-        tap_columns: int,
-        stride: Sequence[int],
-        padding: Sequence[int],
-        step: Sequence[int],
-        legacy: bool,
+        where: Grid,
     ) -> None:
         self.batch, self.channels, *size = features.shape
         self.taps, self.pixels = weight.shape[2], offset.shape[2] * offset.shape[3]
@@ -49,7 +47,7 @@ class _Problem:
         self.features = features.contiguous()
         self.offset = offset.to(torch.float32).contiguous()
         self.mask = None if mask is None else mask.to(torch.float32).contiguous()
-        grid = *size, *offset.shape[2:], self.taps, tap_columns, *stride, *padding, *step, legacy
+        grid = *size, *offset.shape[2:], self.taps, *where.numbers
         self.numbers = tuple(np.int32(number) for number in (self.channels, self.groups, *grid))
 
     def runs(self) -> Iterator[tuple[int, int, int]]:
@@ -83,16 +81,13 @@ def deform(
     weight: Tensor,
     bias: Tensor | None,
     mask: Tensor | None,
-    tap_columns: int,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    step: Sequence[int],
-    legacy: bool,
+    *grid: Any,
 ) -> Tensor:
     """See definition.deform."""
-    if not _fits(features, offset, (*stride, *padding, *step)):
-        return definition.deform(features, offset, weight, bias, mask, tap_columns, stride, padding, step, legacy)
-    problem = _Problem(features, offset, weight, mask, tap_columns, stride, padding, step, legacy)
+    where = Grid(*grid)
+    if not _fits(features, offset, where):
+        return definition.deform(features, offset, weight, bias, mask, *grid)
+    problem = _Problem(features, offset, weight, mask, where)
     weights = weight.to(torch.float32).flatten(1)
     result = problem.offset.new_empty(problem.batch, weight.shape[0], problem.pixels)
     for image, first, count in problem.runs():
@@ -108,21 +103,16 @@ def deform_backward(
     offset: Tensor,
     weight: Tensor,
     mask: Tensor | None,
-    tap_columns: int,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    step: Sequence[int],
-    legacy: bool,
+    *grid: Any,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """See definition.deform_backward.
 
     The gradient to the features is summed in 64-bit fixed point, so that it is the same in every run.
     """
-    if not _fits(features, offset, (*stride, *padding, *step)):
-        return definition.deform_backward(
-            gradient, features, offset, weight, mask, tap_columns, stride, padding, step, legacy
-        )
-    problem = _Problem(features, offset, weight, mask, tap_columns, stride, padding, step, legacy)
+    where = Grid(*grid)
+    if not _fits(features, offset, where):
+        return definition.deform_backward(gradient, features, offset, weight, mask, *grid)
+    problem = _Problem(features, offset, weight, mask, where)
     weights, incoming = weight.to(torch.float32).flatten(1), gradient.to(torch.float32).flatten(2)
     scale, poison = _fixed_scale(problem, weights, incoming)
     to_features = torch.zeros_like(problem.features, dtype=torch.int64)

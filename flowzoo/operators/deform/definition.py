@@ -3,17 +3,33 @@
 One tap after the other is read and multiplied by that tap's weights. Reading works in whole pixels and shares, both
 exact: `floor(offset)` and `offset - floor(offset)`. Coordinates scaled to -1..1 and back would land in the neighbouring
 cell for some whole-number offsets, and all offsets are whole numbers when training starts.
-
-Tap n starts from stride * p - padding + step * (n // tap_columns, n % tap_columns); all pairs are (y, x).
 """
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from flowzoo.operators.precision import working_dtype
+
+
+class Grid(NamedTuple):
+    """Where reading starts: tap n of pixel p at stride * p - padding + step * (n // tap_columns, n % tap_columns).
+
+    All pairs are (y, x).
+    """
+
+    tap_columns: int
+    stride: Sequence[int]
+    padding: Sequence[int]
+    step: Sequence[int]
+    legacy: bool  # the border rule of 2017, see `flowzoo.operators.deform`
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """All of them, for a kernel."""
+        return self.tap_columns, *self.stride, *self.padding, *self.step, self.legacy
 
 
 class _Corner(NamedTuple):
@@ -39,11 +55,7 @@ class _Problem:
         features: Tensor,
         offset: Tensor,
         taps: int,
-        tap_columns: int,
-        stride: Sequence[int],
-        padding: Sequence[int],
-        step: Sequence[int],
-        legacy: bool,
+        grid: Grid,
     ) -> None:
         self.dtype = working_dtype(features)
         batch, channels, *self.size = features.shape
@@ -54,14 +66,14 @@ class _Problem:
         self.table = table.transpose(2, 3).reshape(batch * self.groups * height * width, channels // self.groups)
         self.offsets = offset.to(self.dtype).reshape(batch, self.groups, taps, 2, *offset.shape[2:])
         rows, columns = offset.shape[2:]
-        self.rows = torch.arange(rows, device=offset.device).view(-1, 1) * stride[0] - padding[0]
-        self.columns = torch.arange(columns, device=offset.device) * stride[1] - padding[1]
+        self.rows = torch.arange(rows, device=offset.device).view(-1, 1) * grid.stride[0] - grid.padding[0]
+        self.columns = torch.arange(columns, device=offset.device) * grid.stride[1] - grid.padding[1]
         starts = torch.arange(batch * self.groups, device=offset.device)
         self.starts = starts.view(batch, self.groups, 1, 1) * (height * width)
-        self.tap_columns, self.step, self.legacy = tap_columns, step, legacy
+        self.grid = grid
         # An offset as large as this leads out of the map, whatever tap it starts from.
-        self.far = float(height + width + 2 + sum(padding) + rows * stride[0] + columns * stride[1])
-        self.far += taps * (step[0] + step[1])
+        self.far = float(height + width + 2 + sum(grid.padding) + rows * grid.stride[0] + columns * grid.stride[1])
+        self.far += taps * sum(grid.step)
 
     def corners(self, tap: int) -> Iterator[_Corner]:
         """The four neighbours of every place of a tap."""
@@ -70,18 +82,18 @@ class _Problem:
         limited = torch.where(offset.abs() <= self.far, offset, self.far)
         lowest = limited.detach().floor()
         share = limited - lowest
-        top = lowest[:, :, 0].long() + (self.rows + tap // self.tap_columns * self.step[0])
-        left = lowest[:, :, 1].long() + (self.columns + tap % self.tap_columns * self.step[1])
+        top = lowest[:, :, 0].long() + (self.rows + tap // self.grid.tap_columns * self.grid.step[0])
+        left = lowest[:, :, 1].long() + (self.columns + tap % self.grid.tap_columns * self.grid.step[1])
         down, right = share[:, :, 0], share[:, :, 1]
-        least = 0 if self.legacy else -1
+        least = 0 if self.grid.legacy else -1
         counts = (top >= least) & (top < height) & (left >= least) & (left < width)
-        if not self.legacy:
+        if not self.grid.legacy:
             # Exactly one pixel outside does not count: it reads 0 anyway, but would have a derivative.
             counts = counts & ~((top == -1) & (down == 0)) & ~((left == -1) & (right == 0))
         for lower in (0, 1):
             for later in (0, 1):
                 y, x = top + lower, left + later
-                if self.legacy:
+                if self.grid.legacy:
                     y, x = y.clamp(max=height - 1), x.clamp(max=width - 1)
                 inside = counts & (y >= 0) & (y < height) & (x >= 0) & (x < width)
                 place = self.starts + torch.where(inside, y * width + x, 0)
@@ -104,17 +116,13 @@ def deform(
     weight: Tensor,
     bias: Tensor | None,
     mask: Tensor | None,
-    tap_columns: int,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    step: Sequence[int],
-    legacy: bool,
+    *grid: Any,
 ) -> Tensor:
-    """(B,C,H,W), (B,2*G*N,h,w), (O,C,N), (O), (B,G*N,h,w) -> (B,O,h,w); of differentiable steps only."""
+    """(B,C,H,W), (B,2*G*N,h,w), (O,C,N), (O), (B,G*N,h,w), `Grid` -> (B,O,h,w); of differentiable steps."""
     outputs, _, taps = weight.shape
     batch, _, rows, columns = offset.shape
     with torch.autocast(features.device.type, enabled=False):
-        problem = _Problem(features, offset, taps, tap_columns, stride, padding, step, legacy)
+        problem = _Problem(features, offset, taps, Grid(*grid))
         dtype, weights = problem.dtype, weight.to(problem.dtype)
         total = problem.table.new_zeros(batch, rows * columns, outputs)
         for tap in range(taps):
@@ -136,16 +144,12 @@ def deform_backward(
     offset: Tensor,
     weight: Tensor,
     mask: Tensor | None,
-    tap_columns: int,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    step: Sequence[int],
-    legacy: bool,
+    *grid: Any,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients to features, offset, weight and mask (empty without one)."""
     taps = weight.shape[2]
     batch, _, rows, columns = offset.shape
-    problem = _Problem(features, offset, taps, tap_columns, stride, padding, step, legacy)
+    problem = _Problem(features, offset, taps, Grid(*grid))
     dtype, groups = problem.dtype, problem.groups
     incoming, weights = gradient.to(dtype).flatten(2), weight.to(dtype)
     to_table = torch.zeros_like(problem.table)

@@ -30,33 +30,25 @@ def _inputs(
     )
 
 
-def lookup(
-    first: Tensor, table: Tensor, coordinates: Tensor, height: int, width: int, radius: int, levels: int
-) -> Tensor:
+def lookup(first: Tensor, table: Tensor, coordinates: Tensor, *numbers: int) -> Tensor:
     """See definition.lookup."""
+    height, width, radius, levels = numbers
     if has_kernel(radius, levels, first, table, coordinates):
         batch, _, *grid = first.shape
         memory = _inputs(first, table, coordinates, height, width, levels)
         costs = writes(batch, levels * (2 * radius + 1) ** 2, *grid, layout=torch.channels_last)
         threads = native_call.threads_for(2 * first.numel() * levels * (2 * radius + 2) ** 2)
-        numbers = *first.shape, height, width, radius, levels, table.shape[1]
-        if native_call.run("lookup", *memory, costs, *numbers, threads=threads):
+        sizes = *first.shape, *numbers, table.shape[1]
+        if native_call.run("lookup", *memory, costs, *sizes, threads=threads):
             return costs.tensor.to(first.dtype)
-    return definition.lookup(first, table, coordinates, height, width, radius, levels)
+    return definition.lookup(first, table, coordinates, *numbers)
 
 
 def lookup_backward(
-    gradient: Tensor,
-    first: Tensor,
-    table: Tensor,
-    coordinates: Tensor,
-    height: int,
-    width: int,
-    radius: int,
-    levels: int,
-    with_coordinates: bool,
+    gradient: Tensor, first: Tensor, table: Tensor, coordinates: Tensor, *numbers: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """See definition.lookup_backward."""
+    height, width, radius, levels, with_coordinates = numbers
     if has_kernel(radius, levels, gradient, first, table, coordinates):
         batch, channels, *grid = first.shape
         shape = (batch, levels * (2 * radius + 1) ** 2, *grid)
@@ -70,10 +62,8 @@ def lookup_backward(
         for result in (to_first, to_table, to_coordinates):
             result.tensor.zero_()
         results = to_first, to_table, to_coordinates if with_coordinates else None
-        numbers = *first.shape, height, width, radius, levels, table.shape[1], slices
-        if native_call.run("lookup_backward", incoming, *memory, *results, *numbers, threads=threads):
+        sizes = *first.shape, height, width, radius, levels, table.shape[1], slices
+        if native_call.run("lookup_backward", incoming, *memory, *results, *sizes, threads=threads):
             to_places = to_coordinates.tensor.sum(dim=0).to(coordinates.dtype)
             return to_first.tensor.to(first.dtype), to_table.tensor.to(table.dtype), to_places
-    return definition.lookup_backward(
-        gradient, first, table, coordinates, height, width, radius, levels, with_coordinates
-    )
+    return definition.lookup_backward(gradient, first, table, coordinates, *numbers)

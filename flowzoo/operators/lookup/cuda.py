@@ -58,12 +58,11 @@ def _launch(
     )
 
 
-def lookup(
-    first: Tensor, table: Tensor, coordinates: Tensor, height: int, width: int, radius: int, levels: int
-) -> Tensor:
+def lookup(first: Tensor, table: Tensor, coordinates: Tensor, *numbers: int) -> Tensor:
     """See definition.lookup."""
+    height, width, radius, levels = numbers
     if not _fits("lookup", first, height, width, radius):
-        return definition.lookup(first, table, coordinates, height, width, radius, levels)
+        return definition.lookup(first, table, coordinates, *numbers)
     batch, _, rows, columns = first.shape
     result = first.new_empty(batch, rows, columns, levels * (2 * radius + 1) ** 2)
     inputs = _pixels_first(first), table.to(first.dtype).contiguous(), coordinates.to(torch.float32).contiguous()
@@ -73,25 +72,16 @@ def lookup(
 
 
 def lookup_backward(
-    gradient: Tensor,
-    first: Tensor,
-    table: Tensor,
-    coordinates: Tensor,
-    height: int,
-    width: int,
-    radius: int,
-    levels: int,
-    with_coordinates: bool,
+    gradient: Tensor, first: Tensor, table: Tensor, coordinates: Tensor, *numbers: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """See definition.lookup_backward.
 
     The gradient to `table` is summed by atomics, in an order that changes from run to run; after
     `torch.use_deterministic_algorithms(True)` in 64-bit fixed point, whose sums do not depend on it.
     """
+    height, width, radius, levels, with_coordinates = numbers
     if not _fits("lookup_backward", first, height, width, radius):
-        return definition.lookup_backward(
-            gradient, first, table, coordinates, height, width, radius, levels, with_coordinates
-        )
+        return definition.lookup_backward(gradient, first, table, coordinates, *numbers)
     batch, channels, rows, columns = first.shape
     incoming = _pixels_first(gradient.to(first.dtype))
     inputs = _pixels_first(first), table.to(first.dtype).contiguous(), coordinates.to(torch.float32).contiguous()

@@ -146,19 +146,19 @@ def _gathered(table: Tensor, windows: _Windows) -> Tensor:
     return vectors * windows.inside.flatten(1).unsqueeze(2)
 
 
-def lookup(
-    first: Tensor, table: Tensor, coordinates: Tensor, height: int, width: int, radius: int, levels: int
-) -> Tensor:
+def lookup(first: Tensor, table: Tensor, coordinates: Tensor, *numbers: int) -> Tensor:
     """The on-demand form, built from differentiable steps only.
 
     Args:
         first: (B,C,h,w).
         table: (B,N,C), `packed` of the second map of height x width.
         coordinates: (B,2,h,w), x then y, pixels of the second map.
+        numbers: height, width, radius, levels.
 
     Returns:
         (B,levels*(2r+1)^2,h,w), in channels-last memory layout.
     """
+    height, width, radius, levels = numbers
     dtype = working_dtype(first)
     batch, channels, *grid = first.shape
     base, points = _rows(first.to(dtype)) / channels**0.5, _rows(coordinates.to(dtype))
@@ -184,20 +184,14 @@ def lookup(
 
 
 def lookup_backward(
-    gradient: Tensor,
-    first: Tensor,
-    table: Tensor,
-    coordinates: Tensor,
-    height: int,
-    width: int,
-    radius: int,
-    levels: int,
-    with_coordinates: bool,
+    gradient: Tensor, first: Tensor, table: Tensor, coordinates: Tensor, *numbers: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients to `first`, `table` and `coordinates`, chunk by chunk so that memory stays bounded.
 
-    Without `with_coordinates` nobody reads the last one, and a faster form may leave it zero.
+    The last of `numbers`, behind those of `lookup`, says whether the gradient to the coordinates is wanted; where it is
+    not, a faster form may leave it zero.
     """
+    height, width, radius, levels, _ = numbers
     dtype = working_dtype(first)
     batch, channels, *grid = first.shape
     size = (grid[0], grid[1])

@@ -11,9 +11,8 @@ from flowzoo.operators.registration import register
 _INPUTS = "Tensor first, Tensor table, Tensor coordinates, int height, int width, int radius, int levels"
 
 
-def _fake(
-    first: Tensor, table: Tensor, coordinates: Tensor, height: int, width: int, radius: int, levels: int
-) -> Tensor:
+def _fake(first: Tensor, table: Tensor, coordinates: Tensor, *numbers: int) -> Tensor:
+    _, _, radius, levels = numbers
     batch, _, *grid = first.shape
     shape = (batch, levels * (2 * radius + 1) ** 2, *grid)
     return torch.empty(shape, dtype=first.dtype, device=first.device, memory_format=torch.channels_last)

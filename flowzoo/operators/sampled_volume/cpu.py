@@ -84,10 +84,9 @@ def _untable(table: _Table, like: Tensor, dilation: int) -> Tensor:
     return result
 
 
-def sampled_volume(
-    first: Tensor, second: Tensor, flow: Tensor, radius: int, dilation: int, stride: int, absolute: bool
-) -> Tensor:
+def sampled_volume(first: Tensor, second: Tensor, flow: Tensor, *numbers: int) -> Tensor:
     """See definition.sampled_volume."""
+    radius, dilation, stride, absolute = numbers
     if _suits(second, radius, dilation, first, flow):
         batch, channels, height, width = first.shape
         threads = native_call.threads_for(2 * first.numel() * (2 * radius + 2) ** 2)
@@ -100,7 +99,7 @@ def sampled_volume(
             memory = maps, table.memory, whereto, volume
             if native_call.run("sampled_volume", *memory, *sizes, *table.sizes(), absolute, threads=threads):
                 return volume.tensor.to(first.dtype)
-    return definition.sampled_volume(first, second, flow, radius, dilation, stride, absolute)
+    return definition.sampled_volume(first, second, flow, *numbers)
 
 
 def _check_second(second: Tensor, batch: int, channels: int) -> None:
@@ -109,16 +108,10 @@ def _check_second(second: Tensor, batch: int, channels: int) -> None:
 
 
 def sampled_volume_backward(
-    gradient: Tensor,
-    first: Tensor,
-    second: Tensor,
-    flow: Tensor,
-    radius: int,
-    dilation: int,
-    stride: int,
-    absolute: bool,
+    gradient: Tensor, first: Tensor, second: Tensor, flow: Tensor, *numbers: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """See definition.sampled_volume_backward."""
+    radius, dilation, stride, absolute = numbers
     if _suits(second, radius, dilation, gradient, first, flow):
         batch, channels, height, width = first.shape
         _check_second(second, batch, channels)
@@ -136,10 +129,11 @@ def sampled_volume_backward(
         sizes = batch, channels, *second.shape[2:], height, width, radius, dilation, stride
         if table is not None:
             memory = incoming, Memory(pixels), table.memory, whereto, *results
-            numbers = *sizes, *table.sizes(), absolute, slices
-            if native_call.run("sampled_volume_backward", *memory, *numbers, threads=threads):
+            if native_call.run(
+                "sampled_volume_backward", *memory, *sizes, *table.sizes(), absolute, slices, threads=threads
+            ):
                 to_first = results[0].tensor.permute(0, 3, 1, 2).contiguous()
                 to_second = _untable(to_table, second, dilation)
                 to_flow = results[2].tensor.sum(dim=0)
                 return to_first.to(first.dtype), to_second.to(second.dtype), to_flow.to(flow.dtype)
-    return definition.sampled_volume_backward(gradient, first, second, flow, radius, dilation, stride, absolute)
+    return definition.sampled_volume_backward(gradient, first, second, flow, *numbers)

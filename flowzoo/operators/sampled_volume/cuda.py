@@ -60,13 +60,12 @@ def _fits(kernel: str, first: Tensor, second: Tensor, radius: int, dilation: int
     )
 
 
-def sampled_volume(
-    first: Tensor, second: Tensor, flow: Tensor, radius: int, dilation: int, stride: int, absolute: bool
-) -> Tensor:
+def sampled_volume(first: Tensor, second: Tensor, flow: Tensor, *numbers: int) -> Tensor:
     """See definition.sampled_volume."""
+    radius, dilation, stride, absolute = numbers
     kernel = "sampled_difference" if absolute else "sampled_correlation"
     if not _fits(kernel, first, second, radius, dilation):
-        return definition.sampled_volume(first, second, flow, radius, dilation, stride, absolute)
+        return definition.sampled_volume(first, second, flow, *numbers)
     batch, channels, rows, columns = first.shape
     volume = first.new_empty(batch, (2 * radius + 1) ** 2, rows, columns)
     maps = (_pixels_first(first), _pixels_first(second.to(first.dtype)))
@@ -76,29 +75,23 @@ def sampled_volume(
 
 
 def sampled_volume_backward(
-    gradient: Tensor,
-    first: Tensor,
-    second: Tensor,
-    flow: Tensor,
-    radius: int,
-    dilation: int,
-    stride: int,
-    absolute: bool,
+    gradient: Tensor, first: Tensor, second: Tensor, flow: Tensor, *numbers: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """See definition.sampled_volume_backward.
 
     The gradient to `second` is summed by atomics, in an order that changes from run to run; after
     `torch.use_deterministic_algorithms(True)` in 64-bit fixed point, whose sums do not depend on it.
     """
+    radius, dilation, stride, absolute = numbers
     kernel = "difference_backward" if absolute else "correlation_backward"
     if not _fits(kernel, first, second, radius, dilation):
-        return definition.sampled_volume_backward(gradient, first, second, flow, radius, dilation, stride, absolute)
+        return definition.sampled_volume_backward(gradient, first, second, flow, *numbers)
     batch, channels, rows, columns = first.shape
     gradient = gradient.to(first.dtype).contiguous()
     maps = (_pixels_first(first), _pixels_first(second.to(first.dtype)))
     inputs = (gradient, *maps, flow.to(torch.float32).contiguous())
     exact = torch.are_deterministic_algorithms_enabled()
-    scale, poison = _fixed_scale(gradient, first, absolute) if exact else (None, None)
+    scale, poison = _fixed_scale(gradient, first, bool(absolute)) if exact else (None, None)
     to_first = torch.empty_like(inputs[1])
     to_second = torch.zeros_like(inputs[2], dtype=torch.int64 if exact else torch.float32)
     to_flow = torch.empty_like(inputs[3])

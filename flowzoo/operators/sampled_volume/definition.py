@@ -128,13 +128,13 @@ def _prepare(
     return _windows(flow.to(dtype), size, radius, dilation, stride), base, table
 
 
-def sampled_volume(
-    first: Tensor, second: Tensor, flow: Tensor, radius: int, dilation: int, stride: int, absolute: bool
-) -> Tensor:
+def sampled_volume(first: Tensor, second: Tensor, flow: Tensor, *numbers: int) -> Tensor:
     """(B,C,h,w), (B,C,H,W), (B,2,h,w) -> (B,(2r+1)^2,h,w); pixel (i,j) of `first` lies at (stride*i, stride*j).
 
-    Built from differentiable steps only, so autograd gives its derivatives of any order.
+    The numbers are radius, dilation, stride, and whether absolute differences are measured instead of products. Built
+    from differentiable steps only, so autograd gives its derivatives of any order.
     """
+    radius, dilation, stride, absolute = numbers
     window, base, table = _prepare(first, second, flow, radius, dilation, stride)
     ends = _ends(dilation, radius)
     channels = base.shape[1]
@@ -158,16 +158,10 @@ def sampled_volume(
 
 
 def sampled_volume_backward(
-    gradient: Tensor,
-    first: Tensor,
-    second: Tensor,
-    flow: Tensor,
-    radius: int,
-    dilation: int,
-    stride: int,
-    absolute: bool,
+    gradient: Tensor, first: Tensor, second: Tensor, flow: Tensor, *numbers: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients to `first`, `second` and `flow`, chunk by chunk so that memory stays bounded."""
+    radius, dilation, stride, absolute = numbers
     window, base, table = _prepare(first, second, flow, radius, dilation, stride)
     side = 2 * radius + 1
     incoming = _pixel_rows(gradient.to(base.dtype)).view(-1, side, side)

@@ -11,23 +11,13 @@ from flowzoo.operators.sampled_volume import cpu, cuda, definition
 _TAIL = "Tensor first, Tensor second, Tensor flow, int radius, int dilation, int stride, bool absolute)"
 
 
-def _fake_volume(
-    first: Tensor, second: Tensor, flow: Tensor, radius: int, dilation: int, stride: int, absolute: bool
-) -> Tensor:
+def _fake_volume(first: Tensor, second: Tensor, flow: Tensor, *numbers: int) -> Tensor:
+    radius = numbers[0]
     batch, _, height, width = first.shape
     return first.new_empty(batch, (2 * radius + 1) ** 2, height, width)
 
 
-def _fake_backward(
-    gradient: Tensor,
-    first: Tensor,
-    second: Tensor,
-    flow: Tensor,
-    radius: int,
-    dilation: int,
-    stride: int,
-    absolute: bool,
-) -> tuple[Tensor, ...]:
+def _fake_backward(gradient: Tensor, first: Tensor, second: Tensor, flow: Tensor, *numbers: int) -> tuple[Tensor, ...]:
     return tuple(torch.empty_like(maps, memory_format=torch.contiguous_format) for maps in (first, second, flow))
 
 

@@ -20,7 +20,7 @@ from flowzoo.network import VideoNetwork, VideoPrediction
 from flowzoo.synthetic.moved_pairs import moved_pair
 from flowzoo.synthetic.textures import Textures
 from flowzoo.training.alignment.settings import AlignmentSettings
-from flowzoo.training.stage import Stage
+from flowzoo.training.stage import Stage, settings_for
 from flowzoo.training.task import Data, Loss, Score, Task
 
 BORDER = 3
@@ -143,11 +143,5 @@ def psnr(difference: Tensor) -> Tensor:
 
 
 def settings_of(stage: Stage) -> AlignmentSettings:
-    """The settings of this task.
-
-    Raises:
-        InputError: the stage is another task's.
-    """
-    if not isinstance(stage.task, AlignmentSettings):
-        raise InputError(f"stage {stage.name!r} says nothing about alignment: it belongs to another task")
-    return stage.task
+    """The settings of this task."""
+    return settings_for(stage, AlignmentSettings, "alignment")

@@ -18,7 +18,7 @@ from flowzoo.training.flow.rendering import DeviceRenderer, Drawings, renders_on
 from flowzoo.training.flow.settings import FlowSettings
 from flowzoo.training.flow.sources import DatasetSource, open_training_set
 from flowzoo.training.flow.validation import Validation
-from flowzoo.training.stage import Stage
+from flowzoo.training.stage import Stage, settings_for
 from flowzoo.training.task import Data, Loss, Score, Task
 
 log = logging.getLogger(__name__)
@@ -108,11 +108,5 @@ class FlowTask(Task):
 
 
 def settings_of(stage: Stage) -> FlowSettings:
-    """The settings of this task.
-
-    Raises:
-        InputError: the stage is another task's.
-    """
-    if not isinstance(stage.task, FlowSettings):
-        raise InputError(f"stage {stage.name!r} says nothing about optical flow: it belongs to another task")
-    return stage.task
+    """The settings of this task."""
+    return settings_for(stage, FlowSettings, "optical flow")

@@ -16,7 +16,7 @@ from flowzoo.network import PredictionNetwork, VideoNetwork, VideoPrediction
 from flowzoo.training.frames.objective import make_frame_loss, summed
 from flowzoo.training.frames.settings import FrameSettings
 from flowzoo.training.frames.windows import FrameBatch, Windows
-from flowzoo.training.stage import Stage
+from flowzoo.training.stage import Stage, settings_for
 from flowzoo.training.task import Data, Loss, Score, Task
 
 VALIDATED = 16
@@ -126,11 +126,5 @@ def _joined(samples: list[FrameBatch]) -> FrameBatch:
 
 
 def settings_of(stage: Stage) -> FrameSettings:
-    """The settings of this task.
-
-    Raises:
-        InputError: the stage is another task's.
-    """
-    if not isinstance(stage.task, FrameSettings):
-        raise InputError(f"stage {stage.name!r} says nothing about frames: it belongs to another task")
-    return stage.task
+    """The settings of this task."""
+    return settings_for(stage, FrameSettings, "frames")

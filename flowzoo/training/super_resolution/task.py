@@ -16,7 +16,7 @@ from flowzoo.errors import InputError
 from flowzoo.files.images import write_image
 from flowzoo.models.video.kestrel import Kestrel
 from flowzoo.network import FlowNetwork, VideoNetwork, VideoPrediction, ZooNetwork
-from flowzoo.training.stage import Stage
+from flowzoo.training.stage import Stage, settings_for
 from flowzoo.training.super_resolution.objective import make_cost
 from flowzoo.training.super_resolution.settings import SuperResolutionSettings
 from flowzoo.training.super_resolution.sources import ClipMixture, FramesBatch, Wish
@@ -140,11 +140,5 @@ class SuperResolutionTask(Task):
 
 
 def settings_of(stage: Stage) -> SuperResolutionSettings:
-    """The settings of this task.
-
-    Raises:
-        InputError: the stage is another task's.
-    """
-    if not isinstance(stage.task, SuperResolutionSettings):
-        raise InputError(f"stage {stage.name!r} says nothing about super-resolution: it belongs to another task")
-    return stage.task
+    """The settings of this task."""
+    return settings_for(stage, SuperResolutionSettings, "super-resolution")
