@@ -48,7 +48,7 @@ def flow_picture(
         flow: HxWx2 float, x (right) then y (down), in pixels.
         valid: HxW, True where flow is known. Pixels that are not finite (or beyond 1e9 px) are invalid in any case.
         max_flow: length of full colour in pixels; give the same for all frames of a video, or colours flicker
-            (`flow_scale`). None: the longest valid vector of this flow.
+            (`flow_scale`, `RunningScale`). None: the longest valid vector of this flow.
         legend: draw the colour wheel with its radius in pixels into the lower right corner.
 
     Returns:
@@ -95,6 +95,33 @@ def flow_scale(flow: np.ndarray, valid: np.ndarray | None = None, *, percentile:
         return 0.0
     length = np.hypot(u, v)
     return float(length.max() if percentile >= 100 else np.percentile(length, percentile))
+
+
+class RunningScale:
+    """A colour scale for frames that come one after the other and cannot be seen twice.
+
+    It follows `flow_scale` of the frames slowly (in ratios), so that colours drift but do not flicker. Where the whole
+    sequence is at hand, one `max_flow` for all of it is better.
+
+    Args:
+        rate: share of the way to a new frame's scale that one frame moves it, above 0 up to 1.
+        percentile: see `flow_scale`.
+        smallest: lower limit in pixels, so that noise in a still scene is not blown up to full colour.
+    """
+
+    def __init__(self, rate: float = 0.05, *, percentile: float = 99.0, smallest: float = 1.0) -> None:
+        if not 0 < rate <= 1:
+            raise InputError(f"rate is {rate}: give a number above 0 and up to 1")
+        if not smallest > 0:
+            raise InputError(f"smallest is {smallest}: give a positive number of pixels")
+        self.rate, self.percentile, self.smallest = rate, percentile, smallest
+        self.value: float | None = None
+
+    def update(self, flow: np.ndarray, valid: np.ndarray | None = None) -> float:
+        """Take in the next frame's flow (HxWx2); returns its `max_flow`. The first frame sets the scale."""
+        wanted = max(self.smallest, flow_scale(flow, valid, percentile=self.percentile))
+        self.value = wanted if self.value is None else self.value * (wanted / self.value) ** self.rate
+        return self.value
 
 
 def error_picture(

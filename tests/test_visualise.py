@@ -11,6 +11,7 @@ import pytest
 from flowzoo.errors import InputError
 from flowzoo.files.flow import read_flow
 from flowzoo.visualise import (
+    RunningScale,
     colour_wheel,
     error_picture,
     flow_picture,
@@ -122,6 +123,22 @@ def test_the_scale_is_a_percentile_of_lengths(flow: np.ndarray) -> None:
     valid[0, 0] = False
     assert flow_scale(flow, percentile=100) > 1e6
     assert flow_scale(flow, valid, percentile=100) < 100
+
+
+def test_the_running_scale_neither_flickers_nor_stays_behind() -> None:
+    scale = RunningScale(rate=0.05)
+    steady = np.full((4, 5, 2), [8.0, 0.0])
+    assert scale.update(steady) == pytest.approx(8)
+    wild = scale.update(steady * 10)
+    assert 8 < wild < 8 * 1.15
+    for _ in range(200):
+        last = scale.update(steady * 10)
+    assert last == pytest.approx(80, rel=0.01)
+    assert RunningScale().update(steady * 0) == 1
+    assert RunningScale(smallest=0.1).update(steady * np.nan) == pytest.approx(0.1)
+    for wrong in ({"rate": 0}, {"rate": 1.5}, {"smallest": 0}):
+        with pytest.raises(InputError):
+            RunningScale(**wrong)
 
 
 def test_the_wheel_shows_where_each_colour_points() -> None:
