@@ -27,6 +27,8 @@ from flowzoo.visualise import flow_picture, flow_scale
 
 SHOWN = 4
 """Offsets drawn at either end."""
+PICTURES = (".png", ".pdf", ".svg", ".jpg")
+"""What drawings are written as."""
 
 
 def main() -> int:
@@ -44,6 +46,9 @@ def main() -> int:
     parser.add_argument("--masks", type=Path)
     options = parser.parse_args()
     try:
+        for path in (options.output, options.masks):
+            if path is not None and path.suffix.lower() not in PICTURES:
+                raise InputError(f"{path}: pictures are {', '.join(PICTURES)}")
         weights = options.weights or default_weights(options.model)
         network = create_video_network(options.model, weights, **parse_settings(options.set))
         offset, mask, flow = aligned(network, options)
@@ -70,17 +75,20 @@ def aligned(network: VideoNetwork, options: argparse.Namespace) -> tuple[Tensor,
         InputError: the network has no offsets, or there is no such frame or level.
     """
     files, count = list_images(options.frames), network.frames_in
-    if count is None or not 0 <= options.frame < len(files):
-        raise InputError(f"{options.model} takes no windows, or {options.frames} has no frame {options.frame}")
+    if count is None:
+        raise InputError(f"{options.model} takes no windows: only networks that align a window's frames have offsets")
+    if not 0 <= options.frame < len(files):
+        raise InputError(f"{options.frames} has no frame {options.frame}: there are {len(files)}, counted from 0")
     reach = count // 2
     if not 1 <= abs(options.neighbour) <= reach:
         raise InputError(f"--neighbour must be 1 to {reach} frames before or behind, got {options.neighbour}")
     numbers = range(options.frame - reach, options.frame + reach + 1)
     rule = network.temporal_border
     places = [border_index(number, options.frame, len(files) - 1, reach, rule) for number in numbers]
-    frames = (
-        torch.from_numpy(np.stack([read_image(files[place]) for place in places])).permute(0, 3, 1, 2).float() / 255
-    )
+    pictures = [read_image(files[place]) for place in places]
+    if len({picture.shape for picture in pictures}) > 1:
+        raise InputError(f"the frames around {files[options.frame]} have different sizes")
+    frames = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
     network.inspected = True
     details = network(frames[None]).details
     entries, place = details.get("offsets", []), reach + options.neighbour
