@@ -10,6 +10,7 @@ from flowzoo.cli import main
 from flowzoo.files.images import read_image, write_image
 from flowzoo.files.video import VideoWriter, open_video
 from flowzoo.inference.between_frames import neighbours
+from flowzoo.inference.interpolation import FlowInterpolator
 from flowzoo.inference.sequences import Frame
 
 
@@ -70,6 +71,32 @@ def test_a_folder_keeps_its_frames_and_skips_what_is_there(frames, tmp_path, cap
     assert "wrote 1 frames" in out
     assert (tmp_path / "out" / "000003.png").read_bytes() == made
     assert "nothing to do" in run(capsys, *words, "--skip-existing")[1]
+
+
+def test_an_interrupted_run_leaves_complete_frames_and_goes_on(frames, tmp_path, capsys, monkeypatch):
+    words = ("interpolate", frames, "--set", "refinement=none", "-o")
+    assert run(capsys, *words, tmp_path / "whole")[0] == 0
+    whole = {path.name: path.read_bytes() for path in (tmp_path / "whole").iterdir()}
+    images, calls = FlowInterpolator.images, []
+
+    def stopped(self, window, times):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return images(self, window, times)
+
+    monkeypatch.setattr(FlowInterpolator, "images", stopped)
+    assert run(capsys, *words, tmp_path / "cut")[0] == 130
+    there = {path.name: path.read_bytes() for path in (tmp_path / "cut").iterdir()}
+    assert sorted(there) == [f"{index:06d}.png" for index in range(5)]
+    assert there.items() <= whole.items()
+    calls.clear()
+    assert run(capsys, *words, tmp_path / "gone.mp4")[0] == 130
+    assert not [path for path in tmp_path.iterdir() if "gone" in path.name]
+    calls.clear()
+    assert run(capsys, *words, tmp_path / "cut", "--skip-existing")[0] == 0
+    assert len(calls) == 2
+    assert {path.name: path.read_bytes() for path in (tmp_path / "cut").iterdir()} == whole
 
 
 def test_a_video_doubles_its_rate(frames, tmp_path, capsys):
