@@ -1,21 +1,19 @@
 """ImageNet backbones of image losses and metrics, from files that the user has. No torch at import time."""
 
+import logging
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowzoo.assets import asset_path
+from flowzoo.checkpoints.index import Backbone, backbones
 from flowzoo.errors import InputError
 from flowzoo.settings import suggestion
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-PUBLISHED = {
-    "vgg19": "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth",
-    "alexnet": "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
-}
-"""Where torchvision's weights are (BSD-3-Clause code; trained on ImageNet, whose terms allow research use)."""
+log = logging.getLogger(__name__)
 
 
 def load_backbone(name: str, path: str | PathLike[str]) -> "dict[str, Tensor]":
@@ -29,17 +27,34 @@ def load_backbone(name: str, path: str | PathLike[str]) -> "dict[str, Tensor]":
     from flowzoo.blocks.image_backbones import alexnet, vgg19
     from flowzoo.checkpoints.formats import read_checkpoint
 
-    if name not in PUBLISHED:
-        raise InputError(f"no image network named {name!r}: {suggestion(name, PUBLISHED)}")
-    path = Path(path)
+    known = backbones()
+    if name not in known:
+        raise InputError(f"no image network named {name!r}: {suggestion(name, known)}")
+    path, published = Path(path), known[name]
     if not path.is_file():
-        raise InputError(f"no weights of {name} at {path}: torchvision's are at {PUBLISHED[name]}")
+        raise InputError(f"no weights of {name} at {path}: torchvision's are at {published.url}")
     network = {"vgg19": vgg19, "alexnet": alexnet}[name]()
     try:
         network.load_published(read_checkpoint(path).tensors)
     except InputError as error:
-        raise InputError(f"{path}: {error}; torchvision's {name} is at {PUBLISHED[name]}") from error
+        raise InputError(f"{path}: {error}; torchvision's {name} is at {published.url}") from error
+    _compare(path, published)
     return network.state_dict()
+
+
+def _compare(path: Path, published: Backbone) -> None:
+    """Say so where a file has the published one's name, but other content."""
+    from flowzoo.cache import sha256_of
+
+    if path.name == published.url.rpartition("/")[2]:
+        found = sha256_of(path)
+        if not found.startswith(published.sha256_prefix):
+            log.warning(
+                "%s is not torchvision's file of this name: SHA-256 %s..., not %s...",
+                path,
+                found[:8],
+                published.sha256_prefix,
+            )
 
 
 def lpips_calibration() -> "dict[str, Tensor]":

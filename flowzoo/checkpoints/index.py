@@ -66,6 +66,44 @@ class Entry:
         return bool(self.sha256_prefix) and sha256.startswith(self.sha256_prefix)
 
 
+@dataclass(frozen=True)
+class Backbone:
+    """The published file of an image network that losses and metrics use; the user fetches it and says where it is.
+
+    Attributes:
+        name: "vgg19" or "alexnet".
+        url: where it can be downloaded.
+        sha256_prefix: first digits of its SHA-256, which its publisher puts into the file's name.
+        format, licence, trained_on: as of `Entry`.
+        option: how its file is given.
+    """
+
+    name: str
+    url: str
+    sha256_prefix: str
+    format: str
+    licence: str
+    trained_on: list[str]
+    option: str
+
+
+@functools.cache
+def backbones() -> dict[str, Backbone]:
+    """The image networks by name.
+
+    Raises:
+        InputError: the installed index is missing or damaged.
+    """
+    path = asset_path("weights", "index.toml")
+    found = {}
+    for row in _tables(path, "backbone"):
+        try:
+            found[str(row["name"])] = Backbone(**row)
+        except (KeyError, TypeError) as error:
+            raise InputError(f"{path}: an entry [[backbone]] is incomplete or has an unknown field: {error}") from error
+    return found
+
+
 @functools.cache
 def entries() -> dict[str, Entry]:
     """All entries by tag, in the order of the index.
@@ -82,16 +120,9 @@ def read_index(path: Path) -> dict[str, Entry]:
     Raises:
         InputError: it is no TOML, or an entry is incomplete, unknown in a field, or doubled.
     """
-    text = text_of(path, "an index of weights, a .toml file", LARGEST)
-    try:
-        rows = tomllib.loads(text).get("weights", [])
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not readable as TOML: {reason(error)}") from error
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise InputError(f"{path} has no list of tables [[weights]]")
     found: dict[str, Entry] = {}
     known = {entry.name: entry for entry in fields(Entry)}
-    for row in rows:
+    for row in _tables(path, "weights"):
         tag = shown(str(row.get("tag", "?")))
         wrong = sorted(set(row) - known.keys())
         if wrong:
@@ -109,6 +140,22 @@ def read_index(path: Path) -> dict[str, Entry]:
             raise InputError(f"{path}: two weights have the tag {tag!r}")
         found[entry.tag] = entry
     return found
+
+
+def _tables(path: Path, kind: str) -> list[dict[str, Any]]:
+    """The tables [[kind]] of an index file.
+
+    Raises:
+        InputError: it is no TOML, or has something else under this name.
+    """
+    text = text_of(path, "an index of weights, a .toml file", LARGEST)
+    try:
+        rows = tomllib.loads(text).get(kind, [])
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not readable as TOML: {reason(error)}") from error
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise InputError(f"{path} has no list of tables [[{kind}]]")
+    return rows
 
 
 def _fits(name: str, value: Any) -> bool:

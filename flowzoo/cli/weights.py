@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _list(arguments: argparse.Namespace) -> None:
     from flowzoo import registry
-    from flowzoo.checkpoints.index import entries
+    from flowzoo.checkpoints.index import backbones, entries
 
     if arguments.model is not None:
         registry.card(arguments.model)
@@ -95,6 +95,11 @@ def _list(arguments: argparse.Namespace) -> None:
     rows += [(e.tag, e.model, _how(e), _size(e.bytes), _licence(e), " > ".join(e.trained_on)) for e in chosen]
     _print_table(rows)
     print("\n`flowzoo weights info TAG` shows scores and where a file comes from; (nc) = non-commercial use only")
+    if arguments.model is None and arguments.pattern == "*":
+        print("\nimage networks of losses and metrics, whose files you fetch and give:")
+        found = [("name", "how", "SHA-256", "URL", "licence")]
+        found += [(b.name, b.option, b.sha256_prefix + "...", b.url, b.licence) for b in backbones().values()]
+        _print_table(found)
 
 
 def _how(entry: "Entry") -> str:

@@ -86,6 +86,17 @@ def test_prefixes_of_hashes_in_the_names_of_files_are_recorded() -> None:
     assert found == {entry.tag: entry.sha256_prefix for entry in ENTRIES if entry.sha256_prefix and entry.url}
 
 
+def test_image_networks_of_losses_and_metrics_have_a_hash_and_a_licence() -> None:
+    assert list(index.backbones()) == ["vgg19", "alexnet"]
+    for name, backbone in index.backbones().items():
+        assert urlsplit(backbone.url).scheme == "https"
+        assert Path(backbone.url).name.startswith(name)
+        assert f"-{backbone.sha256_prefix}." in backbone.url
+        assert re.fullmatch("[0-9a-f]{8}", backbone.sha256_prefix)
+        assert backbone.licence
+        assert backbone.trained_on == ["ImageNet"]
+
+
 def test_unknown_tags_get_a_suggestion() -> None:
     with pytest.raises(InputError, match="did you mean 'liteflownet2-sintel'"):
         index.find("liteflownet2-sintell")

@@ -61,3 +61,12 @@ def test_mistakes_are_one_line(tmp_path, reference):
         load_backbone("vgg19", tmp_path / "alexnet.safetensors")
     with pytest.raises(InputError, match="no image network named 'vgg'"):
         load_backbone("vgg", tmp_path / "alexnet.safetensors")
+
+
+def test_a_file_with_the_published_name_and_other_content_is_named(tmp_path, reference, caplog):
+    _, state = reference
+    for name, count in (("alexnet-owt-7be5be79.pth", 1), ("alexnet.pth", 0)):
+        caplog.clear()
+        save_file(state, tmp_path / name)
+        load_backbone("alexnet", tmp_path / name)
+        assert caplog.text.count("is not torchvision's file of this name") == count
