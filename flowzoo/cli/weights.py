@@ -97,7 +97,7 @@ def _list(arguments: argparse.Namespace) -> None:
     print("\n`flowzoo weights info TAG` shows scores and where a file comes from; (nc) = non-commercial use only")
     if arguments.model is None and arguments.pattern == "*":
         print("\nimage networks of losses and metrics, whose files you fetch and give:")
-        found = [("name", "how", "SHA-256", "URL", "licence")]
+        found: list[tuple[str, ...]] = [("name", "how", "SHA-256", "URL", "licence")]
         found += [(b.name, b.option, b.sha256_prefix + "...", b.url, b.licence) for b in backbones().values()]
         _print_table(found)
 
