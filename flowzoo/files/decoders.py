@@ -31,6 +31,7 @@ FORMATS = ("PNG", "JPEG", "PPM", "BMP", "DIB", "TIFF", "WEBP", "GIF", "JPEG2000"
 """What is read, told by a file's first bytes."""
 TARGA = (".tga", ".icb", ".vda", ".vst")
 """Targa files have no beginning of their own: here the suffix decides."""
+HEIC = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
 LARGEST = 2**27
 """Pixels of an image that is read, 16384x8192 for example."""
 ALWAYS_FINE = 2**24
@@ -70,6 +71,8 @@ def decoded_image(path: str | os.PathLike[str], what: str = "an image") -> Itera
     with opened(path, what) as (file, size):
         start = file.read(16)
         formats = ("TGA",) if Path(path).suffix.lower() in TARGA and not _known_start(start) else FORMATS
+        if start[4:8] == b"ftyp" and start[8:12] in HEIC and _heif_known():
+            formats = ("HEIF",)
         with _decoded(file, size, str(path), formats, start) as image:
             yield image
 
@@ -130,12 +133,27 @@ def _known_start(start: bytes) -> bool:
 
 def _what_else(start: bytes) -> str:
     """What a file of no known format is, as the rest of a sentence about it."""
-    if start[4:8] == b"ftyp" and start[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"):
-        return "is a HEIC file, which is not read as an image: convert it to PNG"
+    if start[4:8] == b"ftyp" and start[8:12] in HEIC:
+        if _heif_known():
+            return "is a damaged HEIC file"
+        return (
+            "is a HEIC file, which needs the package pillow-heif: pip install 'flowzoo[formats]', or convert it to PNG"
+        )
     for magic, kind in _OTHERS.items():
         if start.startswith(magic):
             return f"is {kind} file, which is not read as an image: convert it to PNG"
     return f"is no image that can be read: it starts with {shown_start(start)}"
+
+
+@functools.cache
+def _heif_known() -> bool:
+    """Whether Pillow reads HEIC here, by the package pillow-heif (extra `formats`)."""
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        return False
+    register_heif_opener()
+    return True
 
 
 @functools.cache

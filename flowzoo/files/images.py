@@ -4,6 +4,7 @@ import io
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -12,6 +13,7 @@ from flowzoo.errors import InputError
 from flowzoo.files.atomic import replacing
 from flowzoo.files.decoders import decoded_frame, decoded_image
 from flowzoo.files.reading import reason
+from flowzoo.files.stored import bits_stored, decode
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".ppm", ".pgm", ".pnm", ".bmp", ".tif", ".tiff", ".webp")
 """What `list_images` takes for an image, and what `write_image` writes."""
@@ -44,17 +46,25 @@ def read_frame(content: bytes, name: str, kind: str) -> np.ndarray:
 
 
 def _pixels(image: Image.Image, name: str) -> np.ndarray:
-    image.load()
+    file: Any = getattr(image, "fp", None)
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PPM", "PNG")):
         # 16-bit grey, of which Pillow's own conversion to 8 bits cuts off all above 255 in some versions.
-        grey = (np.asarray(image) >> 8).astype(np.uint8)
+        grey = (decode(file) >> 8).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)
     if image.mode in ("I", "F"):
         kind = "32-bit" if image.mode == "I" else "floating-point"
         raise InputError(f"{name} holds {kind} values: save it with 8 or 16 bits a channel")
-    if image.mode == "P" and "transparency" in image.info:
-        image = image.convert("RGBA")
-    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+    return decode(file, "RGB")
+
+
+def image_depth(path: str | os.PathLike[str]) -> int:
+    """Bits a channel of an image file, from its header; `read_image` keeps the upper 8, `read_stored` all.
+
+    Raises:
+        InputError: the file is missing, empty or no image.
+    """
+    with decoded_image(path) as image:
+        return bits_stored(image)
 
 
 def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:

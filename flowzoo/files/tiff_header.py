@@ -18,13 +18,32 @@ def tiff_values(file: BinaryIO) -> str:
     Raises:
         struct.error: the file ends within its header.
     """
+    found = _tags(file)
+    if _BITS not in found:
+        return ""
+    kind_of_numbers = _KINDS.get(found.get(_FORMAT, 1), "unknown")
+    channels = found.get(_SAMPLES, 1)
+    return f"{kind_of_numbers} values ({found[_BITS]} bits, {channels} channel{'s' if channels != 1 else ''})"
+
+
+def tiff_bits(file: BinaryIO) -> int:
+    """Bits a channel of a TIFF; 8 where it does not say.
+
+    Raises:
+        struct.error: the file ends within its header.
+    """
+    return _tags(file).get(_BITS, 8)
+
+
+def _tags(file: BinaryIO) -> dict[int, int]:
+    """The first values of the tags above; empty if it is no TIFF."""
     head = file.read(16)
     order = {b"II": "<", b"MM": ">"}.get(head[:2])
     if order is None:
-        return ""
+        return {}
     (version,) = struct.unpack(order + "H", head[2:4])
     if version not in (42, 43):
-        return ""
+        return {}
     big = version == 43
     (place,) = struct.unpack(order + "Q", head[8:16]) if big else struct.unpack(order + "I", head[4:8])
     file.seek(place)
@@ -36,11 +55,7 @@ def tiff_values(file: BinaryIO) -> str:
         content = file.read(width)
         if tag in (_BITS, _SAMPLES, _FORMAT) and kind in (_SHORT, _LONG) and values:
             found[tag] = _first(file, order, kind, values, content)
-    if _BITS not in found:
-        return ""
-    kind_of_numbers = _KINDS.get(found.get(_FORMAT, 1), "unknown")
-    channels = found.get(_SAMPLES, 1)
-    return f"{kind_of_numbers} values ({found[_BITS]} bits, {channels} channel{'s' if channels != 1 else ''})"
+    return found
 
 
 def _first(file: BinaryIO, order: str, kind: int, values: int, content: bytes) -> int:

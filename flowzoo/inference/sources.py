@@ -11,7 +11,7 @@ import numpy as np
 
 from flowzoo.errors import InputError
 from flowzoo.files.frames import frames_of
-from flowzoo.files.images import image_size, read_image
+from flowzoo.files.images import image_depth, image_size, read_image
 from flowzoo.files.pair_list import STANDARD_INPUT, read_pair_list
 
 PROBED = 3
@@ -110,6 +110,8 @@ class FilePairs:
         self.count: int | None = len(files)
         self.sizes = {path: image_size(path) for path in self.inputs} if sizes is None else sizes
         self.size = self.sizes[files[0][0]]
+        if (bits := image_depth(files[0][0])) > 8:
+            self.notes.append(f"{files[0][0].name} holds {bits} bits a channel: networks take the upper 8 of them")
 
     def require_one_size(self) -> None:
         """See `PairSource`."""

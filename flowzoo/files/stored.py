@@ -1,0 +1,138 @@
+"""Pixels as a file holds them, at its own depth, through imageio with the plugin named.
+
+| file | plugin |
+|---|---|
+| 8 bits a channel; 16-bit grey | `pillow` |
+| 16-bit TIFF of several channels | `tifffile` (extra `formats`) |
+| 16-bit RGB PNG | none: imageio's would round it to 8 bits (`flowzoo.files.kitti_png`) |
+
+imageio is never left to choose: its own choice rounds 16-bit PNG to 8 bits in silence.
+"""
+
+import io
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+
+from flowzoo.errors import InputError
+from flowzoo.files.decoders import decoded_image
+from flowzoo.files.kitti_png import read_rgb16
+from flowzoo.files.reading import DAMAGE, decoding, reason
+from flowzoo.files.tiff_header import tiff_bits
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+RGB = 2
+"""PNG's number of this kind of colour."""
+
+
+def read_stored(path: str | os.PathLike[str]) -> np.ndarray:
+    """The first picture of an image file: HxW or HxWxC, uint8 or uint16 as stored, never rounded.
+
+    Palettes become RGB or RGBA, one-bit pictures 0 and 255. The pixels are those of the file: an EXIF orientation is
+    not applied.
+
+    Raises:
+        InputError: the file is missing, truncated, no image, of other numbers than 8 or 16 bits a channel, or of 16
+            bits in a form that cannot be read exactly.
+    """
+    with decoded_image(path) as image:
+        assert image.fp is not None, "a file that was just opened"
+        file: Any = image.fp
+        deep = bits_stored(image) > 8
+        if not deep:
+            pixels = decode(file, "L" if image.mode == "1" else None)
+        elif image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PPM", "PNG")):
+            pixels = decode(file).astype(np.uint16)
+        elif image.format == "PNG" and _png_header(file)[1] == RGB:
+            return read_rgb16(Path(path))
+        elif image.format == "TIFF":
+            pixels = _deep_tiff(path)
+        else:
+            raise InputError(
+                f"{path}: 16-bit {image.format} of this kind cannot be read exactly: save it as PNG or TIFF"
+            )
+        if pixels.dtype not in (np.uint8, np.uint16):
+            raise InputError(f"{path} holds {pixels.dtype} values: save it with 8 or 16 bits a channel")
+        return pixels
+
+
+def decode(file: BinaryIO, mode: str | None = None) -> np.ndarray:
+    """The first picture of an open file, by imageio's plugin for Pillow.
+
+    Args:
+        file: whose format and size were looked at before.
+        mode: Pillow's mode to convert to; None: as stored.
+    """
+    import imageio.v3
+
+    # The plugin closes what it is given: a second descriptor leaves the file itself open.
+    with (
+        io.BytesIO(file.getbuffer())
+        if isinstance(file, io.BytesIO)
+        else os.fdopen(os.dup(file.fileno()), "rb") as again
+    ):
+        again.seek(0)
+        pixels: np.ndarray = imageio.v3.imread(again, plugin="pillow", index=0, mode=mode)
+    return pixels
+
+
+def bits_stored(image: "Image.Image") -> int:
+    """Bits a channel that an open file holds, from its header; Pillow itself shows 8 where it rounds to them."""
+    if image.mode.startswith("I;16"):
+        return 16
+    with suppress(*DAMAGE):
+        file: Any = image.fp
+        if image.format == "PNG":
+            return _png_header(file)[0]
+        if image.format == "TIFF":
+            file.seek(0)
+            return tiff_bits(file)
+        if image.format == "PPM":
+            return 16 if image.mode == "I" or _largest_of_ppm(file) > 255 else 8
+        if image.format in ("HEIF", "AVIF"):
+            return int(image.info.get("bit_depth", 8))
+    return 8
+
+
+def _png_header(file: BinaryIO) -> tuple[int, int]:
+    """Bits a channel and kind of colour."""
+    file.seek(24)
+    depth, colour = file.read(2)
+    return depth, colour
+
+
+def _largest_of_ppm(file: BinaryIO) -> int:
+    """The number that stands for full brightness: the fourth word, without comments."""
+    file.seek(0)
+    words: list[bytes] = []
+    for line in file.read(1 << 12).splitlines():
+        words += line.split(b"#")[0].split()
+        if len(words) >= 4:
+            return int(words[3])
+    return 255
+
+
+def _deep_tiff(path: str | os.PathLike[str]) -> np.ndarray:
+    try:
+        import imageio.v3
+        import tifffile  # noqa: F401 - what the plugin needs
+    except ImportError as error:
+        raise InputError(
+            f"{path} holds 16 bits a channel, which need the package tifffile: pip install 'flowzoo[formats]'"
+        ) from error
+    # The library wants a file with a name.
+    with decoding(f"{path} is a truncated or damaged image"), open(path, "rb") as file:
+        try:
+            pixels: np.ndarray = imageio.v3.imread(file, plugin="tifffile", index=0)
+        except ValueError as error:
+            if "imagecodecs" not in str(error):
+                raise
+            raise InputError(
+                f"{path}: {reason(error)}: pip install imagecodecs, or save it without compression"
+            ) from error
+    return pixels

@@ -1,0 +1,135 @@
+"""Format by depth by channels by plugin: what comes out is what was stored."""
+
+import struct
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from flowzoo.errors import InputError
+from flowzoo.files.images import image_depth, read_image
+from flowzoo.files.kitti_png import write_rgb16
+from flowzoo.files.stored import read_stored
+
+FULL = {np.uint8: 255, np.uint16: 65535}
+
+
+def pixels(depth, channels):
+    shape = (21, 34) if channels == 1 else (21, 34, channels)
+    values = np.random.default_rng(channels).integers(0, FULL[depth] + 1, shape, dtype=depth)
+    values[0, 0], values[0, 1] = FULL[depth], 255
+    return values
+
+
+def by_pillow(path, values):
+    Image.fromarray(values).save(path, **({"lossless": True, "exact": True} if path.suffix == ".webp" else {}))
+
+
+def by_opencv(path, values):
+    order = {1: slice(None), 3: [2, 1, 0], 4: [2, 1, 0, 3]}[1 if values.ndim == 2 else values.shape[2]]
+    ordered = values if values.ndim == 2 else np.ascontiguousarray(values[..., order])
+    assert cv2.imwrite(str(path), ordered, [cv2.IMWRITE_TIFF_COMPRESSION, 1] if path.suffix == ".tif" else [])
+
+
+def by_tifffile(path, values):
+    tifffile = pytest.importorskip("tifffile")
+    tifffile.imwrite(path, values, photometric="minisblack" if values.ndim == 2 else "rgb", compression="zlib")
+
+
+def by_hand(path, values):
+    with path.open("wb") as file:
+        write_rgb16(file, values)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "depth", "channels", "writer"),
+    [
+        *((suffix, np.uint8, 1, by_pillow) for suffix in (".png", ".tif", ".bmp", ".pgm", ".gif")),
+        *((suffix, np.uint8, 3, by_pillow) for suffix in (".png", ".tif", ".bmp", ".ppm", ".webp", ".tga")),
+        *((suffix, np.uint8, 4, by_pillow) for suffix in (".png", ".tif", ".webp")),
+        (".png", np.uint8, 2, by_pillow),
+        *((suffix, np.uint16, 1, by_opencv) for suffix in (".png", ".tif", ".pgm")),
+        (".png", np.uint16, 3, by_opencv),
+        (".png", np.uint16, 3, by_hand),
+        (".tif", np.uint16, 3, by_opencv),
+        (".tif", np.uint16, 1, by_tifffile),
+        (".tif", np.uint16, 3, by_tifffile),
+        (".tif", np.uint8, 3, by_tifffile),
+    ],
+)
+def test_what_was_stored_comes_back(tmp_path, suffix, depth, channels, writer):
+    if (suffix, depth, channels) == (".tif", np.uint16, 3):
+        pytest.importorskip("tifffile")
+    values = pixels(depth, channels)
+    path = tmp_path / f"a{suffix}"
+    writer(path, values)
+    found = read_stored(path)
+    if suffix == ".gif" and found.ndim == 3:
+        found = found[..., 0]
+    assert found.dtype == depth
+    np.testing.assert_array_equal(found, values)
+    assert image_depth(path) == 8 * np.dtype(depth).itemsize
+    eight = read_image(path)
+    assert eight.dtype == np.uint8
+    upper = values if depth == np.uint8 else (values >> 8).astype(np.uint8)
+    grey = channels < 3
+    expected = (upper if channels == 1 else upper[..., 0])[..., None].repeat(3, axis=2) if grey else upper[..., :3]
+    np.testing.assert_array_equal(eight, expected)
+
+
+def deep_png(kind, channels):
+    rows = b"".join(b"\0" + bytes(range(2 * channels * 3)) for _ in range(2))
+    content = b"\x89PNG\r\n\x1a\n"
+    header = struct.pack(">IIBBBBB", 3, 2, 16, kind, 0, 0, 0)
+    for name, data in ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")):
+        content += struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+    return content
+
+
+@pytest.mark.parametrize(("kind", "channels"), [(4, 2), (6, 4)])
+def test_16_bits_that_cannot_be_read_exactly_are_refused_and_not_rounded(tmp_path, kind, channels):
+    (tmp_path / "a.png").write_bytes(deep_png(kind, channels))
+    assert image_depth(tmp_path / "a.png") == 16
+    with pytest.raises(InputError, match="cannot be read exactly"):
+        read_stored(tmp_path / "a.png")
+
+
+def test_deep_colour_ppm_is_refused_and_not_rounded(tmp_path):
+    (tmp_path / "a.ppm").write_bytes(b"P6 # deep\n2 1\n65535\n" + bytes(range(12)))
+    assert image_depth(tmp_path / "a.ppm") == 16
+    with pytest.raises(InputError, match="cannot be read exactly"):
+        read_stored(tmp_path / "a.ppm")
+
+
+def test_heic_is_read_where_its_package_is(tmp_path):
+    heif = pytest.importorskip("pillow_heif")
+    values = pixels(np.uint8, 3)
+    heif.from_bytes("RGB", (34, 21), values.tobytes()).save(
+        tmp_path / "a.heic", quality=-1, chroma=444, matrix_coefficients=0
+    )
+    np.testing.assert_array_equal(read_image(tmp_path / "a.heic"), values)
+    (tmp_path / "b.heic").write_bytes((tmp_path / "a.heic").read_bytes()[:200])
+    with pytest.raises(InputError, match=r"b\.heic"):
+        read_image(tmp_path / "b.heic")
+
+
+def test_a_truncated_deep_tiff_is_one_line(tmp_path):
+    pytest.importorskip("tifffile")
+    by_tifffile(tmp_path / "a.tif", pixels(np.uint16, 3))
+    content = (tmp_path / "a.tif").read_bytes()
+    for cut in (len(content) // 2, len(content) - 5):
+        (tmp_path / "b.tif").write_bytes(content[:cut])
+        with pytest.raises(InputError) as caught:
+            read_stored(tmp_path / "b.tif")
+        assert "\n" not in str(caught.value)
+
+
+def test_infer_says_that_it_takes_8_of_16_bits(tmp_path):
+    from flowzoo.inference.sources import open_source
+
+    for name in ("a.png", "b.png"):
+        by_opencv(tmp_path / name, pixels(np.uint16, 1))
+    source = open_source(str(tmp_path / "a.png"), str(tmp_path / "b.png"))
+    assert source.notes == ["a.png holds 16 bits a channel: networks take the upper 8 of them"]
