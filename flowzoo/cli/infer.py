@@ -79,10 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     outputs.add_argument("--legend", action="store_true", help="draw the colour wheel into pictures")
     outputs.add_argument("--clip", action="store_true", help="clip flow to KITTI's range instead of refusing it")
     outputs.add_argument("--skip-existing", action="store_true", help="leave pairs whose outputs are all there")
-    streams = parser.add_argument_group("cameras, addresses and standard input")
-    streams.add_argument("--size", metavar="WxH", help="of raw RGB frames on standard input")
-    streams.add_argument("--rate", type=float, metavar="FPS", help="frames per second, where the stream does not say")
-    streams.add_argument("--frames", type=int, metavar="N", help="stop after N pairs")
+    _add_stream_arguments(parser)
     computing = parser.add_argument_group("computing")
     computing.add_argument(
         "--warm-start",
@@ -101,6 +98,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_archive_arguments(parser)
     add_model_arguments(parser)
+
+
+def _add_stream_arguments(parser: argparse.ArgumentParser) -> None:
+    streams = parser.add_argument_group("cameras, addresses and standard input")
+    streams.add_argument("--size", metavar="WxH", help="of raw RGB frames on standard input")
+    streams.add_argument("--rate", type=float, metavar="FPS", help="frames per second, where the stream does not say")
+    streams.add_argument("--frames", type=int, metavar="N", help="stop after N pairs")
 
 
 def run(arguments: argparse.Namespace) -> None:
