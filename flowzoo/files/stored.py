@@ -41,8 +41,7 @@ def read_stored(path: str | os.PathLike[str]) -> np.ndarray:
             bits in a form that cannot be read exactly.
     """
     with decoded_image(path) as image:
-        assert image.fp is not None, "a file that was just opened"
-        file: Any = image.fp
+        file: Any = getattr(image, "fp", None)
         deep = bits_stored(image) > 8
         if not deep:
             pixels = decode(file, "L" if image.mode == "1" else None)
@@ -86,7 +85,7 @@ def bits_stored(image: "Image.Image") -> int:
     if image.mode.startswith("I;16"):
         return 16
     with suppress(*DAMAGE):
-        file: Any = image.fp
+        file: Any = getattr(image, "fp", None)
         if image.format == "PNG":
             return _png_header(file)[0]
         if image.format == "TIFF":

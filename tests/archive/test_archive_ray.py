@@ -14,6 +14,8 @@ from flowzoo.archive import Job, Worker, infer, plan
 from flowzoo.archive.ray_engine import RayEngine, _Actor
 
 COUNT = 20
+WAIT = 1500
+"""Seconds within which a step must be done, on a busy machine, too."""
 asked_for = pytest.mark.skipif(os.environ.get("FLOWZOO_TEST_RAY") != "1", reason="takes minutes: FLOWZOO_TEST_RAY=1")
 
 
@@ -80,11 +82,11 @@ def test_a_killed_actor_changes_nothing(samples, tmp_path):
     out = tmp_path / "out"
     process = driver(samples, out)
     log = samples / "out.log"
-    wait_for(lambda: results(out) >= 2, 400, log.read_text())
+    wait_for(lambda: results(out) >= 2, WAIT, log.read_text())
     actors = processes("ray::MapWorker", "ray::_MapWorker")
     assert actors, log.read_text()
     os.kill(actors[0], signal.SIGKILL)
-    assert process.wait(400) == 0, log.read_text()
+    assert process.wait(WAIT) == 0, log.read_text()
     assert contents(out) == contents(samples / "right")
     wait_for(lambda: not set(raylets()) - before, 60, "processes of Ray are left")
 
@@ -95,14 +97,14 @@ def test_a_killed_driver_is_gone_on_with(samples, tmp_path):
     out = tmp_path / "again"
     process = driver(samples, out)
     log = samples / "again.log"
-    wait_for(lambda: results(out) >= 3, 400, log.read_text())
+    wait_for(lambda: results(out) >= 3, WAIT, log.read_text())
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     wait_for(lambda: not set(raylets()) - before, 60, "processes of Ray outlive their driver")
     some = results(out)
     assert 3 <= some < COUNT - 1
     process = driver(samples, out)
-    assert process.wait(400) == 0, log.read_text()
+    assert process.wait(WAIT) == 0, log.read_text()
     assert contents(out) == contents(samples / "right")
     assert "there already" in log.read_text()
     wait_for(lambda: not set(raylets()) - before, 60, "processes of Ray are left")
