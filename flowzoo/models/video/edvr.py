@@ -34,6 +34,7 @@ class EDVR(VideoNetwork):
         self.scale = 1 if settings.hr_in else 4
         self.multiple = 16 if settings.hr_in else 4
         channels = settings.channels
+        self.bytes_per_pixel = _bytes_per_pixel(settings)
         if settings.predeblur:
             self.predeblur = Predeblur(channels, settings.hr_in)
             self.conv_1x1 = nn.Conv2d(channels, channels, 1)
@@ -148,6 +149,12 @@ class EDVR(VideoNetwork):
         """(B,64,h,w) of half the result's size -> colours (B,3,2h,2w) of the result's."""
         result: Tensor = self.conv_last(self.conv_hr.activated(enlarged(self.upconv2, maps)))
         return result
+
+
+def _bytes_per_pixel(settings: EDVRSettings) -> int:
+    """Measured: all frames' features, the largest maps of one frame; the decomposed form stacks all warps, twice."""
+    stacks = 2 * settings.offsets if settings.alignment == "decomposed" else 0
+    return settings.channels * (190 + 14 * settings.frames + 4 * stacks)
 
 
 def _plain_fusion(channels: int, frames: int) -> nn.Conv2d:

@@ -30,6 +30,7 @@ class Kestrel(VideoNetwork):
     """
 
     scale = 4
+    bytes_per_pixel = 5600
 
     def __init__(self, settings: KestrelSettings) -> None:
         super().__init__()

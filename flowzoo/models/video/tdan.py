@@ -28,6 +28,7 @@ class TDAN(VideoNetwork):
         if settings.frames < 1 or settings.frames % 2 == 0:
             raise InputError(f"frames must be odd, got {settings.frames}")
         self.settings, self.frames_in = settings, settings.frames
+        self.bytes_per_pixel = settings.channels * (240 + 14 * settings.frames)
         channels = settings.channels
         self.conv_first = convolution(3, channels)
         self.extract = residual_blocks(channels, settings.extract_blocks)
