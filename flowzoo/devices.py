@@ -10,7 +10,9 @@ if TYPE_CHECKING:
 
 
 def pick_device(text: str) -> "torch.device":
-    """The device that "auto", "cpu", "cuda" or "cuda:N" stands for.
+    """The device that "auto", "cpu", "cuda", "cuda:N", "mps" or "xpu" stands for.
+
+    There are kernels for the CPU and for CUDA; elsewhere the operators run in plain PyTorch. "auto" is CUDA or the CPU.
 
     Raises:
         InputError: the device is not there.
@@ -19,15 +21,16 @@ def pick_device(text: str) -> "torch.device":
 
     if text == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    kind, _, index = text.partition(":")
-    if kind == "cpu" and not index:
+    kind, colon, index = text.partition(":")
+    if text == "cpu":
         return torch.device("cpu")
-    if kind != "cuda" or (index and not index.isdigit()):
-        raise InputError(f"--device cannot be {text!r}: give auto, cpu, cuda or cuda:N")
-    if not torch.cuda.is_available():
-        raise InputError(f"--device {text}: this machine has no CUDA device, or torch was built without CUDA; use cpu")
-    if index and int(index) >= torch.cuda.device_count():
-        raise InputError(f"--device {text}: there are only {torch.cuda.device_count()} CUDA devices, counted from 0")
+    if kind not in ("cuda", "mps", "xpu") or (colon and not (index.isascii() and index.isdigit())):
+        raise InputError(f"--device cannot be {text!r}: give auto, cpu, cuda, cuda:N, mps or xpu")
+    module, name = getattr(torch, kind), kind.upper()
+    if not module.is_available():
+        raise InputError(f"--device {text}: this machine has no {name} device, or torch was built without it; use cpu")
+    if index and int(index) >= module.device_count():
+        raise InputError(f"--device {text}: there are only {module.device_count()} {name} devices, counted from 0")
     return torch.device(text)
 
 

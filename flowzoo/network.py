@@ -1,12 +1,19 @@
 """What every network of the zoo is: a module that maps two images to flow, or frames to frames."""
 
+import importlib
+import os
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
 
 from flowzoo.errors import InputError
+
+
+def _hub(name: str) -> Any:
+    """A function of the room that reads and writes weights; like the cards' networks it is named, not imported."""
+    return getattr(importlib.import_module("flowzoo.checkpoints.hub"), name)
 
 
 @dataclass
@@ -41,6 +48,36 @@ class ZooNetwork(nn.Module):
     settings: Any = None
     channels_last: bool = True
     """Whether inference on a CPU is faster in channels-last memory layout; measured."""
+
+    def save_pretrained(self, folder: str | os.PathLike[str], **facts: Any) -> None:
+        """Write `model.safetensors`, which also holds the settings, and `config.json`, which says them to readers.
+
+        Args:
+            folder: is made; such files in it are replaced. Its path, or `hub:owner/name@revision` once it has been
+                uploaded, is then what `create` and `--weights` take.
+            facts: what both files shall also say (licence, trained_on, ...), in values that JSON knows.
+
+        Raises:
+            InputError: the folder cannot be written, or a fact is no plain value.
+        """
+        _hub("save_folder")(self, folder, **facts)
+
+    @classmethod
+    def from_pretrained(cls, source: str | os.PathLike[str], **settings: Any) -> Self:
+        """The network of a folder that `save_pretrained` wrote, in evaluation mode.
+
+        Args:
+            source: the folder, a file of weights, or a folder of the Hugging Face hub, `owner/name@revision` (extra:
+                hub).
+            settings: that differ from those recorded.
+
+        Raises:
+            InputError: there is no such folder, it is damaged, or it holds a network of another class.
+        """
+        network = _hub("load_folder")(source, **settings)
+        if not isinstance(network, cls):
+            raise InputError(f"{source} holds {network.model_name}, which is no {cls.__name__}")
+        return network
 
     @property
     def device(self) -> torch.device:
@@ -103,6 +140,12 @@ class FlowNetwork(ZooNetwork):
     """Peak activation memory of inference for a pair, by pixels of one image, float32; measured."""
     bytes_per_pixel_in_strips: int | None = None
     """The same when its parts run in strips (`flowzoo.blocks.strips`); None = they cannot."""
+    any_size_once_traced: bool = True
+    """Whether a traced program serves other sizes than the one it was traced with. Not where the passes themselves
+    depend on the size: such a program would be wrong by many pixels, without a word."""
+    exported_settings: ClassVar[dict[str, tuple[Any, str]]] = {}
+    """Settings that an exported program has in place of the network's own, each with what that means to the user, or
+    an empty text where the flow is the same."""
     takes_start: bool = False
     """Whether `predict` takes a third argument `start`, a flow like its `details["coarse_flow"]`."""
 
@@ -117,6 +160,7 @@ class FlowNetwork(ZooNetwork):
             InputError: a shape or type is not like that.
         """
         self._check(first, second)
+        self._refuse_tracing()
         if first.shape[0] == 0:
             return FlowPrediction(flow=first.new_zeros((0, 2, *first.shape[2:])))
         return self.predict(first, second)
@@ -142,6 +186,15 @@ class FlowNetwork(ZooNetwork):
         same = first.shape == second.shape if self.same_size else first.shape[0] == second.shape[0]
         if not same:
             raise InputError(f"first is {tuple(first.shape)} but second is {tuple(second.shape)}: give equal shapes")
+
+    def _refuse_tracing(self) -> None:
+        # Dynamo and torch.export guard the sizes; only jit traces run at others and are silently wrong.
+        compiling = torch.compiler.is_compiling()
+        if not self.any_size_once_traced and not compiling and torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+            raise InputError(
+                f"{self.model_name or type(self).__name__} cannot be traced: the trace would be wrong at any other "
+                "size; use flowzoo export, whose files refuse other sizes"
+            )
 
     def predict(self, first: Tensor, second: Tensor) -> FlowPrediction:
         """What `forward` does for checked input of batch 1 or more."""

@@ -42,7 +42,11 @@ def downsample(maps: Tensor, size: Size) -> Tensor:
         inputs = maps.shape[axis]
         if inputs == outputs:
             continue
-        if outputs == 1:
+        if torch.compiler.is_compiling():
+            ends = [torch.arange(side, dtype=torch.float64, device=maps.device).amax(0) for side in (inputs, outputs)]
+            wide = ends[0] / ends[1].clamp(min=1e-9)  # of one pixel: so wide that all inputs weigh the same
+            maps = _by_matrix(maps, axis, _triangles(inputs, outputs, wide, 0.0, wide, maps.device))
+        elif outputs == 1:
             maps = maps.mean(axis, keepdim=True)
         else:
             factor = (inputs - 1) / (outputs - 1)
@@ -87,6 +91,11 @@ def _used(taps: _Taps) -> tuple[int, int]:
 
 def _apply(maps: Tensor, axis: int, taps: _Taps) -> Tensor:
     """Weighted sums of the rows (axis 2) or columns (axis 3) of `maps`."""
+    if torch.compiler.is_compiling():
+        width = max(taps.width, LEAST)
+        return _by_matrix(
+            maps, axis, _triangles(taps.inputs, taps.outputs, taps.factor, taps.offset, width, maps.device)
+        )
     index, weight = taps.on(maps.device)
     weight = weight.to(maps.dtype)
     if axis == 3:
@@ -100,3 +109,25 @@ def _weighted_rows(maps: Tensor, index: Tensor, weight: Tensor) -> Tensor:
     for tap_index, tap_weight in zip(index[1:], weight[1:], strict=True):
         total = total.add_(maps.index_select(2, tap_index) * tap_weight.view(-1, 1))
     return total
+
+
+def _triangles(
+    inputs: int,
+    outputs: int,
+    factor: float | Tensor,
+    offset: float,
+    width: float | Tensor,
+    device: torch.device,
+) -> Tensor:
+    """The weights of `_Taps` as one matrix (outputs, inputs), for programs whose sizes are symbols."""
+    centre = (torch.arange(outputs, dtype=torch.float64, device=device) * factor + offset).view(-1, 1)
+    place = torch.arange(inputs, dtype=torch.float64, device=device)
+    weight = (1 - (place - centre).abs() / width).clamp(min=0)
+    nearest = torch.round(centre).clamp(min=0).minimum(place.amax(0)) == place
+    weight = torch.where(weight.sum(1, keepdim=True) == 0, nearest.to(weight.dtype), weight)
+    return weight / weight.sum(1, keepdim=True)
+
+
+def _by_matrix(maps: Tensor, axis: int, weight: Tensor) -> Tensor:
+    weight = weight.to(maps.dtype)
+    return weight @ maps if axis == 2 else maps @ weight.t()

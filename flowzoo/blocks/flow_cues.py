@@ -8,6 +8,7 @@ Flow".
 import torch
 from torch import Tensor
 
+from flowzoo.blocks.halves import halves
 from flowzoo.operators import splat, warp
 
 CUE_CHANNELS = 6
@@ -29,7 +30,7 @@ def flow_cues(flow: Tensor) -> Tensor:
     Returns:
         (2B,6,H,W): consistency (2), rebuilt flow (2), density (1), outside (1); each half for its own direction.
     """
-    reverse = torch.cat(flow.chunk(2)[::-1])
+    reverse = torch.cat(halves(flow)[::-1])
     consistency = flow + warp(reverse, flow)
     landed = splat(torch.cat([-reverse, torch.ones_like(reverse[:, :1])], dim=1), reverse)
     density = landed[:, 2:]

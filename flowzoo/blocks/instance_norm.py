@@ -15,7 +15,9 @@ def instance_norm(maps: Tensor) -> Tensor:
     """
     if maps.shape[2] * maps.shape[3] == 1:
         return maps * 0
-    if maps.device.type != "cpu" or not maps.is_contiguous(memory_format=torch.channels_last):
+    # A loop over samples would tie a compiled or exported program to one batch.
+    by_sample = maps.device.type == "cpu" and not torch.compiler.is_compiling()
+    if not by_sample or not maps.is_contiguous(memory_format=torch.channels_last):
         return F.instance_norm(maps, eps=EPSILON)
     if not torch.is_grad_enabled() and maps.dtype == torch.float32:
         for sample in maps.split(1):

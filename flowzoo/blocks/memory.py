@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+import torch
+
 _BYTES: ContextVar[float | None] = ContextVar("memory_bytes", default=None)
 
 
@@ -19,5 +21,5 @@ def memory_limit(number: float | None) -> Iterator[None]:
 
 def memory_beside(taken: float, usual: float) -> float:
     """Bytes within the limit when `taken` are spoken for, at least 0; `usual` where nobody has set a limit."""
-    limit = _BYTES.get()
+    limit = None if torch.compiler.is_compiling() else _BYTES.get()
     return usual if limit is None else max(0.0, limit - taken)

@@ -53,14 +53,14 @@ class RadialProfiles(nn.Module):
 def window_distances(radius: int, like: Tensor) -> Tensor:
     """Lengths of all displacements of a window, dy-major: ((2r+1)^2,)."""
     steps = torch.arange(-radius, radius + 1, dtype=like.dtype, device=like.device)
-    return torch.hypot(steps.view(-1, 1), steps.view(1, -1)).flatten()
+    return _length(steps.view(-1, 1), steps.view(1, -1)).flatten()
 
 
 def grid_distances(height: int, width: int, like: Tensor) -> Tensor:
     """Lengths of all displacements that occur on a grid, as a table (2*height-1, 2*width-1)."""
     rows = torch.arange(1 - height, height, dtype=like.dtype, device=like.device)
     columns = torch.arange(1 - width, width, dtype=like.dtype, device=like.device)
-    return torch.hypot(rows.view(-1, 1), columns.view(1, -1))
+    return _length(rows.view(-1, 1), columns.view(1, -1))
 
 
 def spread_over_grid(table: Tensor, height: int, width: int) -> Tensor:
@@ -70,3 +70,8 @@ def spread_over_grid(table: Tensor, height: int, width: int) -> Tensor:
     row = rows.view(1, -1) - rows.view(-1, 1) + height - 1
     column = columns.view(1, -1) - columns.view(-1, 1) + width - 1
     return table[row[:, None, :, None], column[None, :, None, :]].reshape(height * width, height * width)
+
+
+def _length(x: Tensor, y: Tensor) -> Tensor:
+    """As `torch.hypot`, which ONNX does not know; these are small whole numbers, whose squares are exact."""
+    return (x.square() + y.square()).sqrt()

@@ -17,6 +17,11 @@ def round_up(size: Size, multiple: int) -> Size:
     return -(-height // multiple) * multiple, -(-width // multiple) * multiple
 
 
+def ratio(side: int, other: int) -> float:
+    """side / other; of equal sides it is the number 1 also where sides are symbols of a traced program."""
+    return 1.0 if side == other else side / other
+
+
 def resize(maps: Tensor, size: Size) -> Tensor:
     """(B,C,h,w) -> (B,C,*size), bilinear with half-pixel centres; the input itself where the size is right."""
     if tuple(maps.shape[-2:]) == tuple(size):

@@ -106,7 +106,8 @@ def in_strips(
         strides: of the outputs; all divide `align`; one number stands for all outputs.
         align: strips begin at multiples of this (where the function samples every n-th row).
     """
-    pixels = _PIXELS.get()
+    # A compiled or exported program has no strips: they depend on the frame, and on this variable.
+    pixels = None if torch.compiler.is_compiling() else _PIXELS.get()
     height, width = maps[0].shape[-2:]
     halo = -(-halo // align) * align
     # Strips much lower than their halo would compute most rows twice.

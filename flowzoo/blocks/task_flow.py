@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from flowzoo.blocks.halves import halves
 from flowzoo.blocks.image_pyramid import mean_pyramid
 from flowzoo.operators import warp
 
@@ -29,7 +30,7 @@ class TaskFlow(nn.Module):
         """See the class; images are normalised already."""
         flow: Tensor | None = None
         for level, pair in zip(self.levels, mean_pyramid(torch.cat([first, second]), LEVELS), strict=True):
-            one, two = pair.chunk(2)
+            one, two = halves(pair)
             if flow is None:
                 flow = one.new_zeros(len(one), 2, *one.shape[2:], dtype=torch.promote_types(one.dtype, torch.float32))
             else:

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from flowzoo import operators
+from flowzoo.blocks.halves import halves
 from flowzoo.blocks.relaxation import relax
 from flowzoo.blocks.resize import scale_flow
 from flowzoo.operators.checks import check_flow, check_maps, check_shape
@@ -87,7 +88,7 @@ def variational_refinement(
             continue
         scale = size[1] / width, size[0] / height
         before = scale_flow(F.interpolate(flow, size, mode="area"), *scale) if reduction else flow
-        one, two = (F.interpolate(greys, size, mode="area") if reduction else greys).chunk(2)
+        one, two = halves(F.interpolate(greys, size, mode="area") if reduction else greys)
         edges = edge_weights(F.interpolate(colours, size, mode="area") if reduction else colours, settings)
         after = before
         for _ in range(warps):

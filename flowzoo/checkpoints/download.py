@@ -12,6 +12,7 @@ from flowzoo.assets import asset_path
 from flowzoo.cache import Kept, cache_folder, locked, remove_leftovers, sha256_of
 from flowzoo.checkpoints.index import UNKNOWN, Entry
 from flowzoo.checkpoints.transfer import TransferError, transfer
+from flowzoo.checkpoints.unfinished import Unfinished
 from flowzoo.errors import InputError
 
 _RECORD = "content.json"
@@ -51,6 +52,11 @@ def obtain(entry: Entry) -> Path:
     return path
 
 
+def offline() -> bool:
+    """Whether FLOWZOO_OFFLINE forbids downloads."""
+    return os.environ.get("FLOWZOO_OFFLINE", "0").lower() not in ("", "0", "false", "no", "off")
+
+
 def _check(kept: Kept, entry: Entry) -> None:
     recorded = (kept.recorded() or {}).get("sha256", "unknown")
     found = sha256_of(kept.path)
@@ -69,7 +75,7 @@ def _compare(found: str, entry: Entry, what: str, remedy: str) -> None:
 
 def _fetch(entry: Entry, kept: Kept) -> None:
     remedy = f"check the network, or fetch it elsewhere and use flowzoo weights import FILE --model {entry.model}"
-    if os.environ.get("FLOWZOO_OFFLINE", "0").lower() not in ("", "0", "false", "no", "off"):
+    if offline():
         raise InputError(
             f"weights {entry.tag} are not in the cache, and FLOWZOO_OFFLINE forbids to download {entry.url}: unset it, "
             f"or fetch the file elsewhere and use flowzoo weights import FILE --model {entry.model}"
@@ -80,7 +86,8 @@ def _fetch(entry: Entry, kept: Kept) -> None:
     log.warning("downloading %s%s", entry.url, size)
     with kept.replacing(url=entry.url) as temporary:
         try:
-            transfer(entry.url, temporary, entry.bytes)
+            unfinished = Unfinished(kept.path.with_name(f".unfinished-{kept.path.name}"), entry.url)
+            transfer(entry.url, temporary, entry.bytes, unfinished)
         except TransferError as error:
             raise InputError(f"cannot download {entry.url}: {error}; {remedy}") from error
         there = "the file there has changed, or something is in between; " + remedy.partition(", or ")[2]

@@ -7,7 +7,7 @@ from typing import Any
 
 from flowzoo import registry
 from flowzoo.cache import sha256_of
-from flowzoo.checkpoints import index
+from flowzoo.checkpoints import hub, index
 from flowzoo.checkpoints.download import obtain
 from flowzoo.checkpoints.fitting import recorded_settings, state_for, taken
 from flowzoo.checkpoints.formats import Checkpoint, native, read_checkpoint
@@ -60,16 +60,18 @@ def network_from(
 
 
 def locate(weights: Weights) -> Path | Entry:
-    """A file, or an entry of the index.
+    """A file, or an entry of the index; what is on the hub is fetched.
 
     Raises:
         InputError: neither.
     """
     if not isinstance(weights, str):
-        return Path(weights)
+        return _inside(Path(weights))
     if weights in index.entries():
         return index.entries()[weights]
-    path = Path(weights)
+    if weights.startswith(hub.PREFIX):
+        return hub.fetch(weights)
+    path = _inside(Path(weights))
     try:
         path.stat()
     except FileNotFoundError:
@@ -81,6 +83,12 @@ def locate(weights: Weights) -> Path | Entry:
     except (OSError, ValueError):
         pass  # reading it says what is wrong
     return path
+
+
+def _inside(path: Path) -> Path:
+    """The weights in a folder that `save_pretrained` wrote; any other path as it is."""
+    inner = path / hub.WEIGHTS
+    return inner if path.is_dir() and inner.is_file() else path
 
 
 def save_weights(network: ZooNetwork, path: Weights, **facts: Any) -> None:
@@ -118,7 +126,8 @@ def convert_file(
 
 def describe(path: Weights, entry: str | None = None) -> dict[str, Any]:
     """See `flowzoo.checkpoints.describe`."""
-    path = Path(path)
+    found = locate(path)
+    path = obtain(found) if isinstance(found, Entry) else found
     checkpoint = read_checkpoint(path, entry)
     sha256 = sha256_of(path)
     ours = checkpoint.format == "flowzoo"

@@ -15,10 +15,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPException, HTTPMessage
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import IO, Any, BinaryIO, Literal
 
 from tqdm import tqdm
 
+from flowzoo.checkpoints.unfinished import Unfinished, content_of, rest_begins
 from flowzoo.errors import InputError
 from flowzoo.files.reading import reason, shown
 
@@ -35,7 +36,15 @@ class TransferError(InputError):
     """Why a file did not arrive; the text goes on after "cannot download URL: "."""
 
 
-def transfer(url: str, target: Path, size: int = 0) -> None:
+class BrokenOffError(TransferError):
+    """The transfer ended too early; another one may go on from there."""
+
+
+class _RestRefusedError(TransferError):
+    """The server has no such part of its file."""
+
+
+def transfer(url: str, target: Path, size: int = 0, unfinished: Unfinished | None = None) -> None:
     """Write what `url` sends to `target`.
 
     Redirections are followed to http and https only, and never from https to http. What the server says about its
@@ -45,31 +54,77 @@ def transfer(url: str, target: Path, size: int = 0) -> None:
         url: http, https or file.
         target: the file to write.
         size: of the file in bytes, if it is known.
+        unfinished: where a part stays that has come when the transfer breaks off, and is gone on with by the next one;
+            on the disk of `target`.
 
     Raises:
         TransferError: there is no answer, another one than the whole file, or one that does not agree with its headers.
         InputError: `target` cannot be written.
     """
-    with _answer(url) as answer:
+    if unfinished is None:
+        _receive(url, target, size, None)
+        return
+    try:
+        try:
+            _receive(url, unfinished.path, size, unfinished)
+        except _RestRefusedError:
+            unfinished.forget()
+            _receive(url, unfinished.path, size, unfinished)
+    except BrokenOffError as error:
+        if unfinished.keep():
+            raise BrokenOffError(f"{error} (what has come is kept: the next try goes on from there)") from error
+        raise
+    except TransferError:
+        unfinished.forget()
+        raise
+    unfinished.finish(target)
+
+
+def _receive(url: str, place: Path, size: int, unfinished: Unfinished | None) -> None:
+    """Write what `url` sends to `place`, or the rest of what is there."""
+    begun = None if unfinished is None else unfinished.begun()
+    with _answer(url, _asking_for_rest(begun)) as answer:
         status = getattr(answer, "status", None)
-        if status not in (None, 200):
+        rest = _rest(answer.headers, begun) if status == 206 and begun else None
+        if status not in (None, 200) and rest is None:
             raise TransferError(f"the server answers {status} and not with the whole file")
-        expected = _length(answer.headers)
+        at, expected = rest or (0, _length(answer.headers))
         largest = size or LARGEST
         if expected is not None and expected > largest:
             raise TransferError(f"it has {expected} bytes, more than the {largest} that were expected")
-        if shutil.disk_usage(target.parent).free < (expected or size):
-            raise InputError(f"cannot write {target.parent}: {expected or size} bytes are needed, and less are free")
-        body = _Body(answer, expected, largest, _checksums(answer.headers))
-        written = _write(body, target, _decoder(answer.headers), largest)
+        if shutil.disk_usage(place.parent).free < (expected or size) - at:
+            raise InputError(f"cannot write {place.parent}: {expected or size} bytes are needed, and less are free")
+        if unfinished is not None and not at:
+            unfinished.begin(answer.headers)
+        body = _Body(answer, expected, largest, _checksums(answer.headers, rest=at > 0), at, place)
+        written = _write(body, place, _decoder(answer.headers), largest)
     if size and written != size:
         raise TransferError(f"it has {written} bytes instead of {size}")
 
 
+def _asking_for_rest(begun: tuple[int, str] | None) -> dict[str, str]:
+    """Headers that ask for what is missing of a file, if that is still the same one."""
+    if begun is None:
+        return {}
+    return {"Range": f"bytes={begun[0]}-", "If-Range": begun[1], "Accept-Encoding": "identity"}
+
+
+def _rest(headers: Any, begun: tuple[int, str]) -> tuple[int, int]:
+    """(first byte, bytes of the whole file) of an answer with the rest.
+
+    Raises:
+        TransferError: it is something else.
+    """
+    found = rest_begins(headers)
+    if found is None or found[0] != begun[0] or content_of(headers) not in (None, begun[1]):
+        raise TransferError("the server sends another part than the one that is missing")
+    return found
+
+
 @contextmanager
-def _answer(url: str) -> Iterator[Any]:
+def _answer(url: str, headers: dict[str, str]) -> Iterator[Any]:
     """The open answer; whatever goes wrong with it within the block is a TransferError."""
-    request = urllib.request.Request(url, headers={"User-Agent": "flowzoo"})
+    request = urllib.request.Request(url, headers={"User-Agent": "flowzoo"} | headers)
     try:
         with _opener(url).open(request, timeout=SECONDS_WITHOUT_DATA) as answer:
             yield answer
@@ -77,10 +132,12 @@ def _answer(url: str) -> Iterator[Any]:
         raise
     except urllib.error.HTTPError as error:
         error.close()
-        raise TransferError(f"the server says {error.code} {shown(str(error.reason))}") from error
+        kind: type[TransferError] = _RestRefusedError if error.code == 416 and "Range" in headers else TransferError
+        raise kind(f"the server says {error.code} {shown(str(error.reason))}") from error
     except (OSError, HTTPException, ValueError, EOFError, zlib.error) as error:
         cause = getattr(error, "reason", None)
-        raise TransferError(reason(cause if isinstance(cause, BaseException) else error)) from error
+        kind = BrokenOffError if isinstance(error, OSError | HTTPException) else TransferError
+        raise kind(reason(cause if isinstance(cause, BaseException) else error)) from error
 
 
 def _opener(url: str) -> urllib.request.OpenerDirector:
@@ -133,11 +190,14 @@ def _decoder(headers: Any) -> Any:
     raise TransferError(f"the server packs its answer in a way that is not known here ({shown(coding)})")
 
 
-def _checksums(headers: Any) -> dict[str, bytes]:
-    """Algorithm -> digest of the body, as far as the headers tell (RFC 1864, RFC 3230, RFC 9530, Google's storage)."""
+def _checksums(headers: Any, rest: bool) -> dict[str, bytes]:
+    """Algorithm -> digest of the file, as far as the headers tell (RFC 1864, RFC 3230, RFC 9530, Google's storage).
+
+    Of an answer with a part of the file, only what is said about the whole.
+    """
     found = {}
-    texts = {"md5": [headers.get("Content-MD5")], "sha256": []}
-    for name in ("Digest", "Content-Digest", "Repr-Digest", "x-goog-hash"):
+    texts = {"md5": [] if rest else [headers.get("Content-MD5")], "sha256": []}
+    for name in ("Digest", "Repr-Digest", "x-goog-hash", *([] if rest else ["Content-Digest"])):
         for part in ",".join(headers.get_all(name, [])).split(","):
             kind, _, value = part.strip().partition("=")
             if kind.lower() in ("md5", "sha-256"):
@@ -153,30 +213,39 @@ def _checksums(headers: Any) -> dict[str, bytes]:
 
 @dataclass
 class _Body:
-    """The bytes of an answer, which must be as many, and have the checksums, as its headers say."""
+    """The bytes of an answer, which must be as many, and have the checksums, as its headers say.
+
+    `done` of them are at `place` already.
+    """
 
     answer: BinaryIO
     expected: int | None
     largest: int
     checksums: dict[str, bytes]
-    done: int = 0
+    done: int
+    place: Path
     start: float = field(default_factory=time.monotonic)
 
     def chunks(self) -> Iterator[bytes]:
         """The body, part by part; the checks come with the last one."""
         digests = {kind: hashlib.new(kind, usedforsecurity=False) for kind in self.checksums}
+        if self.done and digests:
+            with self.place.open("rb") as file:
+                while chunk := file.read(_CHUNK):
+                    for digest in digests.values():
+                        digest.update(chunk)
         while chunk := self.answer.read(_CHUNK):
             self.done += len(chunk)
             if self.done > self.largest:
                 raise TransferError(f"it does not end after the {self.largest} bytes that were expected")
             passed = time.monotonic() - self.start
             if passed > PATIENCE and self.done < SLOWEST * passed:
-                raise TransferError(f"only {self.done} bytes have come in {passed:.0f} seconds")
+                raise BrokenOffError(f"only {self.done} bytes have come in {passed:.0f} seconds")
             for digest in digests.values():
                 digest.update(chunk)
             yield chunk
         if self.expected is not None and self.done != self.expected:
-            raise TransferError(f"it ended after {self.done} of {self.expected} bytes")
+            raise BrokenOffError(f"it ended after {self.done} of {self.expected} bytes")
         for kind, digest in digests.items():
             if digest.digest() != self.checksums[kind]:
                 raise TransferError(
@@ -185,10 +254,10 @@ class _Body:
 
 
 def _write(body: _Body, target: Path, decoder: Any, largest: int) -> int:
-    """Write the body, unpacked; returns the number of bytes."""
-    bar = tqdm(total=body.expected, unit="B", unit_scale=True, disable=not sys.stderr.isatty(), leave=False)
-    written = 0
-    with bar, _writing(target) as file:
+    """Write the body, unpacked, behind what is there of it; returns the number of bytes of all."""
+    quiet, written = not sys.stderr.isatty(), body.done
+    bar = tqdm(total=body.expected, initial=written, unit="B", unit_scale=True, disable=quiet, leave=False)
+    with bar, _writing(target, "ab" if written else "wb") as file:
         for chunk in body.chunks():
             bar.update(len(chunk))
             while chunk:
@@ -205,10 +274,10 @@ def _write(body: _Body, target: Path, decoder: Any, largest: int) -> int:
 
 
 @contextmanager
-def _writing(target: Path) -> Iterator[Any]:
+def _writing(target: Path, mode: Literal["ab", "wb"]) -> Iterator[Any]:
     """A file whose errors are told as its own and not as the network's."""
     try:
-        file = target.open("wb")
+        file = target.open(mode)
     except OSError as error:
         raise InputError(f"cannot write {target}: {reason(error)}") from error
     with file:

@@ -58,7 +58,9 @@ def add_model_arguments(parser: argparse.ArgumentParser, default: str = DEFAULT_
 
 def add_device_arguments(parser: argparse.ArgumentParser) -> None:
     """--device and --precision."""
-    parser.add_argument("--device", default="auto", metavar="DEVICE", help="auto, cpu, cuda or cuda:N (default: auto)")
+    parser.add_argument(
+        "--device", default="auto", metavar="DEVICE", help="auto, cpu, cuda, cuda:N, mps or xpu (default: auto)"
+    )
     parser.add_argument(
         "--precision",
         choices=("float32", "bfloat16", "float16"),

@@ -23,6 +23,7 @@ VERBS = {
     "train": "train or fine-tune by a preset",
     "synth": "render synthetic training pairs with exact flow and occlusion",
     "distill": "label a data set with a trained network",
+    "export": "a network as an .onnx or .pt2 file that runs without flowzoo",
     "models": "the zoo as a table, or one network's card",
     "weights": "list, download, convert and inspect weights",
     "bench": "time a model, or the operators",

@@ -46,7 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="a scene setting (docs/synthetic.md); may be repeated",
     )
-    parser.add_argument("--device", default="cpu", metavar="DEVICE", help="auto, cpu, cuda or cuda:N (default: cpu)")
+    parser.add_argument(
+        "--device", default="cpu", metavar="DEVICE", help="auto, cpu, cuda, cuda:N, mps or xpu (default: cpu)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -45,7 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run.add_argument("--resume", action="store_true", help="go on from the last checkpoint in the output folder")
     run.add_argument("--model", metavar="NAME", help="another network than the preset's")
     run.add_argument("--weights", metavar="TAG|FILE", help="start from these instead of random numbers")
-    run.add_argument("--device", default="auto", metavar="DEVICE", help="auto, cpu, cuda or cuda:N (default: auto)")
+    run.add_argument(
+        "--device", default="auto", metavar="DEVICE", help="auto, cpu, cuda, cuda:N, mps or xpu (default: auto)"
+    )
     run.add_argument("--workers", type=int, default=1, metavar="N", help="processes that prepare batches (default: 1)")
     run.add_argument("--tensorboard", action="store_true", help="log for TensorBoard, too (needs flowzoo[log])")
 

@@ -119,7 +119,7 @@ class Video:
         options = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
         try:
             # With "file:" no name is taken for a network address.
-            container: InputContainer = self._av.open(f"file:{self.path}", options=options, metadata_errors="replace")
+            container: InputContainer = self._av.open(f"file:{self.path}", options=options, **self._lenient())
         except self._av.ArgumentError as error:
             raise InputError(
                 f"{self.path} holds no video of a format that is read (MP4, MOV, MKV, WebM, AVI, MPEG, FLV, WMV, GIF, "
@@ -132,6 +132,11 @@ class Video:
             raise InputError(f"{self.path} holds no video: give a video file")
         container.streams.video[0].thread_type = "AUTO"
         return container
+
+    def _lenient(self) -> dict[str, str]:
+        """What lets PyAV open files whose titles are no UTF-8; from 19 on it does so by itself."""
+        major = str(self._av.__version__).partition(".")[0]
+        return {"metadata_errors": "replace"} if major.isdecimal() and int(major) < 19 else {}
 
     def _look_through(self) -> tuple[int, str | None]:
         """The number of the video's packets, and what says that the file is not whole, from all its packets."""

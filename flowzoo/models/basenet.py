@@ -24,6 +24,7 @@ class BaseNet(FlowNetwork):
     same_size = False
     multiple = 1
     tileable = False
+    any_size_once_traced = False
     bytes_per_pixel = 40
 
     def __init__(self, settings: BaseNetSettings) -> None:

@@ -42,6 +42,7 @@ class GLUNet(FlowNetwork):
     same_size = False
     multiple = 8
     tileable = False
+    any_size_once_traced = False
     bytes_per_pixel = 850
     bytes_per_pixel_in_strips = 450
 

@@ -16,9 +16,10 @@ from flowzoo.blocks.densities import read_density
 from flowzoo.blocks.dla import CHANNELS, DLA34
 from flowzoo.blocks.dla_up import DLAUp
 from flowzoo.blocks.flow_cues import CUE_CHANNELS, flow_cues
+from flowzoo.blocks.halves import halves
 from flowzoo.blocks.hda import ContextDecoder, DensityDecoder
 from flowzoo.blocks.normalised_convolution import BatchNorm
-from flowzoo.blocks.resize import Size, scale_flow
+from flowzoo.blocks.resize import Size, ratio, scale_flow
 from flowzoo.network import FlowNetwork, FlowPrediction
 from flowzoo.zoo.hd3 import HD3Settings
 
@@ -126,7 +127,7 @@ class HD3(FlowNetwork):
         above: tuple[Tensor, Tensor] | None = None
         for level, maps in zip(self.levels, features, strict=True):
             # With both directions, the second half of the batch runs from the second images to the first.
-            one, two = (maps, maps.roll(batch, 0)) if self.settings.infers_both else maps.chunk(2)
+            one, two = (maps, maps.roll(batch, 0)) if self.settings.infers_both else halves(maps)
             found = level(one, two, above)
             levels.append(found)
             if found.handed is not None:
@@ -137,7 +138,7 @@ class HD3(FlowNetwork):
     def _prediction(self, levels: list[Inferred], size: Size, inner: Size, batch: int) -> FlowPrediction:
         level_flows = [found.flow * 2 ** (LEVELS + 1 - level) for level, found in enumerate(levels)]
         logits = [found.logits for found in levels]
-        x_factor, y_factor = size[1] / inner[1], size[0] / inner[0]
+        x_factor, y_factor = ratio(size[1], inner[1]), ratio(size[0], inner[0])
         full = scale_flow(resize_corners(level_flows[-1], size), x_factor, y_factor)
         pyramid = [scale_flow(flow, x_factor, y_factor) for flow in level_flows]
         confidence = resize_corners(levels[-1].confidence, size)
@@ -145,7 +146,7 @@ class HD3(FlowNetwork):
         details: dict[str, Any] = {"network_size": inner}
         details["logits"] = [level[forward] for level in logits]
         details["level_flows"] = [level[forward] for level in level_flows]
-        if len(full) > batch:
+        if full.shape[0] > batch:
             details["backward"] = full[backward]
             details["backward_confidence"] = confidence[backward]
             for name, kept in (("pyramid", pyramid), ("logits", logits), ("level_flows", level_flows)):
@@ -171,6 +172,8 @@ def network_size(size: Size) -> Size:
     Of the (up to) four such sizes; the published inference script decides likewise, so an image may also shrink.
     """
     height, width = size
+    if height % MULTIPLE == 0 and width % MULTIPLE == 0:
+        return size
     heights, widths = (
         [side for side in (length // MULTIPLE * MULTIPLE, (length // MULTIPLE + 1) * MULTIPLE) if side]
         for length in size

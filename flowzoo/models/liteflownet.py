@@ -13,10 +13,11 @@ from flowzoo.blocks.convolution import initialise
 from flowzoo.blocks.cost_volume import make_cost_volume
 from flowzoo.blocks.directions import both_directions, split_directions
 from flowzoo.blocks.flow_cues import CUE_CHANNELS, flow_cues
+from flowzoo.blocks.halves import halves
 from flowzoo.blocks.local_regularisation import FlowFilter, LocalRegularisation, distance_layers
 from flowzoo.blocks.precision import BilinearFlowDoubling, flow_head
 from flowzoo.blocks.pyramid import FeaturePyramid
-from flowzoo.blocks.resize import Size, resize, round_up, scale_flow
+from flowzoo.blocks.resize import Size, ratio, resize, round_up, scale_flow
 from flowzoo.blocks.upsampling import doubling
 from flowzoo.network import FlowNetwork, FlowPrediction
 from flowzoo.zoo.liteflownet import COARSEST, LiteFlowNetSettings
@@ -82,16 +83,16 @@ class LiteFlowNetLevel(nn.Module):
         flows, hidden = [], []
         seen = features if self.projection is None else self.projection(features)
         if self.matching is not None:
-            flow = self.matching(*seen.chunk(2), flow, cues)
+            flow = self.matching(*halves(seen), flow, cues)
             flows.append(flow)
         if self.subpixel is not None:
             if self.projection is not None:
                 seen = self.projection.for_subpixel(features, seen)
-            flow, last = self.subpixel(*seen.chunk(2), flow, cues)
+            flow, last = self.subpixel(*halves(seen), flow, cues)
             flows.append(flow)
             hidden.append(last)
         if self.regularisation is not None and images is not None:
-            flow, last = self.regularisation(features.chunk(2)[0], *images.chunk(2), flow)
+            flow, last = self.regularisation(halves(features)[0], *halves(images), flow)
             flows.append(flow)
             hidden.append(last)
         return flows, hidden
@@ -193,7 +194,7 @@ class LiteFlowNet(FlowNetwork):
         height, width = images.shape[2:]
         previous = fourth = images
         for level in range(1, COARSEST + 1):
-            size = (height >> (level - 1), width >> (level - 1))
+            size = (height // 2 ** (level - 1), width // 2 ** (level - 1))
             if self.settings.resampling == "interpolate":
                 previous = resize(previous, size)
             else:
@@ -204,7 +205,7 @@ class LiteFlowNet(FlowNetwork):
 
     def _prediction(self, flows: list[Tensor], size: Size, inner: Size, batch: int) -> FlowPrediction:
         """From flow units at every level to pixels of the input; the finest flow at the input's size."""
-        factors = FLOW_UNIT * size[1] / inner[1], FLOW_UNIT * size[0] / inner[0]
+        factors = FLOW_UNIT * ratio(size[1], inner[1]), FLOW_UNIT * ratio(size[0], inner[0])
         flow = scale_flow(self._resize(flows[-1], size), *factors)
         pyramid = [scale_flow(level, *factors) for level in flows]
         return split_directions(flow, pyramid, batch)

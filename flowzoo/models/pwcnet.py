@@ -19,9 +19,10 @@ from flowzoo.blocks.cost_volume import make_cost_volume
 from flowzoo.blocks.dense_decoder import DenseDecoder
 from flowzoo.blocks.directions import both_directions, split_directions
 from flowzoo.blocks.flow_cues import CUE_CHANNELS, flow_cues
+from flowzoo.blocks.halves import halves
 from flowzoo.blocks.precision import FlowDoubling, flow_head
 from flowzoo.blocks.pyramid import FeaturePyramid
-from flowzoo.blocks.resize import resize, round_up, scale_flow
+from flowzoo.blocks.resize import ratio, resize, round_up, scale_flow
 from flowzoo.blocks.resize_8bit import enlarge_8bit
 from flowzoo.blocks.strips import Rows, rows_seen, strip_by_strip
 from flowzoo.blocks.upsampling import doubling
@@ -69,7 +70,7 @@ class PWCLevel(nn.Module):
         Returns:
             The flow (B,2,H,W), and the decoder's features (B,D,H,W) where a finer level needs them.
         """
-        first, second = features.chunk(2)
+        first, second = halves(features)
         flow = None if above is None else above[0] * self.scale
         seen = [] if above is None else [first, *above]
         if flow is not None and self.cues:
@@ -126,6 +127,6 @@ class PWCNet(FlowNetwork):
                 handed = flow.detach() if self.settings.stop_flow_gradient else flow
                 above = (part.enlarge_flow(handed), part.enlarge_features(hidden[0]))
             flows.append(flow)
-        factors = FLOW_UNIT * width / inner[1], FLOW_UNIT * height / inner[0]
+        factors = FLOW_UNIT * ratio(width, inner[1]), FLOW_UNIT * ratio(height, inner[0])
         full = scale_flow(resize(flows[-1], (height, width)), *factors)
         return split_directions(full, [scale_flow(level, *factors) for level in flows], batch)

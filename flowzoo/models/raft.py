@@ -3,7 +3,7 @@
 Inside this file flow is in pixels of the 1/8 grid.
 """
 
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -32,6 +32,7 @@ class RAFT(FlowNetwork):
     multiple = STRIDE
     bytes_per_pixel = 450
     takes_start = True
+    exported_settings: ClassVar = {"cost_volume": ("stored", "")}
 
     def __init__(self, settings: RAFTSettings) -> None:
         super().__init__()
@@ -87,7 +88,7 @@ class RAFT(FlowNetwork):
         state, prepared = torch.tanh(state), self.update.prepare(F.relu(context))
         precise = torch.promote_types(first.dtype, torch.float32)
         grid = _grid(one).to(precise)
-        flow = torch.zeros_like(grid).repeat(len(first), 1, 1, 1)
+        flow = torch.zeros_like(grid).repeat(first.shape[0], 1, 1, 1)
         if start is not None:
             if start.shape != flow.shape:
                 raise InputError(f"start must be {tuple(flow.shape)} for these images, got {tuple(start.shape)}")

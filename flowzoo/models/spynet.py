@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from flowzoo.blocks.alignment import warp_border
 from flowzoo.blocks.convolution import convolution, training_layout
+from flowzoo.blocks.halves import halves
 from flowzoo.blocks.image_pyramid import mean_pyramid
 from flowzoo.blocks.precision import flow_head
-from flowzoo.blocks.resize import resize, round_up, scale_flow
+from flowzoo.blocks.resize import ratio, resize, round_up, scale_flow
 from flowzoo.blocks.strips import Rows, rows_seen, strip_by_strip
 from flowzoo.network import FlowNetwork, FlowPrediction
 from flowzoo.zoo.spynet import SPyNetSettings
@@ -54,12 +55,12 @@ class SPyNet(FlowNetwork):
         for level, pair in zip(
             cast(Iterable[Level], self.levels), mean_pyramid(images, self._level_count(inner)), strict=False
         ):
-            one, two = pair.chunk(2)
-            flow = _doubled(flows[-1]) if flows else one.new_zeros((len(one), 2, *one.shape[2:]), dtype=precise)
+            one, two = halves(pair)
+            flow = _doubled(flows[-1]) if flows else one.new_zeros((one.shape[0], 2, *one.shape[2:]), dtype=precise)
             seen = torch.cat([one, warp_border(two, flow), flow.to(one.dtype)], dim=1)
             (residual,) = level.residual(seen)
             flows.append(flow + residual.to(precise))
-        factors = width / inner[1], height / inner[0]
+        factors = ratio(width, inner[1]), ratio(height, inner[0])
         pyramid = [
             scale_flow(flow, factors[0] * 2**index, factors[1] * 2**index)
             for index, flow in zip(range(len(flows) - 1, -1, -1), flows, strict=True)

@@ -5,6 +5,7 @@ them, and can run on a finer pyramid than it was trained on (`cascade`). No publ
 """
 
 import math
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -14,8 +15,9 @@ from flowzoo.blocks.convolution import Convolution, ConvolutionStack, as_weights
 from flowzoo.blocks.cost_volume import make_cost_volume
 from flowzoo.blocks.directions import split_directions, with_reverse
 from flowzoo.blocks.flow_cues import CUE_CHANNELS, flow_cues
+from flowzoo.blocks.halves import halves
 from flowzoo.blocks.precision import at_least_float32, flow_head
-from flowzoo.blocks.resize import scale_flow
+from flowzoo.blocks.resize import ratio, scale_flow
 from flowzoo.network import FlowNetwork, FlowPrediction
 from flowzoo.operators import convex_upsampling
 from flowzoo.zoo.wren import WrenSettings
@@ -30,6 +32,7 @@ class Wren(FlowNetwork):
     """See `flowzoo.zoo.wren.WrenSettings` for what can be changed."""
 
     bytes_per_pixel = 450
+    exported_settings: ClassVar = {"refinement": ("none", "without its variational refinement")}
 
     def __init__(self, settings: WrenSettings) -> None:
         super().__init__()
@@ -58,7 +61,7 @@ class Wren(FlowNetwork):
         """See `FlowNetwork.forward`."""
         batch, _, height, width = first.shape
         size = (self._rounded(height), self._rounded(width))
-        scale = width / size[1], height / size[0]
+        scale = ratio(width, size[1]), ratio(height, size[0])
         images = _resized(torch.cat([first, second]), size)
         flow, pyramid, state = self._coarse_to_fine(self._features(images))
         if self.settings.cascade and not self.training:
@@ -71,12 +74,15 @@ class Wren(FlowNetwork):
             from flowzoo.blocks.variational import variational_refinement
 
             images = torch.cat([first, second]).float()
-            pair = images[: len(flow)], images.roll(-batch, 0)[: len(flow)]
+            pairs = flow.shape[0]
+            pair = images[:pairs], images.roll(-batch, 0)[:pairs]
             flow = boundary_median(*pair, variational_refinement(*pair, flow))
         return split_directions(flow, pyramid, batch)
 
     def _rounded(self, side: int) -> int:
         """The nearest multiple of 64 that is not smaller than 64."""
+        if side % self.multiple == 0:
+            return side
         return max(self.multiple, (side + self.multiple // 2) // self.multiple * self.multiple)
 
     def _features(self, images: Tensor) -> list[Tensor]:
@@ -92,7 +98,7 @@ class Wren(FlowNetwork):
         groups = 1 if self.settings.normalisation == "joint" else self.settings.matching_channels
         maps = [_normalised(project(x), groups) for project, x in zip(self.projections, levels[1:], strict=True)]
         if self.settings.infers_both:
-            maps = [with_reverse(level, len(images) // 2) for level in maps]
+            maps = [with_reverse(level, images.shape[0] // 2) for level in maps]
         return maps
 
     def _coarse_to_fine(self, maps: list[Tensor]) -> tuple[Tensor, list[Tensor], tuple[Tensor, Tensor]]:
@@ -149,7 +155,7 @@ class Decoder(nn.Module):
 
     def forward(self, maps: Tensor, flow: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(2B,C,h,w), (B,2,h,w) in pixels of this level, (B,hidden,h,w) -> flow, hidden, (B,out_channels,h,w)."""
-        first, second = maps.chunk(2)
+        first, second = halves(maps)
         if self.settings.stop_flow_gradient:
             flow = flow.detach()
         cost = self.cost_volume(first, second, flow)
@@ -194,7 +200,7 @@ def _initialise(network: nn.Module) -> None:
 
 def _normalised(maps: Tensor, groups: int) -> Tensor:
     """Mean 0 and deviation 1 per sample and group of channels, over the pixels of both of the sample's images."""
-    pairs = torch.stack(at_least_float32(maps).contiguous().chunk(2), dim=2)
+    pairs = torch.stack(halves(at_least_float32(maps).contiguous()), dim=2)
     return torch.cat(F.group_norm(pairs, groups).unbind(2))
 
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 def bounded(flow: Tensor, height: int, width: int) -> Tensor:
     """`flow` with NaN and everything that surely leaves the map replaced by one vector that does, without gradient."""
-    far = float(height + width + 2)
+    far = torch.sym_float(height + width + 2)
     return torch.where(flow.abs() <= far, flow, far)
 
 

@@ -1,11 +1,9 @@
 """Local convolution with one filter a pixel: LiteFlowNet's flow regularisation (f-lcon)."""
 
-import torch
 from torch import Tensor
 
 from flowzoo.errors import InputError
 from flowzoo.operators.checks import check_maps, check_shape, check_whole
-from flowzoo.operators.correlation import definition
 from flowzoo.operators.correlation.registered import GATHER
 
 
@@ -33,7 +31,5 @@ def local_convolution(values: Tensor, weights: Tensor, window: int) -> Tensor:
         raise InputError(f"window must be odd and positive, got {window}")
     batch, _, height, width = values.shape
     check_shape("weights", weights, (batch, window * window, height, width), "values", values)
-    if torch.onnx.is_in_onnx_export():
-        return definition.gather_unfolded(weights, values, window // 2, 1, 1.0)
     result: Tensor = GATHER(weights, values, window // 2, 1, 1.0)
     return result

@@ -1,6 +1,12 @@
-"""One torch.library for all registered operators, and the list of them, which tests and clocks read."""
+"""One torch.library for all registered operators, and the list of them, which tests and clocks read.
 
-from collections.abc import Callable
+A program that leaves the zoo (an ONNX file, a saved torch.export program) cannot call them. While one is traced each
+operator is its `exported` form: plain PyTorch without loops over displacements or chunks, so that the graph is small
+and serves other sizes than the one it was traced with.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -22,11 +28,30 @@ class Registered:
     cuda: Callable[..., Any] | None
     differentiable: bool
     autocast: bool
+    exported: Callable[..., Any]
     call: Any  # the overload torch.ops.flowzoo.NAME.default
 
 
 REGISTERED: dict[str, Registered] = {}
 """Every operator by its name."""
+
+_in_plain_torch = False
+
+
+@contextmanager
+def plain_operators() -> Iterator[None]:
+    """Within this block, and in every thread, operators are their exported forms: for tracing a program."""
+    global _in_plain_torch
+    before, _in_plain_torch = _in_plain_torch, True
+    try:
+        yield
+    finally:
+        _in_plain_torch = before
+
+
+def decompositions() -> dict[Any, Callable[..., Any]]:
+    """Each operator's exported form, for `torch.export.ExportedProgram.run_decompositions`."""
+    return {entry.call: entry.exported for entry in REGISTERED.values()}
 
 
 def register(
@@ -40,7 +65,8 @@ def register(
     save: Callable[..., None] | None = None,
     backward: Callable[..., Any] | None = None,
     autocast: bool = True,
-) -> Any:
+    exported: Callable[..., Any] | None = None,
+) -> Callable[..., Any]:
     """Define `flowzoo::name`: `cpu` and `cuda` there, `portable` elsewhere and where CUDA has no CuPy or no kernel.
 
     Args:
@@ -52,9 +78,10 @@ def register(
         save: keeps in `ctx` what `backward` needs, from the inputs and the output.
         backward: gradients of the inputs from `ctx` and those of the results; None = not differentiable.
         autocast: half-precision inputs become float32 under autocast.
+        exported: stands for it in programs that leave the zoo; None = `portable`.
 
     Returns:
-        The operator's overload, which is what the public functions call.
+        What the public functions call.
     """
     LIBRARY.define(f"{name}{schema}", tags=(torch.Tag.pt2_compliant_tag,))
     LIBRARY.impl(name, portable, "CompositeExplicitAutograd")
@@ -69,8 +96,13 @@ def register(
     for device in ("cpu", "cuda") if autocast else ():
         torch.library.register_autocast(qualified, device, torch.float32, lib=LIBRARY)
     call = getattr(torch.ops.flowzoo, name).default
-    REGISTERED[name] = Registered(name, portable, cpu, cuda, backward is not None, autocast, call)
-    return call
+    plain = exported or portable
+    REGISTERED[name] = Registered(name, portable, cpu, cuda, backward is not None, autocast, plain, call)
+
+    def run(*inputs: Any) -> Any:
+        return (plain if _in_plain_torch or torch.onnx.is_in_onnx_export() else call)(*inputs)
+
+    return run
 
 
 def _not_differentiable(name: str, ctx: Any, *gradients: Any) -> None:

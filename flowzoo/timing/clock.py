@@ -1,6 +1,5 @@
 """Timing a callable: median, spread, and peak memory of the process."""
 
-import resource
 import statistics
 import sys
 import time
@@ -66,13 +65,22 @@ def _reset_peak() -> None:
         return
 
 
+def _largest() -> int | None:
+    """Peak memory of this process where there is no /proc: on macOS; Windows has no such module."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
 def _resident(key: str) -> int | None:
     """VmRSS (now) or VmHWM (peak) of this process in bytes."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:
-        unit = 1 if sys.platform == "darwin" else 1024
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+        return _largest()
     for line in lines:
         if line.startswith(key + ":"):
             return int(line.split()[1]) * 1024

@@ -1,9 +1,7 @@
 """Weighted median of a flow where motions meet (Sun, Roth, Black: "Secrets of Optical Flow Estimation", CVPR 2010)."""
 
-import torch
 from torch import Tensor
 
-from flowzoo.operators.boundary_median import definition
 from flowzoo.operators.boundary_median.registered import BOUNDARY_MEDIAN
 from flowzoo.operators.checks import check_flow, check_maps, check_real, check_shape, check_whole
 
@@ -35,6 +33,5 @@ def boundary_median(
     check_real("disagreement", disagreement)
     check_real("likeness", likeness)
     numbers = spacing, disagreement, likeness
-    operator = definition.boundary_median if torch.onnx.is_in_onnx_export() else BOUNDARY_MEDIAN
-    result: Tensor = operator(colours, flow, trust, *numbers)
+    result: Tensor = BOUNDARY_MEDIAN(colours, flow, trust, *numbers)
     return result

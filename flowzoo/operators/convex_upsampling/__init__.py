@@ -4,11 +4,9 @@ The plain form, a softmax and a broadcast product, spends most of its time on te
 result; here none is made, and the backward pass computes the softmax anew instead of keeping it.
 """
 
-import torch
 from torch import Tensor
 
 from flowzoo.operators.checks import check_maps, check_shape, check_whole
-from flowzoo.operators.convex_upsampling import definition
 from flowzoo.operators.convex_upsampling.registered import CONVEX_UPSAMPLING
 
 
@@ -31,7 +29,5 @@ def convex_upsampling(flow: Tensor, logits: Tensor, factor: int) -> Tensor:
     check_whole("factor", factor, 1)
     batch, _, height, width = flow.shape
     check_shape("logits", logits, (batch, 9 * factor * factor, height, width), "flow", flow)
-    if torch.onnx.is_in_onnx_export():
-        return definition.convex_upsampling(flow, logits, factor)
     result: Tensor = CONVEX_UPSAMPLING(flow, logits, factor)
     return result

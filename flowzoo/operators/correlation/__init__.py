@@ -2,11 +2,9 @@
 
 import math
 
-import torch
 from torch import Tensor
 
 from flowzoo.operators.checks import check_maps, check_same_shape, check_shape, check_window
-from flowzoo.operators.correlation import definition
 from flowzoo.operators.correlation.registered import CORRELATE, GATHER
 
 
@@ -41,10 +39,7 @@ def correlation(first: Tensor, second: Tensor, radius: int, dilation: int = 1, s
         first, second = first[:, :, ::shared, ::shared], second[:, :, ::shared, ::shared]
         stride, dilation = stride // shared, dilation // shared
     scale = 1.0 / first.shape[1]
-    if torch.onnx.is_in_onnx_export():
-        volume = definition.correlate_unfolded(first, second, radius, dilation, scale)
-    else:
-        volume = CORRELATE(first, second, radius, dilation, scale)
+    volume: Tensor = CORRELATE(first, second, radius, dilation, scale)
     return volume[:, :, ::stride, ::stride] if stride > 1 else volume
 
 
@@ -71,7 +66,5 @@ def correlation_transpose(residual: Tensor, second: Tensor, radius: int, dilatio
     check_window(radius, dilation, 1)
     batch, channels, height, width = second.shape
     check_shape("residual", residual, (batch, (2 * radius + 1) ** 2, height, width), "second", second)
-    if torch.onnx.is_in_onnx_export():
-        return definition.gather_unfolded(residual, second, radius, dilation, 1.0 / channels)
     result: Tensor = GATHER(residual, second, radius, dilation, 1.0 / channels)
     return result

@@ -76,17 +76,18 @@ def scatter(volume: Tensor, first: Tensor, radius: int, dilation: int, scale: fl
 
 def correlate_unfolded(first: Tensor, second: Tensor, radius: int, dilation: int, scale: float) -> Tensor:
     """`correlate` as one unfold: slow and large, but few nodes in an exported graph."""
-    channels, height, width = first.shape[1:]
-    side = 2 * radius + 1
-    columns = F.unfold(second, side, dilation=dilation, padding=radius * dilation)
-    windows = columns.reshape(-1, channels, side * side, height, width)
-    return (first.unsqueeze(2) * windows).sum(dim=1) * scale
+    windows = _unfolded(second, radius, dilation)
+    return ((first.to(windows.dtype).unsqueeze(2) * windows).sum(dim=1) * scale).to(first.dtype)
 
 
 def gather_unfolded(volume: Tensor, second: Tensor, radius: int, dilation: int, scale: float) -> Tensor:
     """`gather` as one unfold, for exported graphs."""
-    channels, height, width = second.shape[1:]
+    windows = _unfolded(second, radius, dilation)
+    return ((volume.to(windows.dtype).unsqueeze(1) * windows).sum(dim=2) * scale).to(second.dtype)
+
+
+def _unfolded(maps: Tensor, radius: int, dilation: int) -> Tensor:
+    """(B,C,H,W) -> (B,C,(2r+1)^2,H,W), what every pixel's window holds."""
     side = 2 * radius + 1
-    columns = F.unfold(second, side, dilation=dilation, padding=radius * dilation)
-    windows = columns.reshape(-1, channels, side * side, height, width)
-    return (volume.unsqueeze(1) * windows).sum(dim=2) * scale
+    columns = F.unfold(maps.to(working_dtype(maps)), side, dilation=dilation, padding=radius * dilation)
+    return columns.reshape(-1, maps.shape[1], side * side, *maps.shape[2:])

@@ -58,6 +58,7 @@ CORRELATE = register(
     cuda=cuda.correlate,
     save=_save,
     backward=_correlate_backward,
+    exported=definition.correlate_unfolded,
 )
 GATHER = register(
     "gather",
@@ -68,6 +69,7 @@ GATHER = register(
     cuda=cuda.gather,
     save=_save,
     backward=_gather_backward,
+    exported=definition.gather_unfolded,
 )
 SCATTER = register(
     "scatter",

@@ -2,12 +2,10 @@
 
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from flowzoo.errors import InputError
 from flowzoo.operators.checks import check_maps, check_same_kind, check_shape, check_tensor, check_whole
-from flowzoo.operators.deform import definition
 from flowzoo.operators.deform.registered import DEFORM
 
 Border = Literal["modern", "legacy"]
@@ -58,9 +56,8 @@ def deform(
     _check_numbers(weight, strides, paddings, dilations, border)
     _check_shapes(features, offset, weight, bias, mask, (strides, paddings, dilations))
     columns, step = (weight.shape[3], dilations) if weight.dim() == 4 else (weight.shape[2], (0, 0))
-    operator = definition.deform if torch.onnx.is_in_onnx_export() else DEFORM
     flat, legacy = weight.flatten(2), border == "legacy"
-    result: Tensor = operator(features, offset, flat, bias, mask, columns, strides, paddings, step, legacy)
+    result: Tensor = DEFORM(features, offset, flat, bias, mask, columns, strides, paddings, step, legacy)
     return result
 
 

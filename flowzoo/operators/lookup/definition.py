@@ -58,7 +58,7 @@ def _windows(coordinates: Tensor, level: int, size: Size, radius: int) -> _Windo
     """`coordinates` (n,2), x then y, pixels of level 0."""
     height, width = size
     # Nothing as far as this is on the map; NaN fails the comparison and goes there too.
-    far = float(height + width + 2 * radius + 4)
+    far = torch.sym_float(height + width + 2 * radius + 4)
     centre = coordinates / 2**level
     centre = torch.where(centre.abs() <= far, centre, far)
     whole = centre.detach().floor()

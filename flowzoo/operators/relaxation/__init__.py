@@ -1,10 +1,8 @@
 """Red-black SOR for the linear systems of variational flow: two unknowns a pixel, coupled to the four neighbours."""
 
-import torch
 from torch import Tensor
 
 from flowzoo.operators.checks import check_maps, check_real, check_shape, check_whole
-from flowzoo.operators.relaxation import definition
 from flowzoo.operators.relaxation.registered import RELAXATION
 
 
@@ -30,7 +28,5 @@ def relaxation(system: Tensor, step: Tensor, sweeps: int, factor: float) -> Tens
     check_shape("system", system, (batch, 7, height, width), "step", step)
     check_whole("sweeps", sweeps, 0)
     check_real("factor", factor)
-    if torch.onnx.is_in_onnx_export():
-        return definition.relaxation(system, step, sweeps, factor)
     result: Tensor = RELAXATION(system, step, sweeps, factor)
     return result

@@ -2,12 +2,10 @@
 
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from flowzoo.errors import InputError
 from flowzoo.operators.checks import check_flow, check_maps, check_same_shape, check_window
-from flowzoo.operators.sampled_volume import definition
 from flowzoo.operators.sampled_volume.registered import SAMPLED_VOLUME
 
 
@@ -50,6 +48,5 @@ def sampled_cost_volume(
         raise InputError(f"measure must be 'correlation' or 'sad', got {measure!r}")
     if stride > 1:
         first, flow = first[:, :, ::stride, ::stride], flow[:, :, ::stride, ::stride]
-    operator = definition.sampled_volume if torch.onnx.is_in_onnx_export() else SAMPLED_VOLUME
-    volume: Tensor = operator(first, second, flow, radius, dilation, stride, measure == "sad")
+    volume: Tensor = SAMPLED_VOLUME(first, second, flow, radius, dilation, stride, measure == "sad")
     return volume

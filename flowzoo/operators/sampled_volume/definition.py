@@ -58,7 +58,7 @@ def _windows(flow: Tensor, size: tuple[int, int], radius: int, dilation: int, st
     batch, _, rows, columns = flow.shape
     # Nothing as far as this is on the map; NaN fails the comparison and goes there too.
     far = _far(size, radius, dilation)
-    bounded = torch.where(flow.abs() <= far, flow, float(far))
+    bounded = torch.where(flow.abs() <= far, flow, torch.sym_float(far))
     whole = bounded.detach().floor()
     share = (bounded - whole).permute(0, 2, 3, 1).reshape(-1, 2)
     reach = radius * dilation
@@ -134,12 +134,22 @@ def sampled_volume(first: Tensor, second: Tensor, flow: Tensor, *numbers: int) -
     The numbers are radius, dilation, stride, and whether absolute differences are measured instead of products. Built
     from differentiable steps only, so autograd gives its derivatives of any order.
     """
+    return _sampled(False, first, second, flow, *numbers)
+
+
+def sampled_volume_whole(first: Tensor, second: Tensor, flow: Tensor, *numbers: int) -> Tensor:
+    """`sampled_volume` in one chunk, for exported graphs, whose number of nodes must not depend on the size."""
+    return _sampled(True, first, second, flow, *numbers)
+
+
+def _sampled(whole: bool, first: Tensor, second: Tensor, flow: Tensor, *numbers: int) -> Tensor:
     radius, dilation, stride, absolute = numbers
     window, base, table = _prepare(first, second, flow, radius, dilation, stride)
     ends = _ends(dilation, radius)
     channels = base.shape[1]
     parts = []
-    for start, stop in _chunks(base.shape[0], len(window.steps) * channels):
+    pixels = base.shape[0]
+    for start, stop in [(0, pixels)] if whole else _chunks(pixels, len(window.steps) * channels):
         down = window.down_share[start:stop].unsqueeze(2)
         if absolute:
             # `base` carries the 1/C, so the second map gets it as well.

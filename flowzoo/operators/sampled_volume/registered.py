@@ -55,6 +55,7 @@ SAMPLED_VOLUME = register(
     cuda=cuda.sampled_volume,
     save=_save,
     backward=_backward,
+    exported=definition.sampled_volume_whole,
 )
 SAMPLED_VOLUME_BACKWARD = register(
     "sampled_volume_backward",

@@ -1,10 +1,8 @@
 """Forward warping: bilinear splatting to p + flow."""
 
-import torch
 from torch import Tensor
 
 from flowzoo.operators.checks import check_flow, check_maps
-from flowzoo.operators.splat import definition
 from flowzoo.operators.splat.registered import SPLAT
 
 
@@ -26,7 +24,5 @@ def splat(values: Tensor, flow: Tensor) -> Tensor:
     """
     check_maps("values", values)
     check_flow(flow, "values", values)
-    if torch.onnx.is_in_onnx_export():
-        return definition.splat(values, flow)
     result: Tensor = SPLAT(values, flow)
     return result

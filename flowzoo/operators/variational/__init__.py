@@ -3,11 +3,9 @@
 `flowzoo.blocks.variational` states the energy and iterates; `relaxation` solves the systems.
 """
 
-import torch
 from torch import Tensor
 
 from flowzoo.operators.checks import check_flow, check_maps, check_real, check_shape
-from flowzoo.operators.variational import definition
 from flowzoo.operators.variational.registered import VARIATIONAL_DATA, VARIATIONAL_SYSTEM
 
 
@@ -39,8 +37,7 @@ def variational_data(
     numbers = normaliser, mismatch, least
     for name, value in zip(("normaliser", "mismatch", "least"), numbers, strict=True):
         check_real(name, value)
-    operator = definition.variational_data if torch.onnx.is_in_onnx_export() else VARIATIONAL_DATA
-    result: Tensor = operator(first, second, flow, *numbers)
+    result: Tensor = VARIATIONAL_DATA(first, second, flow, *numbers)
     return result
 
 
@@ -70,6 +67,5 @@ def variational_system(
     numbers = alpha, delta, gamma, epsilon
     for name, value in zip(("alpha", "delta", "gamma", "epsilon"), numbers, strict=True):
         check_real(name, value)
-    operator = definition.variational_system if torch.onnx.is_in_onnx_export() else VARIATIONAL_SYSTEM
-    result: Tensor = operator(data, edges, flow, step, *numbers)
+    result: Tensor = VARIATIONAL_SYSTEM(data, edges, flow, step, *numbers)
     return result

@@ -1,0 +1,118 @@
+"""Networks as folders, `model.safetensors` and `config.json`, and such folders of the Hugging Face hub.
+
+`hub:owner/name@revision` stands for weights wherever a tag or a file does. No torch until a network is read or written.
+"""
+
+import importlib.util
+import json
+import logging
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flowzoo.errors import InputError
+from flowzoo.files.reading import reason, shown
+
+if TYPE_CHECKING:
+    from flowzoo.network import ZooNetwork
+
+PREFIX = "hub:"
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
+_REFERENCE = re.compile(rf"({_NAME}/{_NAME})(?:/([^@]{{1,200}}))?(?:@([A-Za-z0-9][A-Za-z0-9._/-]{{0,199}}))?")
+_LOG = logging.getLogger("flowzoo")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A file of the hub.
+
+    Attributes:
+        repository: owner/name.
+        file: its path there.
+        revision: a commit, a tag or a branch; None = the branch that the repository shows, whatever it is by then.
+    """
+
+    repository: str
+    file: str
+    revision: str | None
+
+
+def parse(text: str) -> Reference:
+    """The reference `owner/name[/FILE][@REVISION]`, with or without "hub:" in front.
+
+    Raises:
+        InputError: it is not of this form.
+    """
+    found = _REFERENCE.fullmatch(text.removeprefix(PREFIX))
+    parts = ((found[2] or WEIGHTS) if found else "..").split("/")
+    if found is None or any(part in ("", ".", "..") for part in parts):
+        raise InputError(
+            f"{shown(text, 200)} is no reference to the hub: write hub:owner/name@revision, or "
+            "hub:owner/name/FILE@revision for another file than model.safetensors"
+        )
+    return Reference(found[1], "/".join(parts), found[3])
+
+
+def fetch(text: str) -> Path:
+    """The file that a reference stands for, from the hub's own cache or downloaded there.
+
+    HF_HUB_OFFLINE, HF_ENDPOINT, HF_TOKEN and HF_HOME do as they do for all programs; FLOWZOO_OFFLINE forbids downloads,
+    too.
+
+    Raises:
+        InputError: no such reference or file, no network, or the extra is not installed.
+    """
+    wanted = parse(text)
+    if importlib.util.find_spec("huggingface_hub") is None:
+        raise InputError(f"{shown(text, 200)} needs huggingface_hub: pip install 'flowzoo[hub]'")
+    from huggingface_hub import errors, hf_hub_download
+
+    from flowzoo.checkpoints.download import offline
+
+    no_answer: type[Exception] = getattr(errors, "HTTPError", OSError)  # of whichever library it uses
+    options: dict[str, Any] = {"revision": wanted.revision, "endpoint": os.environ.get("HF_ENDPOINT")}
+    try:
+        path = Path(hf_hub_download(wanted.repository, wanted.file, local_files_only=offline(), **options))
+    except errors.LocalEntryNotFoundError as error:
+        raise InputError(
+            f"{shown(text, 200)} is not in the hub's cache and cannot be fetched: no network, or HF_HUB_OFFLINE or "
+            "FLOWZOO_OFFLINE is set"
+        ) from error
+    except errors.EntryNotFoundError as error:
+        raise InputError(
+            f"{shown(text, 200)}: {wanted.repository} has no file {wanted.file}; name another one as "
+            "hub:owner/name/FILE@revision"
+        ) from error
+    except (errors.HfHubHTTPError, no_answer, OSError, ValueError) as error:
+        raise InputError(f"cannot fetch {shown(text, 200)}: {reason(error)}") from error
+    if wanted.revision is None:
+        commit = re.search(r"snapshots/([0-9a-f]{40})/", path.as_posix())
+        if commit:
+            _LOG.info("%s without @revision is %s today: hub:%s@%s", text, commit[1], wanted.repository, commit[1])
+    return path
+
+
+def save_folder(network: "ZooNetwork", folder: str | os.PathLike[str], **facts: Any) -> None:
+    """See `flowzoo.network.ZooNetwork.save_pretrained`."""
+    from flowzoo import registry
+    from flowzoo.checkpoints import save_weights
+    from flowzoo.files.atomic import replacing
+
+    place = Path(folder)
+    save_weights(network, place / WEIGHTS, **facts)
+    own = {"model": network.model_name, "settings": registry.changed_settings(network)}
+    with replacing(place / CONFIG) as temporary:
+        temporary.write_text(json.dumps(facts | own, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def load_folder(source: str | os.PathLike[str], **settings: Any) -> "ZooNetwork":
+    """See `flowzoo.network.ZooNetwork.from_pretrained`."""
+    from flowzoo.checkpoints import load_weights, model_of_weights
+
+    path = Path(source)
+    if not path.exists() and isinstance(source, str) and (source.startswith(PREFIX) or not path.is_absolute()):
+        path = fetch(source)
+    return load_weights(model_of_weights(path), path, **settings).eval()

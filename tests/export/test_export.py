@@ -1,0 +1,204 @@
+"""Exported files against the networks that they were made from, and what is refused.
+
+FLOWZOO_TEST_EXPORT=all runs every network in every form (some minutes); otherwise small ones stand for all.
+"""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import flowzoo
+from flowzoo import registry
+from flowzoo.cli.parser import run
+from flowzoo.errors import InputError
+from flowzoo.export import Shape, export_network
+from flowzoo.export.checked import sample_pair
+from flowzoo.export.program import exportable, trace
+from flowzoo.network import FlowNetwork
+from flowzoo.operators.registration import REGISTERED, plain_operators
+
+EVERYTHING = os.environ.get("FLOWZOO_TEST_EXPORT") == "all"
+NETWORKS = registry.list_models(task="flow")
+STATIC_ONLY = ("basenet", "basenet-gocor", "glunet", "glunet-gocor", "semantic-glunet")
+PYRAMIDS = [name for name in NETWORKS if name not in STATIC_ONLY]
+QUICK = {"dynamic": ("spynet",), "static": ("basenet",), "compiled": ("spynet",)}
+TOLERANCE = 1e-4
+"""Pixels; of flows that are longer than ten, a hundred-thousandth: float32 has no more after so many layers."""
+
+
+def chosen(kind: str, names: list[str]) -> list:
+    """All of `names`; those that are not quick are asked for."""
+    slow = pytest.mark.skipif(not EVERYTHING, reason="takes minutes: set FLOWZOO_TEST_EXPORT=all")
+    return [pytest.param(name, marks=() if name in QUICK[kind] else slow) for name in names]
+
+
+def small(name: str) -> FlowNetwork:
+    """The network with random weights, and few iterations where it has many."""
+    few = {"iterations": 2} if name.startswith("raft") else {}
+    return flowzoo.create(name, **few)
+
+
+def in_onnxruntime(path, first, second):
+    """What the file gives, by the runtime alone."""
+    runtime = pytest.importorskip("onnxruntime", reason="needs the extra export: pip install 'flowzoo[export]'")
+    session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    assert [entry.name for entry in session.get_inputs()] == ["first", "second"]
+    assert [entry.name for entry in session.get_outputs()] == ["flow"]
+    (flow,) = session.run(None, {"first": first.numpy(), "second": second.numpy()})
+    return torch.from_numpy(flow), session.get_modelmeta().custom_metadata_map
+
+
+def excess(network: FlowNetwork, path, shape: tuple[int, int, int]) -> float:
+    """How much more than `TOLERANCE` the flow of the file is from the network's."""
+    plain = exportable(network, torch.float32)[0].network
+    pair = sample_pair(*shape)
+    with torch.no_grad():
+        wanted = plain(*pair).flow
+    difference = (in_onnxruntime(path, *pair)[0] - wanted).abs().max()
+    return difference.item() - max(TOLERANCE, 1e-5 * wanted.abs().max().item())
+
+
+@pytest.mark.parametrize("name", chosen("dynamic", PYRAMIDS))
+def test_one_dynamic_file_serves_other_sizes_and_batches(name, tmp_path):
+    pytest.importorskip("onnxruntime", reason="needs the extra export: pip install 'flowzoo[export]'")
+    network, path = small(name), tmp_path / "net.onnx"
+    export_network(network, path, Shape())
+    for shape in ((1, 128, 192), (2, 192, 128)):
+        assert excess(network, path, shape) <= 0
+
+
+@pytest.mark.parametrize("name", chosen("static", NETWORKS))
+def test_a_static_file_gives_the_networks_flow(name, tmp_path):
+    pytest.importorskip("onnxruntime", reason="needs the extra export: pip install 'flowzoo[export]'")
+    network, path = small(name), tmp_path / "net.onnx"
+    export_network(network, path, Shape((72, 100), 2))
+    assert excess(network, path, (2, 72, 100)) <= 0
+
+
+@pytest.mark.parametrize("name", chosen("compiled", PYRAMIDS))
+def test_compiles_as_one_graph(name):
+    network = exportable(small(name), torch.float32)[0].network
+    torch._dynamo.reset()
+    compiled = torch.compile(network, fullgraph=True, backend="eager")
+    pair = sample_pair(1, 64, 128)
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(*pair).flow, network(*pair).flow, atol=TOLERANCE, rtol=0)
+    torch._dynamo.reset()
+
+
+def test_a_pt2_file_runs_where_flowzoo_is_not(tmp_path):
+    network, path = small("spynet"), tmp_path / "net.pt2"
+    export_network(network, path, Shape((64, 64)), weights="none of them")
+    first, second = sample_pair(1, 64, 64)
+    torch.save((first, second), tmp_path / "pair.pt")
+    (tmp_path / "run.py").write_text(
+        "import sys, json, torch\n"
+        "sys.modules['flowzoo'] = None\n"
+        "facts = {'flowzoo.json': ''}\n"
+        "program = torch.export.load('net.pt2', extra_files=facts).module()\n"
+        "torch.save((program(*torch.load('pair.pt')), json.loads(facts['flowzoo.json'])), 'flow.pt')\n"
+    )
+    subprocess.run([sys.executable, "run.py"], cwd=tmp_path, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    flow, facts = torch.load(tmp_path / "flow.pt")
+    with torch.no_grad():
+        torch.testing.assert_close(flow, network(first, second).flow, atol=TOLERANCE, rtol=0)
+    assert facts["model"] == "spynet"
+    assert facts["weights"] == "none of them"
+
+
+def test_the_shipped_weights_are_exported_and_named(tmp_path, capsys):
+    pytest.importorskip("onnxruntime", reason="needs the extra export: pip install 'flowzoo[export]'")
+    path = tmp_path / "wren.onnx"
+    assert run(["export", "wren", "-o", str(path), "--size", "128x64"]) == 0
+    said = capsys.readouterr().out
+    assert "without its variational refinement" in said
+    pair = sample_pair(1, 64, 128)
+    flow, facts = in_onnxruntime(path, *pair)
+    with torch.no_grad():
+        wanted = flowzoo.create("wren", "wren", refinement="none")(*pair).flow
+    torch.testing.assert_close(flow, wanted, atol=TOLERANCE, rtol=0)
+    assert facts["model"] == "wren"
+    assert facts["weights"] == "wren"
+    assert "licence" in facts["licence"]
+    assert json.loads(facts["settings"]) == {}
+    assert facts["left_out"] == "without its variational refinement"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["glunet", "--random-weights", "--dynamic"], "only be exported for one size"),
+        (["pwcnet", "--size", "64x64"], "--random-weights"),
+        (["wren", "--dynamic", "--batch", "2"], "--batch goes with --size"),
+        (["wren", "--size", "64x64", "--batch", "0"], "batch must be at least 1"),
+        (["edvr-m", "--random-weights", "--size", "64x64"], "superresolve"),
+        (["wren"], "--size --dynamic"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(words, said, tmp_path, capsys):
+    path = tmp_path / "net.pt2"
+    assert run(["export", *words, "-o", str(path)]) == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert said in message
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_suffixes_are_refused(tmp_path):
+    with pytest.raises(InputError, match=r"\.onnx or \.pt2"):
+        export_network(small("spynet"), tmp_path / "net.pb", Shape((64, 64)))
+
+
+def test_a_file_that_gives_another_flow_is_not_kept(tmp_path, monkeypatch):
+    from flowzoo.export import pt2_file
+
+    right = pt2_file.run
+    monkeypatch.setattr(pt2_file, "run", lambda path, *pair: right(path, *pair) + 1)
+    with pytest.raises(InputError, match=r"net\.pt2 is not kept: spynet at 64x32, batch 1 its flow is up to 1 px"):
+        export_network(small("spynet"), tmp_path / "net.pt2", Shape((32, 64)))
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_the_libraries_the_extra_is_named(tmp_path, monkeypatch):
+    from flowzoo.export import onnx_file
+
+    monkeypatch.setattr(onnx_file, "NEEDED", ("onnx", "a_library_that_is_not_there"))
+    with pytest.raises(InputError, match=r"needs .*a_library_that_is_not_there.*flowzoo\[export\]"):
+        export_network(small("spynet"), tmp_path / "net.onnx", Shape((64, 64)))
+
+
+@pytest.mark.parametrize("name", ["basenet", "glunet"])
+def test_networks_whose_passes_depend_on_the_size_are_not_traced(name):
+    network = flowzoo.create(name)
+    with pytest.raises(InputError, match="cannot be traced"):
+        torch.jit.trace(network, (torch.rand(1, 3, 64, 64), torch.rand(1, 3, 64, 64)), check_trace=False)
+
+
+def test_no_operator_of_ours_is_in_a_program():
+    program = trace(exportable(small("liteflownetx"), torch.float32)[0], Shape((64, 64)))
+    assert not [node for node in program.graph.nodes if "flowzoo." in str(node.target)]
+
+
+@pytest.mark.parametrize("name", ["correlate", "gather", "sampled_volume"])
+def test_exported_forms_are_the_definitions(name):
+    maps = torch.rand(2, 6, 9, 11)
+    arguments = {
+        "correlate": (maps, torch.rand_like(maps), 2, 1, 0.5),
+        "gather": (torch.rand(2, 25, 9, 11), maps, 2, 1, 0.5),
+        "sampled_volume": (maps, torch.rand_like(maps), 4 * torch.randn(2, 2, 9, 11), 2, 1, 1, True),
+    }[name]
+    entry = REGISTERED[name]
+    assert entry.exported is not entry.portable
+    torch.testing.assert_close(entry.exported(*arguments), entry.portable(*arguments))
+
+
+def test_plain_operators_end_with_the_block():
+    from flowzoo.operators import registration
+
+    with plain_operators():
+        assert registration._in_plain_torch
+    assert not registration._in_plain_torch
