@@ -14,6 +14,9 @@ from flowzoo.archive.plan import ArchivePlan
 from flowzoo.archive.videos import ArchiveVideo
 from flowzoo.errors import InputError
 
+MOST_BLOCKS = 10_000
+"""Parts that the list of videos is cut into at most; a part is what is tried again."""
+
 
 @dataclass(frozen=True)
 class RayEngine:
@@ -56,7 +59,7 @@ class RayEngine:
         context.max_errored_blocks = -1
         rows = [{"path": video.path, "key": video.key, "name": video.name} for video in videos]
         job = plan.job if plan.job.threads is not None else replace(plan.job, threads=max(1, int(self.num_cpus)))
-        results = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
+        results = ray.data.from_items(rows, override_num_blocks=min(len(rows), MOST_BLOCKS)).map_batches(
             _Actor,
             fn_constructor_args=(job,),
             batch_size=1,
@@ -71,7 +74,9 @@ class RayEngine:
             missing.discard(row["video"])
             yield Outcome(row["video"], row["status"], row["error"], int(row["pairs"]), float(row["seconds"]))
         for key in sorted(missing):
-            yield Outcome(key, "failed", f"{key}: its worker died {self.retries + 1} times (killed, or out of memory?)")
+            yield Outcome(
+                key, "failed", f"{key}: its worker died {self.retries + 1} times, or failed (killed? out of memory?)"
+            )
 
 
 class _Actor:

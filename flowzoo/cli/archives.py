@@ -79,6 +79,8 @@ def run_archive(arguments: argparse.Namespace) -> None:
     lost = [f"--{name.replace('_', '-')}" for name in REFUSED if getattr(arguments, name)]
     if lost:
         raise InputError(f"{', '.join(lost)}: an archive has one result a video; drop it, or give one video")
+    if arguments.engine != "ray" and (arguments.workers is not None or arguments.num_gpus is not None):
+        raise InputError("--workers and --num-gpus are of --engine ray: add that, or drop them")
     if arguments.bound is not None and arguments.format != "jpeg":
         raise InputError("--bound is of --format jpeg: add that, or drop --bound")
     if arguments.max_flow is not None and arguments.format != "mp4":

@@ -265,6 +265,7 @@ def test_a_plan_runs_on_any_engine_and_can_be_sent(archive, tmp_path):
         (["--format", "none"], "name their table"),
         (["--motion-score", "x.xlsx"], ".parquet, .csv, .jsonl"),
         (["--shard", "9/3"], "--shard is I/N"),
+        (["--workers", "2"], "are of --engine ray"),
         (["--max-flow", "3"], "--max-flow is of --format mp4"),
     ],
 )
