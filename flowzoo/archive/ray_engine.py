@@ -5,7 +5,9 @@ actor that dies is started again and its video given to another one; because res
 video that is computed twice has one result.
 """
 
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +16,7 @@ from flowzoo.archive.plan import ArchivePlan
 from flowzoo.archive.videos import ArchiveVideo
 from flowzoo.errors import InputError
 
+FAREWELL = {"RAY_gcs_server_request_timeout_seconds": "25", "RAY_DASHBOARD_AGENT_CHECK_PARENT_INTERVAL_S": "1"}
 MOST_BLOCKS = 10_000
 """Parts that the list of videos is cut into at most; a part is what is tried again."""
 
@@ -45,7 +48,8 @@ class RayEngine:
         ray = ray_module()
         started = not ray.is_initialized()
         if started:
-            ray.init(log_to_driver=False, include_dashboard=False, logging_level="error")
+            with _short_farewell():
+                ray.init(log_to_driver=False, include_dashboard=False, logging_level="error")
         try:
             yield from self._outcomes(ray, plan, videos)
         finally:
@@ -77,6 +81,21 @@ class RayEngine:
             yield Outcome(
                 key, "failed", f"{key}: its worker died {self.retries + 1} times, or failed (killed? out of memory?)"
             )
+
+
+@contextmanager
+def _short_farewell() -> Iterator[None]:
+    """For what is started in the block: Ray's agents end some half a minute after a driver that was killed.
+
+    By default they notice after ten seconds, and then try for a minute to tell a server that died with it.
+    """
+    missing = {name: value for name, value in FAREWELL.items() if name not in os.environ}
+    os.environ.update(missing)
+    try:
+        yield
+    finally:
+        for name in missing:
+            os.environ.pop(name, None)
 
 
 class _Actor:

@@ -21,10 +21,10 @@ def make_video(path, seed, frames=3):
     return path
 
 
-def make_archive(folder: Path, count: int) -> Path:
-    """`count` videos, some in a folder below."""
+def make_archive(folder: Path, count: int, frames: int = 3) -> Path:
+    """`count` videos of `frames` frames or one more, some in a folder below."""
     for index in range(count):
-        make_video(folder / ("day" if index % 3 == 0 else ".") / f"clip_{index}.mp4", index, 3 + index % 2)
+        make_video(folder / ("day" if index % 3 == 0 else ".") / f"clip_{index}.mp4", index, frames + index % 2)
     return folder
 
 

@@ -33,11 +33,17 @@ def processes(*words):
     return found
 
 
+@pytest.fixture
+def few(tmp_path):
+    """Three videos."""
+    return make_archive(tmp_path / "few", 3)
+
+
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory):
     """Twenty videos, one of them cut; and what one process makes of them."""
     folder = tmp_path_factory.mktemp("ray")
-    videos = make_archive(folder / "videos", COUNT - 1)
+    videos = make_archive(folder / "videos", COUNT - 1, 12)
     whole = make_video(folder / "whole.mp4", 99, 8).read_bytes()
     (videos / "broken.mp4").write_bytes(whole[: len(whole) // 2])
     summary = infer(videos, folder / "right", format="flo", continue_on_error=True, threads=1)
@@ -69,11 +75,12 @@ def raylets():
     return processes("raylet", "gcs_server", "ray::", "default_worker.py")
 
 
-def test_an_actor_is_a_worker_with_columns(samples, tmp_path):
-    planned = {"path": [str(samples / "videos" / "clip_1.mp4")], "key": ["k"], "name": ["n"]}
+def test_an_actor_is_a_worker_with_columns(few, tmp_path):
+    columns = {"path": [str(few / "clip_1.mp4")], "key": ["k"], "name": ["n"]}
     job = Job(str(tmp_path / "out"), "wren", "wren", format="flo")
-    assert _Actor(job)(planned)["status"] == ["done"]
-    assert contents(tmp_path / "out")["n/000000.flo"] == contents(samples / "right")["clip_1/000000.flo"]
+    assert _Actor(job)(columns)["status"] == ["done"]
+    infer(few / "clip_1.mp4", tmp_path / "right", format="flo")
+    assert contents(tmp_path / "out")["n/000000.flo"] == contents(tmp_path / "right")["clip_1/000000.flo"]
 
 
 @asked_for
@@ -83,7 +90,7 @@ def test_a_killed_actor_changes_nothing(samples, tmp_path):
     process = driver(samples, out)
     log = samples / "out.log"
     wait_for(lambda: results(out) >= 2, WAIT, log.read_text())
-    actors = processes("ray::MapWorker", "ray::_MapWorker")
+    actors = processes("MapWorker", "_Actor")
     assert actors, log.read_text()
     os.kill(actors[0], signal.SIGKILL)
     assert process.wait(WAIT) == 0, log.read_text()
@@ -130,7 +137,7 @@ def test_the_drivers_memory_does_not_grow_with_the_flow(samples, tmp_path):
     assert peaks[1] < 1.1 * peaks[0] + 20_000
 
 
-def test_the_engine_reports_videos_that_no_worker_survived(samples, tmp_path, monkeypatch):
+def test_the_engine_reports_videos_that_no_worker_survived(few, tmp_path, monkeypatch):
     """With a stand-in for Ray that loses one of the rows."""
 
     class Rows(list):
@@ -156,7 +163,7 @@ def test_the_engine_reports_videos_that_no_worker_survived(samples, tmp_path, mo
         is_initialized = staticmethod(lambda: True)
 
     monkeypatch.setattr("flowzoo.archive.ray_engine.ray_module", lambda: Stand)
-    planned = plan(samples / "videos", tmp_path / "out", format="flo", pattern="clip_[12].mp4", continue_on_error=True)
+    planned = plan(few, tmp_path / "out", format="flo", pattern="clip_[12].mp4", continue_on_error=True)
     summary = planned(RayEngine(retries=2), say=lambda line: None)
     assert (summary.done, summary.failed) == (1, 1)
     assert "or died 3 times" in summary.failures.read_text()
