@@ -79,7 +79,7 @@ class RayEngine:
             yield Outcome(row["video"], row["status"], row["error"], int(row["pairs"]), float(row["seconds"]))
         for key in sorted(missing):
             yield Outcome(
-                key, "failed", f"{key}: its worker died {self.retries + 1} times, or failed (killed? out of memory?)"
+                key, "failed", f"{key}: its worker failed, or died {self.retries + 1} times (killed? out of memory?)"
             )
 
 
