@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from flowzoo.blocks.resize import Size, scale_flow
+from flowzoo.blocks.straight_through import straight_through
 from flowzoo.blocks.vgg import DEVIATION, MEAN
 
 
@@ -15,13 +16,13 @@ def prepare(images: Tensor, size: Size, rounding: Literal["float", "8-bit"]) -> 
 
     Args:
         size: may be larger than the images on either axis; the average of an area then is the pixel it lies in.
-        rounding: "8-bit" cuts the averages to whole multiples of 1/255.
+        rounding: "8-bit" cuts the averages to whole multiples of 1/255, past which the gradient goes unchanged.
     """
     if tuple(images.shape[2:]) != tuple(size):
         images = F.interpolate(images, size=size, mode="area")
     if rounding == "8-bit":
         # The small number keeps k/255 * 255, which float32 may put below k, at k.
-        images = torch.floor(images.detach() * 255 + 1e-3) / 255
+        images = straight_through(torch.floor(images.detach() * 255 + 1e-3) / 255, images)
     statistics = zip(images.split(1, dim=1), MEAN, DEVIATION, strict=True)
     return torch.cat([(channel - mean) / deviation for channel, mean, deviation in statistics], dim=1)
 

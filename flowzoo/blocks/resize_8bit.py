@@ -4,9 +4,11 @@ Some published networks got their input this way, and their results depend on it
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from flowzoo.blocks.resize import Size
+from flowzoo.blocks.straight_through import straight_through
 
 _BITS = 22  # of Pillow's fixed-point weights
 
@@ -15,13 +17,16 @@ def enlarge_8bit(images: Tensor, size: Size) -> Tensor:
     """(B,C,h,w) in [0,1] -> (B,C,*size), multiples of 1/255; rows first get their width, then columns their height.
 
     Args:
-        images: values are rounded to multiples of 1/255 first. No gradient flows through.
+        images: values are rounded to multiples of 1/255 first. The gradient is that of enlarging without rounding.
         size: at least (h,w) on each side (shrinking would need a wider filter).
     """
     values = (images.detach() * 255).round().clamp(0, 255).to(torch.int64)
     for axis in (3, 2):
         values = _enlarge(values, axis, size[axis - 2])
-    return (values.to(images.dtype) / 255).contiguous()
+    enlarged = (values.to(images.dtype) / 255).contiguous()
+    if not images.requires_grad:
+        return enlarged
+    return straight_through(enlarged, F.interpolate(images, size, mode="bilinear", align_corners=False))
 
 
 def _enlarge(values: Tensor, axis: int, length: int) -> Tensor:

@@ -7,7 +7,7 @@ linearised with, so that strong edges do not outweigh the rest (Zimmer et al. 20
 images disagree about the flow so far, as where a point is hidden in the second image. e falls across edges of the first
 image, where motions tend to meet. Linearised about the flow so far, the robust weights are held for a fixed-point
 step, and its linear system is relaxed by red-black SOR; first on reduced images, whose change of the flow is added to
-it. Not differentiable: a step after the network.
+it. Has no derivative of its own: a step after the network.
 """
 
 from dataclasses import dataclass

@@ -18,6 +18,7 @@ from flowzoo.blocks.flow_cues import CUE_CHANNELS, flow_cues
 from flowzoo.blocks.halves import halves
 from flowzoo.blocks.precision import at_least_float32, flow_head
 from flowzoo.blocks.resize import ratio, scale_flow
+from flowzoo.blocks.straight_through import straight_through
 from flowzoo.network import FlowNetwork, FlowPrediction
 from flowzoo.operators import convex_upsampling
 from flowzoo.zoo.wren import WrenSettings
@@ -76,7 +77,7 @@ class Wren(FlowNetwork):
             images = torch.cat([first, second]).float()
             pairs = flow.shape[0]
             pair = images[:pairs], images.roll(-batch, 0)[:pairs]
-            flow = boundary_median(*pair, variational_refinement(*pair, flow))
+            flow = straight_through(boundary_median(*pair, variational_refinement(*pair, flow)), flow)
         return split_directions(flow, pyramid, batch)
 
     def _rounded(self, side: int) -> int:

@@ -1,69 +1,80 @@
 """Every network of the zoo and every family of presets: three steps on two ranks are three steps of one process.
 
-It takes minutes of two processes, so it is asked for: `FLOWZOO_TWO_RANKS=1`. `FLOWZOO_EVERY_PRESET=1` besides takes
-every stage of every preset that differs in its network or loss. `test_train_loop` has one network on two ranks always.
+One test, since all of them share one pair of processes. Always compared is every network, but for those that match at
+256x256 inside; `FLOWZOO_TWO_RANKS=1` takes these, and every kind of data and loss of the presets, too (minutes of two
+processes), and `FLOWZOO_EVERY_PRESET=1` besides every stage of flow that differs in its network or loss.
 """
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from rank_recipes import MATCHING, flow_stages, make_data, networks, video_stages
 
 from flowzoo import registry
-from flowzoo.training.recipe import list_presets, load_recipe
+from flowzoo.training.recipe import load_recipe
 
-MATCHING = (":GLUNet", ":BaseNet")
-pytestmark = pytest.mark.skipif("FLOWZOO_TWO_RANKS" not in os.environ, reason="takes minutes: set FLOWZOO_TWO_RANKS=1")
-
-
-def stages() -> list[str]:
-    """One stage of every network and kind of data and loss that presets have, the coarsest level's, too.
-
-    Of the matching networks, which work at 256x256 inside, the network alone has to do.
-    """
-    found, everything = {}, "FLOWZOO_EVERY_PRESET" in os.environ
-    for preset in list_presets("flow"):
-        recipe = load_recipe(preset)
-        if registry.card(recipe.model).build.endswith(MATCHING) and not everything:
-            continue
-        for stage in recipe.stages:
-            loss, pairs = stage.task.loss, stage.task.pairs
-            network: list[str] = [entry for entry in stage.network if entry == "finest_level=6"]
-            kind: tuple[object, ...] = (loss.loss, pairs.both_directions, bool(pairs.labels))
-            if everything:
-                network = list(stage.network)
-                kind += (loss.full_weight > 0, loss.max_pooling < 1, loss.upsample)
-            found[recipe.model, str(network), kind] = f"{preset}:{stage.name}"
-    return sorted(found.values())
+LIMITS = {"loss": 1e-4, "buffers": 1e-4, "gradient_norm": 2e-2, "weights": 5e-2}
+"""A random matching network's gradient is large and of both signs; Adam makes full steps where it is rounding alone."""
+LONGEST = 280 if "FLOWZOO_TWO_RANKS" not in os.environ else 3600
 
 
-NAMES = [*registry.list_models(task="flow"), *stages()]
+def names() -> list[str]:
+    """What is compared."""
+    if "FLOWZOO_TWO_RANKS" in os.environ:
+        return [*networks(), *video_stages(), *flow_stages(everything="FLOWZOO_EVERY_PRESET" in os.environ)]
+    one_each = {model_of(name): name for name in video_stages()}
+    return [*(name for name in networks() if not matches(name)), *sorted(one_each.values())]
 
 
-@pytest.fixture(scope="module")
-def compared(samples: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, float] | str]:
-    """All of them, one after the other, in one pair of processes."""
-    result = tmp_path_factory.mktemp("ranks") / "result.json"
+def model_of(name: str) -> str:
+    """The network of a name of `rank_recipes`."""
+    return load_recipe(name.partition(":")[0]).model if ":" in name else name
+
+
+def matches(name: str) -> bool:
+    """Whether a network works at 256x256 inside, whatever the crop."""
+    return registry.card(name).build.endswith(MATCHING)
+
+
+def faults(name: str, found: dict[str, float] | str) -> list[str]:
+    """What is wrong with one comparison."""
+    if isinstance(found, str):
+        return [f"{name}: {found}"]
+    wrong = [f"{name}: {key} {found[key]:.2g}" for key, limit in LIMITS.items() if not found[key] < limit]
+    if found["steps"] != 3 or not found["moved"] > 0:
+        wrong.append(f"{name}: {found['steps']} steps, moved by {found['moved']}")
+    return wrong
+
+
+def test_no_network_is_forgotten() -> None:
+    assert {model_of(name) for name in names()} >= {name for name in registry.list_models() if not matches(name)}
+    assert {model_of(name) for name in [*networks(), *video_stages()]} == set(registry.list_models())
+
+
+@pytest.mark.slow
+def test_two_ranks_are_one_process(tmp_path: Path) -> None:
+    result = tmp_path / "result.json"
     launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
-    script = [str(Path(__file__).with_name("two_ranks.py")), str(samples), str(result), *NAMES]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*launcher, *script], env=environment, capture_output=True, text=True, timeout=3600)
-    assert done.returncode == 0, done.stderr[-5000:]
-    return json.loads(result.read_text())
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_two_ranks_are_one_process(name: str, compared: dict[str, dict[str, float] | str]) -> None:
-    found = compared[name]
-    assert isinstance(found, dict), found
-    assert found["steps"] == 3
-    assert found["moved"] > 0
-    assert found["loss"] < 1e-4
-    assert found["epe"] < 1e-4
-    # A random matching network's gradient is large and of both signs; Adam makes full steps where it is rounding alone.
-    assert found["gradient_norm"] < 2e-2
-    assert found["weights"] < 2e-2
-    assert found["buffers"] < 1e-4
+    script = [str(Path(__file__).with_name("two_ranks.py")), str(make_data(tmp_path / "data")), str(result), *names()]
+    with subprocess.Popen(
+        [*launcher, *script],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            said = process.communicate(timeout=LONGEST)[1]
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    assert process.returncode == 0, said[-5000:]
+    found = json.loads(result.read_text())
+    assert set(found) == set(names())
+    assert not [fault for name, entry in found.items() for fault in faults(name, entry)]
