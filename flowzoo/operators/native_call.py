@@ -21,7 +21,7 @@ LARGEST_NUMBER = 2**31
 """Sizes and steps beyond this are left to the portable operators: products of three must fit into 64 bits."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class Memory:
     """A tensor that a kernel may use, kept alive until the kernel is done. Made by `reads` and `writes`."""
 
@@ -82,19 +82,17 @@ def run(kernel: str, *arguments: Argument, threads: int) -> bool:
         threads: the last argument of every kernel.
     """
     library = native.library()
-    whole = [argument for argument in arguments if isinstance(argument, int)]
-    if library is None or any(abs(number) > LARGEST_NUMBER for number in whole):
+    if library is None:
         return False
-    function = getattr(library, f"flowzoo_{kernel}")
-    function.argtypes = [*map(_kind, arguments), ctypes.c_int64]
-    return bool(function(*map(_value, arguments), threads) == 0)
-
-
-def _kind(argument: Argument) -> type[ctypes.c_void_p] | type[ctypes.c_int64] | type[ctypes.c_float]:
-    if isinstance(argument, int):
-        return ctypes.c_int64
-    return ctypes.c_float if isinstance(argument, float) else ctypes.c_void_p
-
-
-def _value(argument: Argument) -> int | float | None:
-    return argument.tensor.data_ptr() if isinstance(argument, Memory) else argument
+    values: list[ctypes.c_void_p | ctypes.c_int64 | ctypes.c_float] = []
+    for argument in arguments:
+        if isinstance(argument, Memory):
+            values.append(ctypes.c_void_p(argument.tensor.data_ptr()))
+        elif isinstance(argument, int):
+            if abs(argument) > LARGEST_NUMBER:
+                return False
+            values.append(ctypes.c_int64(argument))
+        else:
+            values.append(ctypes.c_void_p(None) if argument is None else ctypes.c_float(argument))
+    # Values that carry their types: declaring those of the function anew at every call takes longer than all else here.
+    return bool(getattr(library, f"flowzoo_{kernel}")(*values, ctypes.c_int64(threads)) == 0)
