@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from flowzoo.errors import InputError
 
 
-def _hub(name: str) -> Any:
+def _folders(name: str) -> Any:
     """A function of the room that reads and writes weights; like the cards' networks it is named, not imported."""
-    return getattr(importlib.import_module("flowzoo.checkpoints.hub"), name)
+    return getattr(importlib.import_module("flowzoo.checkpoints.folders"), name)
 
 
 @dataclass
@@ -60,7 +60,7 @@ class ZooNetwork(nn.Module):
         Raises:
             InputError: the folder cannot be written, or a fact is no plain value.
         """
-        _hub("save_folder")(self, folder, **facts)
+        _folders("save_folder")(self, folder, **facts)
 
     @classmethod
     def from_pretrained(cls, source: str | os.PathLike[str], **settings: Any) -> Self:
@@ -74,7 +74,7 @@ class ZooNetwork(nn.Module):
         Raises:
             InputError: there is no such folder, it is damaged, or it holds a network of another class.
         """
-        network = _hub("load_folder")(source, **settings)
+        network = _folders("load_folder")(source, **settings)
         if not isinstance(network, cls):
             raise InputError(f"{source} holds {network.model_name}, which is no {cls.__name__}")
         return network

@@ -1,25 +1,19 @@
-"""Networks as folders, `model.safetensors` and `config.json`, and such folders of the Hugging Face hub.
-
-`hub:owner/name@revision` stands for weights wherever a tag or a file does. No torch until a network is read or written.
-"""
+"""Files of the Hugging Face hub: `hub:owner/name@revision` stands for weights where a tag or a file does. No torch."""
 
 import importlib.util
-import json
 import logging
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flowzoo.errors import InputError
 from flowzoo.files.reading import reason, shown
 
-if TYPE_CHECKING:
-    from flowzoo.network import ZooNetwork
-
 PREFIX = "hub:"
-WEIGHTS, CONFIG = "model.safetensors", "config.json"
+WEIGHTS = "model.safetensors"
+"""Name of the weights in a folder of the hub, and in those that `save_pretrained` writes."""
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
 _REFERENCE = re.compile(rf"({_NAME}/{_NAME})(?:/([^@]{{1,200}}))?(?:@([A-Za-z0-9][A-Za-z0-9._/-]{{0,199}}))?")
 _LOG = logging.getLogger("flowzoo")
@@ -93,26 +87,3 @@ def fetch(text: str) -> Path:
         if commit:
             _LOG.info("%s without @revision is %s today: hub:%s@%s", text, commit[1], wanted.repository, commit[1])
     return path
-
-
-def save_folder(network: "ZooNetwork", folder: str | os.PathLike[str], **facts: Any) -> None:
-    """See `flowzoo.network.ZooNetwork.save_pretrained`."""
-    from flowzoo import registry
-    from flowzoo.checkpoints import save_weights
-    from flowzoo.files.atomic import replacing
-
-    place = Path(folder)
-    save_weights(network, place / WEIGHTS, **facts)
-    own = {"model": network.model_name, "settings": registry.changed_settings(network)}
-    with replacing(place / CONFIG) as temporary:
-        temporary.write_text(json.dumps(facts | own, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def load_folder(source: str | os.PathLike[str], **settings: Any) -> "ZooNetwork":
-    """See `flowzoo.network.ZooNetwork.from_pretrained`."""
-    from flowzoo.checkpoints import load_weights, model_of_weights
-
-    path = Path(source)
-    if not path.exists() and isinstance(source, str) and (source.startswith(PREFIX) or not path.is_absolute()):
-        path = fetch(source)
-    return load_weights(model_of_weights(path), path, **settings).eval()
