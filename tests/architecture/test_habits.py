@@ -38,7 +38,9 @@ def test_the_oldest_versions_are_the_bounds_that_the_package_states():
     for name, bound in bounds.items():
         assert re.match(re.escape(bound) + r"(\.|$)", oldest[name]), name
     python = PROJECT["requires-python"].removeprefix(">=")
-    assert f'python: "{python}", constraints: constraints-oldest.txt' in (ROOT / ".github/workflows/tests.yml").read_text()
+    assert (
+        f'python: "{python}", constraints: constraints-oldest.txt' in (ROOT / ".github/workflows/tests.yml").read_text()
+    )
 
 
 def test_every_dependency_has_a_tested_version():
