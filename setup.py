@@ -9,7 +9,7 @@ setup(
     packages=[*find_packages(include=["flowzoo", "flowzoo.*"]), "flowzoo.kernels", "flowzoo.weights"],
     package_dir={"flowzoo.kernels": "kernels", "flowzoo.weights": "weights"},
     package_data={
-        "flowzoo": ["py.typed", "presets/*.toml"],
+        "flowzoo": ["py.typed", "presets/*.toml", "demo/page/*"],
         "flowzoo.kernels": ["*.cu", "*.cuh", "*.cpp", "*.h"],
         "flowzoo.weights": ["*.toml", "*.safetensors", "*.md", "*.txt"],
     },

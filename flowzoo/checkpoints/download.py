@@ -15,7 +15,8 @@ from flowzoo.checkpoints.transfer import TransferError, transfer
 from flowzoo.checkpoints.unfinished import Unfinished
 from flowzoo.errors import InputError
 
-_RECORD = "content.json"
+RECORD = "content.json"
+"""The file beside a download that says what it should be."""
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ def obtain(entry: Entry) -> Path:
             f"--model {entry.model} -o OUT.safetensors, and give that file"
         )
     path = cached_path(entry)
-    kept = Kept(path, path.parent / _RECORD)
+    kept = Kept(path, path.parent / RECORD)
     if kept.recorded() is None:
         with locked(path.parent):
             if kept.recorded() is None:  # no other process was faster

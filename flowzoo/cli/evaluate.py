@@ -124,7 +124,7 @@ def run(arguments: argparse.Namespace) -> None:
         return
     print(table(report))
     if report.worst:
-        print(f"\n  error maps of the worst pairs: {pictures}")
+        print(f"\n  the worst pairs: {pictures}/index.html, and their error maps beside it")
     for path, text in ((arguments.json, report.as_json), (arguments.csv, report.as_csv)):
         if path is not None:
             write_text(path, text())

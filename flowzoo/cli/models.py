@@ -1,8 +1,8 @@
 """`flowzoo models`: the zoo as a table, or the card of one network."""
 
 import argparse
-import dataclasses
-import typing
+
+from flowzoo.errors import InputError
 
 HELP = "The zoo as a table; with NAME that network's card: paper, parts, settings, weights, scores."
 
@@ -10,6 +10,7 @@ EXAMPLES = """examples:
   flowzoo models
   flowzoo models "liteflownet*"
   flowzoo models pwcnet
+  flowzoo models --plot zoo.svg    accuracy against time
   flowzoo models --settings        every setting of every network, with its values"""
 
 
@@ -18,6 +19,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     parser.add_argument("name", nargs="?", default="*", metavar="NAME", help="a network, or a pattern with * and ?")
     parser.add_argument("--task", metavar="TASK", help="flow, super-resolution, prediction or interpolation")
+    parser.add_argument(
+        "--plot", metavar="FILE", help="draw published accuracy against measured time into this .svg file"
+    )
+    parser.add_argument("--dataset", metavar="NAME", help="of the scores of --plot (default: sintel-clean)")
     parser.add_argument("--settings", action="store_true", help="list the settings that can be changed")
 
 
@@ -28,13 +33,19 @@ def run(arguments: argparse.Namespace) -> None:
         InputError: there is no such network.
     """
     from flowzoo import registry
+    from flowzoo.evaluation import model_card
 
+    if arguments.plot is not None:
+        plot(arguments.plot, arguments.dataset or "sintel-clean")
+        return
+    if arguments.dataset is not None:
+        raise InputError("--dataset is for --plot FILE: give both")
     names = registry.list_models(arguments.name, arguments.task)
     if not any(letter in arguments.name for letter in "*?["):
-        print_card(registry.card(arguments.name))
+        print(model_card.text(registry.card(arguments.name)))
     elif arguments.settings:
         for name in names:
-            print(f"{name}\n{settings_table(registry.card(name).settings)}\n")
+            print(f"{name}\n{model_card.settings_table(registry.card(name).settings)}\n")
     else:
         width = max(map(len, names), default=4)
         print(f"{'model':{width}s}  {'parameters':>10s}  what")
@@ -44,36 +55,22 @@ def run(arguments: argparse.Namespace) -> None:
         print("\n`flowzoo models NAME` shows a card; `flowzoo weights list` what is published for it")
 
 
-def print_card(card: "typing.Any") -> None:
-    """Everything the zoo says about one network."""
-    print(f"{card.name}: {card.summary}\n\npaper       {card.paper}\nparameters  {card.parameters:,d}")
-    for role, part in card.parts.items():
-        print(f"{role:11s} {part}")
-    if card.notes:
-        print(f"\n{card.notes}")
-    print(f"\nsettings (--set KEY=VALUE)\n{settings_table(card.settings)}")
-    scores = scores_text(card.name)
-    if scores:
-        print(f"\n{scores}")
+def plot(file: str, dataset: str) -> None:
+    """Draw accuracy against time.
 
+    Raises:
+        InputError: no such scores, or a file of another kind.
+    """
+    from pathlib import Path
 
-def settings_table(settings: "typing.Any") -> str:
-    """One line a setting: name, value, and what it can be."""
-    from flowzoo.settings import field_types
+    from flowzoo.charts import svg
+    from flowzoo.evaluation.speed import accuracy_chart
+    from flowzoo.files.atomic import replacing
 
-    kinds = field_types(settings)
-    rows = []
-    for entry in dataclasses.fields(settings):
-        kind = kinds[entry.name]
-        choices = typing.get_args(kind) if typing.get_origin(kind) is typing.Literal else ()
-        value = getattr(settings, entry.name)
-        shown = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-        rows.append(f"  {entry.name:24s} {shown:24s} {' | '.join(map(str, choices))}".rstrip())
-    return "\n".join(rows)
-
-
-def scores_text(name: str) -> str:
-    """Weights of this network with published and measured scores."""
-    from flowzoo.evaluation.scores import scores_of_model
-
-    return scores_of_model(name)
+    if not file.lower().endswith(".svg"):
+        raise InputError(f"--plot writes an SVG picture: give a name that ends in .svg, not {file}")
+    chart, missing = accuracy_chart(dataset)
+    with replacing(Path(file)) as temporary:
+        temporary.write_text(svg([chart]), encoding="utf-8")
+    left_out = f"; without published scores there: {', '.join(missing)}" if missing else ""
+    print(f"wrote {file}{left_out}")

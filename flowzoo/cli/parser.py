@@ -25,6 +25,7 @@ VERBS = {
     "distill": "label a data set with a trained network",
     "export": "a network as an .onnx or .pt2 file that runs without flowzoo",
     "models": "the zoo as a table, or one network's card",
+    "demo": "a page on this machine for a pair of images",
     "weights": "list, download, convert and inspect weights",
     "bench": "time a model, or the operators",
 }

@@ -94,7 +94,7 @@ def _train(arguments: argparse.Namespace, recipe: "Recipe") -> None:
     output = arguments.output or Path("runs") / recipe.name
     files = RunFiles()
     files.reads(arguments.data, arguments.weights)
-    for name in ("log.csv", "log.jsonl", "best.safetensors", f"{recipe.model}.safetensors"):
+    for name in ("log.csv", "log.jsonl", "log.svg", "best.safetensors", f"{recipe.model}.safetensors"):
         files.writes(output / name, f"the run's {name}")
     files.check()
     place = Place(root, tuple(arguments.validate), arguments.validation_root, arguments.validation_limit)

@@ -1,11 +1,12 @@
-"""Error maps of the worst pairs."""
+"""Pictures of the worst pairs: error maps, and what a contact sheet shows."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from flowzoo.datasets.dataset import FlowDataset, Truth
+from flowzoo.datasets.dataset import FlowDataset, Pair, Truth
+from flowzoo.evaluation.contact_sheet import SheetRow, small_jpeg
 from flowzoo.files.images import write_image
 from flowzoo.metrics.kitti import interpolate_background
 
@@ -18,14 +19,18 @@ def write_error_pictures(
     dataset: FlowDataset,
     names: Sequence[str],
     kept: Sequence[tuple[float, int, tuple[np.ndarray, np.ndarray]]],
-) -> None:
+) -> list[SheetRow]:
     """Draw those of `names` (the worst first) whose predictions this process has kept: NN_NAME.png.
 
     The colours are KITTI's logarithmic ones, darker where the pixel has no match in the second image.
+
+    Returns:
+        The same pairs for a contact sheet.
     """
     from flowzoo.visualise import error_picture
 
-    for _, index, (flow, valid) in kept:
+    rows = []
+    for epe, index, (flow, valid) in kept:
         pair = dataset.pairs[-index]
         truth = dataset.read_truth(pair)
         if pair.name not in names or truth is None:
@@ -37,6 +42,25 @@ def write_error_pictures(
             filled, true_flow, known, occluded=truth.masks.get("occlusion"), spread=known.mean() < SPARSE
         )
         write_image(folder / file, picture)
+        shown = _frames(dataset, pair) | _flows(filled, true_flow, known) | {"error": picture}
+        small = tuple((what, small_jpeg(pixels)) for what, pixels in shown.items())
+        rows.append(SheetRow(names.index(pair.name) + 1, pair.name, epe, small))
+    return rows
+
+
+def _frames(dataset: FlowDataset, pair: Pair) -> dict[str, np.ndarray]:
+    """Both images, where they are there: files of flow can be scored without them."""
+    if not (pair.first.is_file() and pair.second.is_file()):
+        return {}
+    return dict(zip(("first", "second"), dataset.read_images(pair), strict=True))
+
+
+def _flows(flow: np.ndarray, truth: np.ndarray, known: np.ndarray) -> dict[str, np.ndarray]:
+    """Estimate and truth in one scale, that of the truth."""
+    from flowzoo.visualise import flow_picture, flow_scale
+
+    scale = flow_scale(truth, known) or 1.0
+    return {"flow": flow_picture(flow, max_flow=scale), "truth": flow_picture(truth, known, max_flow=scale)}
 
 
 def _on_image_grid(truth: Truth) -> tuple[np.ndarray, np.ndarray]:

@@ -10,16 +10,20 @@ from flowzoo.datasets.catalogue import dataset_class, open_dataset
 from flowzoo.datasets.dataset import FlowDataset
 from flowzoo.distributed import Ranks, start
 from flowzoo.errors import InputError
+from flowzoo.evaluation.contact_sheet import contact_sheet
 from flowzoo.evaluation.loop import EvaluationLoop, Scored
 from flowzoo.evaluation.pictures import write_error_pictures
 from flowzoo.evaluation.predictors import FilePredictor, NetworkPredictor, Predictor
 from flowzoo.evaluation.protocols import protocol_for
-from flowzoo.evaluation.report import Report, summarise
+from flowzoo.evaluation.report import Report, summarise, write_text
 from flowzoo.evaluation.submission import Submission
 from flowzoo.files.run_files import RunFiles
 
 if TYPE_CHECKING:
     from flowzoo.inference.estimator import Estimator
+
+SHEET = "index.html"
+"""Name of the contact sheet in the folder of error maps."""
 
 
 @dataclass
@@ -36,7 +40,7 @@ class Evaluation:
         submission: folder for what the benchmark's server takes.
         mask_invalid: leave out Sintel's invalid pixels.
         batch_size, workers: pairs at once, and threads that read and score.
-        worst: number of worst pairs to name, and to draw into `pictures`.
+        worst: number of worst pairs to name, and to draw into `pictures`, with a page that shows all of them.
         reports: files that the caller writes afterwards.
         inputs: files that the caller reads, such as weights.
     """
@@ -169,7 +173,12 @@ class Evaluation:
         summary = summarise(loop.protocol, results, self.worst)
         notes = [*dataset.notes, *(loop.protocol.notes if summary["metrics"] else ()), *_without_truth(results)]
         if self.pictures is not None:
-            write_error_pictures(self.pictures, dataset, summary["worst"], loop.worst)
+            rows = write_error_pictures(self.pictures, dataset, summary["worst"], loop.worst)
+            everybodys = ranks.gather(rows)
+            if ranks.leads:
+                title = f"{dataset.title}: the worst pairs"
+                sheet = contact_sheet(title, [row for some in everybodys for row in some])
+                write_text(self.pictures / SHEET, sheet)
         if submission is not None and ranks.leads:
             notes.append(submission.finish())
         if not ranks.leads:

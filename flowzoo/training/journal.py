@@ -1,4 +1,4 @@
-"""What a run says about itself: log.csv, log.jsonl, optionally TensorBoard, and one line of progress."""
+"""What a run says about itself: log.csv, log.jsonl, log.svg, optionally TensorBoard, and one line of progress."""
 
 import csv
 import json
@@ -10,14 +10,18 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from flowzoo.charts import Chart, Series, svg
 from flowzoo.errors import InputError
 from flowzoo.files.atomic import replacing
 
 log = logging.getLogger(__name__)
 
+UNDRAWN = ("stage", "step", "samples_per_second", "waiting", "gradient_norm")
+"""Columns that have no curve."""
+
 
 class Journal:
-    """Rows of numbers by step, in `folder`/log.csv (the `columns`) and log.jsonl (everything).
+    """Rows of numbers by step, in `folder`/log.csv (the `columns`) and log.jsonl (everything); curves in log.svg.
 
     What is no finite number is empty in the one and null in the other.
 
@@ -27,6 +31,7 @@ class Journal:
 
     def __init__(self, folder: Path, columns: Sequence[str], step: int, tensorboard: bool) -> None:
         self.csv, self.jsonl, self.columns = folder / "log.csv", folder / "log.jsonl", tuple(columns)
+        self.picture = folder / "log.svg"
         rows = [row for row in self._rows() if row["step"] <= step] if step else []
         with replacing(self.jsonl) as temporary:
             temporary.write_text("".join(map(_json_line, rows)), encoding="utf-8")
@@ -50,8 +55,22 @@ class Journal:
                 if isinstance(value, (int, float)) and math.isfinite(value) and key != "step":
                     self.board.add_scalar(f"{row['stage']}/{key}", value, row["step"])
 
+    def draw(self) -> None:
+        """Write log.svg: every quantity of the log that is not about speed, over the steps."""
+        rows = self._rows()
+        charts = []
+        for name in self.columns:
+            if name in UNDRAWN:
+                continue
+            points = [(row["step"], row[name]) for row in rows if isinstance(row.get(name), (int, float))]
+            if points:
+                charts.append(Chart(name.replace("_", " "), "step", "", (Series("", points),), name == "loss"))
+        with replacing(self.picture) as temporary:
+            temporary.write_text(svg(charts), encoding="utf-8")
+
     def close(self) -> None:
-        """Flush what is buffered."""
+        """Draw the curves, and flush what is buffered."""
+        self.draw()
         if self.board is not None:
             self.board.close()
 

@@ -247,6 +247,7 @@ class StageRun:
         score, name = self.task.score, f"validation_{self.task.score.name}"
         row: dict[str, Any] = {name: mean, "validation": scores | {"mean": mean}}
         self.journal.write(stage=self.stage.name, step=self.done + self.step, **row)
+        self.journal.draw()
         shown = "  ".join(f"{entry} {score.shown(value)}" for entry, value in scores.items())
         best = "" if self.best is None or self.best.score is None else f" (best {score.shown(self.best.score)})"
         log.info(

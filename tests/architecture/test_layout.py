@@ -12,6 +12,7 @@ LOOSE = {
     "__main__": "python -m flowzoo",
     "assets": "ground: where data files of the package are",
     "cache": "ground: files kept between runs",
+    "charts": "curves and points as SVG, for training, evaluation and the command line",
     "creation": "above models and checkpoints, below everything that wants a network",
     "devices": "ground: names of devices and precisions",
     "distributed": "ground: one process of several",
