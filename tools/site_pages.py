@@ -1,7 +1,9 @@
 """Pages of the documentation site that are made from the package: cards, speed, ideas, the API, sources."""
 
+import base64
 import importlib
 import inspect
+import json
 import os
 import re
 import tomllib
@@ -23,6 +25,9 @@ API = {
     "Losses": ("flowzoo.losses.multiscale", "flowzoo.losses.sequence", "flowzoo.losses.correspondence"),
     "Training": ("flowzoo.training.task", "flowzoo.training.stage", "flowzoo.synthetic"),
 }  # fmt: skip
+
+PICTURES = {"image/png": ".png", "image/jpeg": ".jpg", "image/svg+xml": ".svg"}
+"""Outputs of notebooks that become files."""
 
 
 def write(path: Path, text: str) -> None:
@@ -93,12 +98,36 @@ def copied(pages: Path) -> None:
         target = pages / path.relative_to(ROOT / "docs")
         if path.suffix == ".md":
             write(target, _links(path.read_text(encoding="utf-8"), path, target, pages))
+        elif path.suffix == ".ipynb":
+            notebook(path, target.with_suffix(".md"))
         elif path.is_file():
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(path.read_bytes())
     for path in (ROOT / "CONTRIBUTING.md", *sorted((ROOT / "weights").glob("*.md"))):
         target = pages / _outside(path)
         write(target, _links(path.read_text(encoding="utf-8"), path, target, pages))
+
+
+def notebook(path: Path, target: Path) -> None:
+    """A notebook as a page: its text, its code, and what it printed and drew, with the pictures beside it."""
+    parts, pictures = [], 0
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        source = "".join(cell["source"])
+        parts.append(source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```")
+        for output in cell.get("outputs", []):
+            data = output.get("data", {"text/plain": output.get("text", "")})
+            kind = next((kind for kind in PICTURES if kind in data), None)
+            text = "".join(data.get("text/plain", ""))
+            if kind is not None:
+                file = target.with_name(f"{target.stem}-{pictures}{PICTURES[kind]}")
+                content = "".join(data[kind])
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(content.encode() if kind == "image/svg+xml" else base64.b64decode(content))
+                parts.append(f"![What the code above draws]({file.name})")
+                pictures += 1
+            elif text.strip():
+                parts.append(f"```text\n{text.rstrip()}\n```")
+    write(target, "\n\n".join(parts) + "\n")
 
 
 def _outside(path: Path) -> Path:

@@ -30,6 +30,8 @@ HEAVY = ("bench", "distill", "export", "superresolve")
 """Verbs of which only the command line is read, unless FLOWZOO_RUN_DOCS=1."""
 
 
+ELSEWHERE = {"zarr", "ray", "exr", "exr-half", "--videos", "--motion-score", "-", "0", "--stmap", "--arrows"}
+"""Words of commands that need an extra, an archive, a stream or a camera: these are only read."""
 ENDLESS = ("demo",)
 """Verbs that end when they are told to."""
 
@@ -66,7 +68,8 @@ def _flowzoo(words: list[str], folder: Path, instead: bool = False) -> Done:
         _succeeds(words)
         return "run"
     check_names(verb, words[1:])
-    if verb in ENDLESS or (verb in HEAVY and not everything()):
+    outside = bool(ELSEWHERE & set(words)) or any("://" in word or word.endswith(".exr") for word in words)
+    if verb in ENDLESS or outside or (verb in HEAVY and not everything()):
         return "checked"
     if (instead or verb in INSTEAD) and not {"--list", "--print-config"} & set(words):
         _succeeds(words + INSTEAD.get(verb, ["--help"]))

@@ -41,7 +41,10 @@ def make_inputs(words: list[str], folder: Path) -> None:
         if before in OUTPUTS or before == "--set" or word.startswith("-") or path.exists() or "=" in word:
             continue
         suffix = path.suffix.lower()
-        if word.endswith("/") or (word.isupper() and word.isalpha() and len(word) > 3):
+        if word.endswith("/") and ("video" in word or "clips" in word) and "infer" in words:
+            make_video(path / "a.mp4")
+            make_video(path / "b.mp4")
+        elif word.endswith("/") or (word.isupper() and word.isalpha() and len(word) > 3):
             make_frames(path, transparent=before == "--cutouts")
         elif suffix in IMAGES:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -39,7 +39,8 @@ def run_page(page: Page, folder: Path) -> Counter[str]:
         if block.not_run or not block.kind:
             counts["marked" if block.not_run else "text"] += 1
             if block.kind == "python":
-                run_python(page, replace(block, content=imports(block.content)), names)
+                found = imports(block.content)
+                run_python(page, replace(block, content="" if "zarr" in found else found), names)
         elif block.kind == "python":
             run_python(page, block, names)
             counts["python"] += 1

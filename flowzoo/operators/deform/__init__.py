@@ -25,7 +25,8 @@ def deform(
 ) -> Tensor:
     """Deformable convolution, also with modulation masks, deformable groups and any number of offsets a pixel.
 
-    out[b,o,p] = bias[o] + sum_n sum_c weight[o,c,n] * mask[b,g(c),n,p] * features[b,c](q + d[b,g(c),n,p]),
+        out[b,o,p] = bias[o] + sum_n sum_c weight[o,c,n] * mask[b,g(c),n,p] * features[b,c](q + d[b,g(c),n,p])
+
     read bilinearly, where q = stride * p - padding + dilation * t_n, g(c) = c // (C/G), and the tap t_n is
     (n // kw, n % kw) as (y, x). It is equation 1 of "Understanding Deformable Alignment in Video Super-Resolution",
     with masks equation 7.
