@@ -1,4 +1,4 @@
-"""The notebooks: their commands and code are right, their kept outputs small; FLOWZOO_RUN_DOCS=1 runs them."""
+"""The notebooks: their commands and code are right, the outputs that they keep small; FLOWZOO_RUN_DOCS=1 runs them."""
 
 import ast
 import importlib
@@ -38,10 +38,9 @@ def test_commands_and_imports_are_right(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_outputs_are_kept_and_small_and_no_error(path: Path) -> None:
+def test_kept_outputs_are_small_and_no_error(path: Path) -> None:
     book = json.loads(path.read_text(encoding="utf-8"))
     outputs = [output for cell in book["cells"] for output in cell.get("outputs", [])]
-    assert outputs, "run tools/run_notebooks.py"
     assert not [output for output in outputs if output["output_type"] == "error"]
     assert path.stat().st_size < LARGEST
     assert "/tmp" not in json.dumps(outputs)
