@@ -29,7 +29,7 @@ def test_commands_and_imports_are_right(path: Path) -> None:
     for cell in code_of(path):
         for command in re.findall(r"^!(flowzoo .*)$", cell, re.M):
             check_options(command)
-            words = re.sub(r"\{\w+\}", "folder", command.replace("{changes} ", "")).split()
+            words = re.sub(r"\{\w+\}", "folder.x", command.replace("{changes} ", "")).split()
             check_names(words[1], words[2:])
         tree = ast.parse(re.sub(r"^!.*$", "pass", cell, flags=re.M))
         for part in tree.body:
