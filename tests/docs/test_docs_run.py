@@ -40,7 +40,7 @@ def run_page(page: Page, folder: Path) -> Counter[str]:
             counts["marked" if block.not_run else "text"] += 1
             if block.kind == "python":
                 found = imports(block.content)
-                run_python(page, replace(block, content="" if "zarr" in found else found), names)
+                run_python(page, replace(block, content="" if "zarr" in found or "onnx" in found else found), names)
         elif block.kind == "python":
             run_python(page, block, names)
             counts["python"] += 1
