@@ -152,9 +152,9 @@ class EDVR(VideoNetwork):
 
 
 def _bytes_per_pixel(settings: EDVRSettings) -> int:
-    """Measured: all frames' features, the largest maps of one frame; the decomposed form stacks all warps, twice."""
-    stacks = 2 * settings.offsets if settings.alignment == "decomposed" else 0
-    return settings.channels * (190 + 14 * settings.frames + 4 * stacks)
+    """Measured: all frames' features, the largest maps of one frame; the decomposed form stacks all warps."""
+    stacked = settings.offsets if settings.alignment == "decomposed" else 0
+    return settings.channels * (190 + 14 * settings.frames + 2 * stacked)
 
 
 def _plain_fusion(channels: int, frames: int) -> nn.Conv2d:

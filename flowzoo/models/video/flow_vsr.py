@@ -21,6 +21,7 @@ class FlowVSR(VideoNetwork):
     """See `flowzoo.zoo.flow_vsr.FlowVSRSettings` for what can be changed."""
 
     scale = 4
+    bytes_per_pixel = 2200
     multiple = 16
 
     def __init__(self, settings: FlowVSRSettings) -> None:

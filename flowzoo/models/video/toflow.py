@@ -23,6 +23,7 @@ class TOFlow(VideoNetwork):
     frames_in = FRAMES
     multiple = 16
     enlarged_input = True
+    bytes_per_pixel = 22_300  # of the frame before it is enlarged
 
     def __init__(self, settings: TOFlowSettings) -> None:
         super().__init__()
