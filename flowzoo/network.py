@@ -137,7 +137,10 @@ class FlowNetwork(ZooNetwork):
     tileable: bool = True
     """Whether a tile of the images gives that tile of the flow (not for networks that see a fixed-size image)."""
     bytes_per_pixel: int = 1000
-    """Peak activation memory of inference for a pair, by pixels of one image, float32; measured."""
+    """Peak activation memory of inference for a pair, by pixels of one image, float32; follows from the settings and is
+    measured (tools/check_memory.py)."""
+    fixed_bytes: int = 0
+    """What it needs whatever the size (networks that look at images of one size of their own)."""
     bytes_per_pixel_in_strips: int | None = None
     """The same when its parts run in strips (`flowzoo.blocks.strips`); None = they cannot."""
     any_size_once_traced: bool = True

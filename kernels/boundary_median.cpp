@@ -31,17 +31,39 @@ Vec weighted_median(const Vec* value, const Vec* weight) {
     return best;
 }
 
-// Raises `most` and lowers `least` by row `in`, read `offset` columns further; edges are replicated.
-void range_row(const float* in, int64_t offset, int64_t width, float* __restrict least, float* __restrict most) {
-    const int64_t from = std::clamp<int64_t>(-offset, 0, width), to = std::clamp<int64_t>(width - offset, 0, width);
-    auto include = [&](int64_t x, float value) {
-        least[x] = value < least[x] ? value : least[x];
-        most[x] = value > most[x] ? value : most[x];
-    };
-    for (int64_t x = 0; x < from; ++x) include(x, in[0]);
+// The least and the largest of five rows at every column.
+void range_down(const float* map, const int64_t* rows, int64_t width, float* __restrict least, float* __restrict most) {
+    static_assert(kSide == 5);
+    const float *a = map + rows[0], *b = map + rows[1], *c = map + rows[2], *d = map + rows[3], *e = map + rows[4];
 #pragma GCC ivdep
-    for (int64_t x = from; x < to; ++x) include(x, in[x + offset]);
-    for (int64_t x = std::max(from, to); x < width; ++x) include(x, in[width - 1]);
+    for (int64_t x = 0; x < width; ++x) {
+        float low = c[x], high = c[x];
+        for (const float value : {a[x], b[x], d[x], e[x]}) {
+            low = value < low ? value : low;
+            high = value > high ? value : high;
+        }
+        least[x] = low;
+        most[x] = high;
+    }
+}
+
+// How much the largest exceeds the least among columns x - 2 spacing, ..., x + 2 spacing; edges are replicated.
+void spread_across(const float* least, const float* most, int64_t spacing, int64_t width, float* __restrict spread) {
+    auto spread_of = [&](int64_t x, auto column) {
+        float low = least[x], high = most[x];
+        for (int64_t step = -kReach; step <= kReach; ++step) {
+            const int64_t at = column(x + step * spacing);
+            low = least[at] < low ? least[at] : low;
+            high = most[at] > high ? most[at] : high;
+        }
+        spread[x] = high - low;
+    };
+    auto replicated = [&](int64_t x) { return std::clamp<int64_t>(x, 0, width - 1); };
+    const int64_t from = std::min(kReach * spacing, width), to = std::max(from, width - kReach * spacing);
+    for (int64_t x = 0; x < from; ++x) spread_of(x, replicated);
+#pragma GCC ivdep
+    for (int64_t x = from; x < to; ++x) spread_of(x, [](int64_t at) { return at; });
+    for (int64_t x = to; x < width; ++x) spread_of(x, replicated);
 }
 
 }  // namespace
@@ -53,7 +75,7 @@ extern "C" __attribute__((visibility("default"))) int flowzoo_boundary_median(
     const int64_t size = height * width, bands = (height + kRows - 1) / kRows;
     const float steepness = -1.0f / (2 * likeness * likeness);
     return run_tasks(0, batch * bands, threads, [&](auto next) {
-        std::vector<float> least(2 * width), most(2 * width);
+        std::vector<float> least(width), most(width), spread(2 * width);
         std::vector<int64_t> chosen;
         for (int64_t task = next(); task >= 0; task = next()) {
             const int64_t sample = task / bands, first = task % bands * kRows;
@@ -65,18 +87,13 @@ extern "C" __attribute__((visibility("default"))) int flowzoo_boundary_median(
                     rows[i] = std::clamp<int64_t>(y + (i - kReach) * spacing, 0, height - 1) * width;
                 for (int c = 0; c < 2; ++c) {
                     const float* here = flows + c * size + y * width;
-                    std::copy_n(here, width, least.begin() + c * width);
-                    std::copy_n(here, width, most.begin() + c * width);
                     std::copy_n(here, width, out + (2 * sample + c) * size + y * width);
-                    for (int i = 0; i < kCount; ++i)
-                        range_row(flows + c * size + rows[i / kSide], (i % kSide - kReach) * spacing, width,
-                                  least.data() + c * width, most.data() + c * width);
+                    range_down(flows + c * size, rows, width, least.data(), most.data());
+                    spread_across(least.data(), most.data(), spacing, width, spread.data() + c * width);
                 }
                 chosen.clear();
-                for (int64_t x = 0; x < width; ++x) {
-                    const float across = most[x] - least[x], down = most[width + x] - least[width + x];
-                    if (across > disagreement || down > disagreement) chosen.push_back(x);
-                }
+                for (int64_t x = 0; x < width; ++x)
+                    if (spread[x] > disagreement || spread[width + x] > disagreement) chosen.push_back(x);
                 for (size_t begin = 0; begin < chosen.size(); begin += kLanes) {
                     const int64_t lanes = std::min<int64_t>(kLanes, chosen.size() - begin);
                     float distance[kCount][kLanes] = {}, reliable[kCount][kLanes] = {}, values[2][kCount][kLanes] = {};

@@ -6,71 +6,11 @@
 #include <vector>
 
 #include "threads.h"
+#include "variational_rows.h"
 
 namespace {
 
 constexpr int64_t kRows = 16;  // of a task
-constexpr int64_t kReach = 2;  // rows and columns around a pixel that its data terms look at
-
-// One row of `image` at the pixels that `u` and `v` lead to: bilinear, zero outside. `inside`: 1 where they are in the
-// image, else 0.
-void warp_row(const float* image, const float* u, const float* v, int64_t y, int64_t height, int64_t width, float* out,
-              float* inside) {
-    for (int64_t x = 0; x < width; ++x) {
-        const float px = x + u[x], py = y + v[x];
-        out[x] = 0.0f;
-        inside[x] = px >= 0 && px <= width - 1 && py >= 0 && py <= height - 1;
-        if (!(px > -1 && px < width && py > -1 && py < height)) continue;  // nor where the flow is not a number
-        const float left = std::floor(px), top = std::floor(py);
-        const float right_share = px - left, lower_share = py - top;
-        const int64_t x0 = static_cast<int64_t>(left), y0 = static_cast<int64_t>(top);
-        auto at = [&](int64_t row, int64_t column) {
-            return row >= 0 && row < height && column >= 0 && column < width ? image[row * width + column] : 0.0f;
-        };
-        const float upper = at(y0, x0) + right_share * (at(y0, x0 + 1) - at(y0, x0));
-        const float lower = at(y0 + 1, x0) + right_share * (at(y0 + 1, x0 + 1) - at(y0 + 1, x0));
-        out[x] = upper + lower_share * (lower - upper);
-    }
-}
-
-// Half the difference of the neighbours along a row, edges replicated.
-void slope_row(const float* in, int64_t width, float* __restrict out) {
-    out[0] = width > 1 ? (in[1] - in[0]) / 2 : 0.0f;
-#pragma GCC ivdep
-    for (int64_t x = 1; x < width - 1; ++x) out[x] = (in[x + 1] - in[x - 1]) / 2;
-    if (width > 1) out[width - 1] = (in[width - 1] - in[width - 2]) / 2;
-}
-
-// Half the difference of two rows.
-void slope_between(const float* above, const float* below, int64_t width, float* __restrict out) {
-#pragma GCC ivdep
-    for (int64_t x = 0; x < width; ++x) out[x] = (below[x] - above[x]) / 2;
-}
-
-// Mean of columns x-kReach..x+kReach, as far as they exist, of sums over `rows` rows.
-void mean_row(const float* sums, int64_t rows, int64_t width, float* __restrict out) {
-    for (int64_t x = 0; x < width; ++x) {
-        const int64_t from = std::max<int64_t>(x - kReach, 0), to = std::min(x + kReach, width - 1);
-        float total = 0.0f;
-        for (int64_t i = from; i <= to; ++i) total += sums[i];
-        out[x] = total / static_cast<float>(rows * (to - from + 1));
-    }
-}
-
-// alpha / 2 psi'(|grad w|^2) of one row of the flow (u, v); forward differences, 0 beyond the last column and row.
-void smoothness_row(const float* u, const float* v, int64_t y, int64_t height, int64_t width, float half_alpha,
-                    float epsilon2, float* __restrict out) {
-    const float *u0 = u + y * width, *v0 = v + y * width;
-    const float *u1 = y + 1 < height ? u0 + width : u0, *v1 = y + 1 < height ? v0 + width : v0;
-#pragma GCC ivdep
-    for (int64_t x = 0; x < width - 1; ++x) {
-        const float ux = u0[x + 1] - u0[x], vx = v0[x + 1] - v0[x], uy = u1[x] - u0[x], vy = v1[x] - v0[x];
-        out[x] = half_alpha / std::sqrt(ux * ux + uy * uy + vx * vx + vy * vy + epsilon2);
-    }
-    const int64_t x = width - 1;
-    const float uy = u1[x] - u0[x], vy = v1[x] - v0[x];
-    out[x] = half_alpha / std::sqrt(uy * uy + vy * vy + epsilon2);
-}
 
 }  // namespace
 
@@ -86,6 +26,7 @@ extern "C" __attribute__((visibility("default"))) int flowzoo_variational_data(
     return run_tasks(0, batch * bands, threads, [&](auto next) {
         const int64_t most = (kRows + 2 * kReach) * width;
         std::vector<float> mean(most), change(most), inside(most), gx(most), gy(most), sums(width), trust(width);
+        Targets targets(width);
         for (int64_t task = next(); task >= 0; task = next()) {
             const int64_t sample = task / bands, first = task % bands * kRows;
             const int64_t last = std::min(first + kRows, height);
@@ -98,7 +39,7 @@ extern "C" __attribute__((visibility("default"))) int flowzoo_variational_data(
             for (int64_t y = from; y < to; ++y) {
                 float *warped = row(mean, y), *difference = row(change, y);
                 const float* here = one + y * width;
-                warp_row(two, u + y * width, v + y * width, y, height, width, warped, row(inside, y));
+                warp_row(two, u + y * width, v + y * width, y, height, width, targets, warped, row(inside, y));
 #pragma GCC ivdep
                 for (int64_t x = 0; x < width; ++x) {
                     difference[x] = warped[x] - here[x];
@@ -130,9 +71,7 @@ extern "C" __attribute__((visibility("default"))) int flowzoo_variational_data(
                     for (int64_t x = 0; x < width; ++x) sums[x] += std::fabs(difference[x]);
                 }
                 mean_row(sums.data(), bottom - top + 1, width, trust.data());
-                const float* valid = row(inside, y);
-                for (int64_t x = 0; x < width; ++x)
-                    trust[x] = valid[x] * (least_trust + (1 - least_trust) * std::exp(-trust[x] / mismatch));
+                trust_row(row(inside, y), width, mismatch, least_trust, trust.data());
                 const float *fx = plane[0], *fy = plane[1], *fxx = plane[2], *fxy = plane[3], *fyy = plane[4];
                 float *n0 = plane[8], *n1 = plane[9], *n2 = plane[10];
 #pragma GCC ivdep
@@ -141,6 +80,44 @@ extern "C" __attribute__((visibility("default"))) int flowzoo_variational_data(
                     n1[x] = trust[x] / (fxx[x] * fxx[x] + fxy[x] * fxy[x] + least_square);
                     n2[x] = trust[x] / (fxy[x] * fxy[x] + fyy[x] * fyy[x] + least_square);
                 }
+            }
+        }
+    });
+}
+
+// first, second: (batch, height, width) grey images. trust: likewise: how far the flow is to be believed.
+extern "C" __attribute__((visibility("default"))) int flowzoo_flow_reliability(
+    const float* first_image, const float* second_image, const float* flow, float* trust, int64_t batch, int64_t height,
+    int64_t width, float mismatch, float least_trust, int64_t threads) {
+    const int64_t size = height * width, bands = (height + kRows - 1) / kRows;
+    return run_tasks(0, batch * bands, threads, [&](auto next) {
+        std::vector<float> change((kRows + 2 * kReach) * width), inside(width), sums(width);
+        const std::vector<float> ones(width, 1.0f);
+        Targets targets(width);
+        for (int64_t task = next(); task >= 0; task = next()) {
+            const int64_t sample = task / bands, first = task % bands * kRows;
+            const int64_t last = std::min(first + kRows, height);
+            const int64_t from = std::max<int64_t>(first - kReach, 0), to = std::min(last + kReach, height);
+            const float *u = flow + 2 * sample * size, *v = u + size;
+            for (int64_t y = from; y < to; ++y) {
+                float* difference = change.data() + (y - from) * width;
+                const float* here = first_image + sample * size + y * width;
+                warp_row(second_image + sample * size, u + y * width, v + y * width, y, height, width, targets, difference,
+                         inside.data());
+#pragma GCC ivdep
+                for (int64_t x = 0; x < width; ++x) difference[x] = std::fabs(difference[x] - here[x]);
+            }
+            for (int64_t y = first; y < last; ++y) {
+                const int64_t top = std::max<int64_t>(y - kReach, 0), bottom = std::min(y + kReach, height - 1);
+                std::fill(sums.begin(), sums.end(), 0.0f);
+                for (int64_t r = top; r <= bottom; ++r) {
+                    const float* difference = change.data() + (r - from) * width;
+#pragma GCC ivdep
+                    for (int64_t x = 0; x < width; ++x) sums[x] += difference[x];
+                }
+                float* out = trust + sample * size + y * width;
+                mean_row(sums.data(), bottom - top + 1, width, out);
+                trust_row(ones.data(), width, mismatch, least_trust, out);
             }
         }
     });

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from flowzoo import operators
-from flowzoo.blocks.variational import check_pair, reliability
-from flowzoo.operators import warp
+from flowzoo.blocks.variational import LEAST, MISMATCH, check_pair, grey_levels
 
 SPACING = 3  # pixels between neighbours
 DISAGREEMENT = 2.0  # pixels: neighbours whose flows differ by less are left alone
@@ -37,7 +36,5 @@ def boundary_median(first: Tensor, second: Tensor, flow: Tensor) -> Tensor:
     flow = flow.float().contiguous()
     if flow.numel() == 0:
         return flow
-    first, second = (image.float() * 255 for image in (first, second))
-    grey = first.mean(dim=1, keepdim=True)
-    trust = reliability(warp(second.mean(dim=1, keepdim=True), flow) - grey)
-    return operators.boundary_median(first, flow, trust, SPACING, DISAGREEMENT, LIKENESS)
+    trust = operators.flow_reliability(grey_levels(first), grey_levels(second), flow, MISMATCH, LEAST)
+    return operators.boundary_median(first.float() * 255, flow, trust, SPACING, DISAGREEMENT, LIKENESS)

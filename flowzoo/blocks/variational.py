@@ -10,6 +10,7 @@ step, and its linear system is relaxed by red-black SOR; first on reduced images
 it. Has no derivative of its own: a step after the network.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -21,11 +22,11 @@ from flowzoo.blocks.halves import halves
 from flowzoo.blocks.relaxation import relax
 from flowzoo.blocks.resize import scale_flow
 from flowzoo.operators.checks import check_flow, check_maps, check_shape
-from flowzoo.operators.variational.definition import reliability as reliability_of
 
 EPSILON = 1e-2
 NORMALISER = 0.1  # grey levels per pixel: gradients below it do not count as edges
 SMALLEST = 16  # pixels; images are not reduced below this side
+MISMATCH = 10.0  # grey levels: mean difference of the images that takes most of the reliability
 LEAST = 0.1  # of the reliability and of the smoothness across an edge, of 1
 
 
@@ -48,7 +49,7 @@ class VariationalSettings:
     delta: float = 1.0
     gamma: float = 10.0
     edge: float = 7.0
-    mismatch: float = 10.0
+    mismatch: float = MISMATCH
     blur: float = 0.6
     warps: tuple[int, ...] = (6, 4)
     fixed_points: int = 1
@@ -81,18 +82,18 @@ def variational_refinement(
     if flow.shape[0] == 0 or min(height, width) < 2:
         return flow
     colours = first.float() * 255
-    greys = _blurred(torch.cat([colours, second.float() * 255]).mean(dim=1, keepdim=True), settings.blur)
+    greys = _blurred(torch.cat([grey_levels(first), grey_levels(second)]), settings.blur)
     for reduction, warps in reversed(list(enumerate(settings.warps))):
         size = -(-height // 2**reduction), -(-width // 2**reduction)
         if reduction and min(size) < SMALLEST:
             continue
         scale = size[1] / width, size[0] / height
-        before = scale_flow(F.interpolate(flow, size, mode="area"), *scale) if reduction else flow
-        one, two = halves(F.interpolate(greys, size, mode="area") if reduction else greys)
-        edges = edge_weights(F.interpolate(colours, size, mode="area") if reduction else colours, settings)
+        before = scale_flow(halved(flow, size), *scale) if reduction else flow
+        one, two = halves(halved(greys, size) if reduction else greys)
+        edges = edge_weights(halved(colours, size) if reduction else colours, settings)
         after = before
         for _ in range(warps):
-            after = after + _change(one, two, edges, after, settings)
+            after = _moved(one, two, edges, after, settings)
         change = after - before
         if reduction:
             change = torch.cat([change[:, :1] / scale[0], change[:, 1:] / scale[1]], dim=1)
@@ -107,30 +108,42 @@ def check_pair(first: Tensor, second: Tensor, flow: Tensor) -> None:
     check_flow(flow, "first", first)
 
 
-def reliability(change: Tensor, mismatch: float = VariationalSettings.mismatch) -> Tensor:
-    """How far a flow is to be believed, (B,1,H,W) in LEAST..1.
+def grey_levels(images: Tensor) -> Tensor:
+    """(B,3,H,W) RGB in [0,1] -> the mean colour, (B,1,H,W) float32 in 0..255."""
+    colours = images.float()
+    return (colours[:, :1] + colours[:, 1:2]).add_(colours[:, 2:]).mul_(255 / 3)
 
-    `change` (B,1,H,W): grey of the second image at the end of the flow less that of the first, of 255.
-    """
-    return reliability_of(change, mismatch, LEAST)
+
+def halved(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """(B,C,H,W) -> (B,C,*size): means of the pixels that a smaller one covers."""
+    height, width = maps.shape[-2:]
+    if (height, width) == (2 * size[0], 2 * size[1]):
+        return F.avg_pool2d(maps, 2)  # the same, and faster
+    return F.interpolate(maps, size, mode="area")
 
 
 def edge_weights(colours: Tensor, settings: VariationalSettings) -> Tensor:
     """Factors of the smoothness between each pixel of (B,3,H,W) and its right and its lower neighbour, (B,2,H,W)."""
-    across = F.pad((colours[..., 1:] - colours[..., :-1]).abs().amax(dim=1, keepdim=True), (0, 1))
-    down = F.pad((colours[..., 1:, :] - colours[..., :-1, :]).abs().amax(dim=1, keepdim=True), (0, 0, 0, 1))
-    return LEAST + (1 - LEAST) * torch.exp(-torch.cat([across, down], dim=1) / settings.edge)
+    batch, _, height, width = colours.shape
+    weights = colours.new_zeros(batch, 2, height, width)
+    weights[:, 0, :, :-1] = (colours[..., 1:] - colours[..., :-1]).abs_().amax(dim=1)
+    weights[:, 1, :-1] = (colours[..., 1:, :] - colours[..., :-1, :]).abs_().amax(dim=1)
+    return weights.mul_(-1 / settings.edge).exp_().mul_(1 - LEAST).add_(LEAST)
 
 
-def _change(first: Tensor, second: Tensor, edges: Tensor, flow: Tensor, settings: VariationalSettings) -> Tensor:
-    """The change of `flow` that one linearisation asks for."""
-    data = operators.variational_data(first, second, flow, NORMALISER, settings.mismatch, LEAST)
+def _moved(first: Tensor, second: Tensor, edges: Tensor, flow: Tensor, settings: VariationalSettings) -> Tensor:
+    """`flow` with the change that one linearisation asks for."""
     weights = settings.alpha, settings.delta, settings.gamma, EPSILON
+    trust = NORMALISER, settings.mismatch, LEAST
+    solver = settings.sweeps, settings.relaxation
+    if settings.fixed_points == 1:
+        return operators.variational_step(first, second, edges, flow, *trust, *weights, *solver, settings.largest)
+    data = operators.variational_data(first, second, flow, *trust)
     step = torch.zeros_like(flow)
     for _ in range(settings.fixed_points):
         system = operators.variational_system(data, edges, flow, step, *weights)
-        step = relax(system, step, settings.sweeps, settings.relaxation)
-    return step.clamp_(-settings.largest, settings.largest)
+        step = relax(system, step, *solver)
+    return flow + step.clamp_(-settings.largest, settings.largest)
 
 
 def _blurred(images: Tensor, deviation: float) -> Tensor:
@@ -138,10 +151,16 @@ def _blurred(images: Tensor, deviation: float) -> Tensor:
     if deviation <= 0:
         return images
     reach = max(1, int(3 * deviation + 0.5))
-    weights = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=images.device) / deviation) ** 2)
-    weights = (weights / weights.sum()).to(images.dtype)
+    heights = [math.exp(-0.5 * (place / deviation) ** 2) for place in range(-reach, reach + 1)]
+    weights = [height / sum(heights) for height in heights]
     padded = F.pad(images, (reach, reach, reach, reach), mode="replicate")
-    rows = sum(weight * padded[..., i : i + images.shape[-1]] for i, weight in enumerate(weights))
-    return sum(
-        (weight * rows[..., i : i + images.shape[-2], :] for i, weight in enumerate(weights)), images.new_zeros(())
-    )
+    rows = _weighted(weights, [padded[..., i : i + images.shape[-1]] for i in range(len(weights))])
+    return _weighted(weights, [rows[..., i : i + images.shape[-2], :] for i in range(len(weights))])
+
+
+def _weighted(weights: list[float], maps: list[Tensor]) -> Tensor:
+    """Sum of the maps, each times its weight."""
+    total = maps[0] * weights[0]
+    for weight, entry in zip(weights[1:], maps[1:], strict=True):
+        total.add_(entry, alpha=weight)
+    return total

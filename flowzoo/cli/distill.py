@@ -53,7 +53,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     computing = parser.add_argument_group("computing")
     computing.add_argument(
-        "--memory", type=float, metavar="GB", help="bound for activations; larger frames are cut (default: 4)"
+        "--memory",
+        type=float,
+        metavar="GB",
+        help="bound for activations; larger frames are cut (default: as for infer)",
     )
     add_model_arguments(parser)
 
@@ -71,7 +74,7 @@ def run(arguments: argparse.Namespace) -> None:
     from flowzoo.cli.common import make_network
     from flowzoo.devices import pick_precision
     from flowzoo.files.run_files import RunFiles
-    from flowzoo.inference.estimator import DEFAULT_MEMORY, Estimator
+    from flowzoo.inference.estimator import Estimator
     from flowzoo.inference.pseudo_truth import LIST, PseudoTruth, label_path, list_of_labels
     from flowzoo.losses.distillation import Trust
 
@@ -84,9 +87,7 @@ def run(arguments: argparse.Namespace) -> None:
     list_of_labels(arguments.output, tasks, arguments.format)
     network, weights = make_network(arguments)
     precision = pick_precision(arguments.precision, network.device)
-    estimator = Estimator(
-        network, precision, memory=DEFAULT_MEMORY if arguments.memory is None else arguments.memory, backward=True
-    )
+    estimator = Estimator(network, precision, memory=arguments.memory, backward=True)
     relative, absolute = arguments.consistency
     trust = Trust(relative, absolute, arguments.min_confidence, arguments.max_difference)
     labels = PseudoTruth(estimator, arguments.output, trust, arguments.format)

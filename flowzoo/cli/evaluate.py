@@ -77,7 +77,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--workers", type=int, default=2, metavar="N", help="threads that read and score (default: 2)"
     )
     computing.add_argument(
-        "--memory", type=float, metavar="GB", help="bound for activations; larger frames are tiled (default: 4)"
+        "--memory",
+        type=float,
+        metavar="GB",
+        help="bound for activations; larger frames are tiled (default: as for infer)",
     )
     add_model_arguments(parser)
 
@@ -269,10 +272,9 @@ def make_estimator(arguments: argparse.Namespace, ranks: "Ranks") -> "tuple[Esti
     """The network of the model options on this process's device; the first process downloads weights alone."""
     from flowzoo.cli.common import make_network
     from flowzoo.devices import pick_device, pick_precision
-    from flowzoo.inference.estimator import DEFAULT_MEMORY, Estimator
+    from flowzoo.inference.estimator import Estimator
 
     own_device(arguments, ranks)
     device = pick_device(arguments.device)
     network, weights = make_network(arguments)
-    memory = DEFAULT_MEMORY if arguments.memory is None else arguments.memory
-    return Estimator(network, precision=pick_precision(arguments.precision, device), memory=memory), weights
+    return Estimator(network, precision=pick_precision(arguments.precision, device), memory=arguments.memory), weights

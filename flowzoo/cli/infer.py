@@ -94,7 +94,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--memory",
         type=float,
         metavar="GB",
-        help="bound for activations; larger frames run in strips or tiles (default: 4)",
+        help="bound for activations; larger frames run in strips or tiles (default: 4; on CUDA 0.8 of what is free)",
     )
     add_archive_arguments(parser)
     add_model_arguments(parser)
@@ -126,7 +126,7 @@ def run(arguments: argparse.Namespace) -> None:
         return
     from flowzoo.cli.common import make_network
     from flowzoo.devices import pick_precision
-    from flowzoo.inference.estimator import DEFAULT_MEMORY, Estimator
+    from flowzoo.inference.estimator import Estimator
     from flowzoo.inference.run import InferenceRun
     from flowzoo.operators.native import build_for_next_time
 
@@ -138,7 +138,7 @@ def run(arguments: argparse.Namespace) -> None:
     estimator = Estimator(
         network,
         pick_precision(arguments.precision, network.device),
-        memory=DEFAULT_MEMORY if arguments.memory is None else arguments.memory,
+        memory=arguments.memory,
         scale=arguments.scale,
         backward=arguments.backward,
         occlusion=arguments.occlusion,
@@ -200,7 +200,7 @@ def describe(estimator: "Estimator", weights: str, source: "PairSource") -> str:
         f"{device}, {precision}",
     ]
     plan = estimator.plan(height, width)
-    within = f"to stay within {estimator.memory:g} GB"
+    within = f"to stay within {estimator.bound:g} GB"
     if plan.tiles is not None:
         tall, wide = plan.tiles.tile
         parts.append(f"{plan.tiles.count} overlapping tiles of {wide}x{tall}, blended, {within}")

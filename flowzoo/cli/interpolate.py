@@ -149,7 +149,7 @@ def make_method(arguments: argparse.Namespace) -> "Interpolator":
     """
     from flowzoo.cli.common import make_network, make_video_network
     from flowzoo.devices import pick_precision
-    from flowzoo.inference.estimator import DEFAULT_MEMORY, Estimator
+    from flowzoo.inference.estimator import Estimator
     from flowzoo.inference.interpolation import AverageInterpolator, FlavrInterpolator, FlowInterpolator
     from flowzoo.models.video.flavr import Flavr
 
@@ -160,7 +160,7 @@ def make_method(arguments: argparse.Namespace) -> "Interpolator":
         return FlavrInterpolator(network, pick_precision(arguments.precision, network.device), arguments.factor)
     flow, _ = make_network(arguments)
     precision = pick_precision(arguments.precision, flow.device)
-    estimator = Estimator(flow, precision, memory=arguments.memory or DEFAULT_MEMORY, backward=True)
+    estimator = Estimator(flow, precision, memory=arguments.memory, backward=True)
     if arguments.method == "average":
         return AverageInterpolator(estimator, arguments.steps)
     return FlowInterpolator(estimator, plain=arguments.method == "half-flow")

@@ -19,11 +19,10 @@ from flowzoo.errors import InputError
 from flowzoo.flow.forward_backward import cycle_confidence, occlusion
 from flowzoo.inference.arrays import fault_of
 from flowzoo.inference.continuation import Continuation
+from flowzoo.inference.memory_bound import check_memory, default_memory
 from flowzoo.inference.tiling import TilePlan, blend_tiles, plan_tiles
 from flowzoo.network import FlowNetwork, FlowPrediction
 
-DEFAULT_MEMORY = 4.0
-"""Gigabytes that one batch's activations may take before frames run in strips or tiles."""
 STRIP_PIXELS = 1 << 16
 """Pixels of a strip, at the resolution of the maps it is cut from."""
 
@@ -60,30 +59,32 @@ class Estimator:
     Attributes:
         network: in eval mode, on the device that is to be used.
         precision: of the convolutions; float32, or bfloat16 / float16 by autocast.
-        memory: gigabytes that one batch may take; larger frames run in overlapping strips or tiles.
+        memory: gigabytes that activations may take; larger frames run in overlapping strips or tiles, larger batches
+            in parts. None: `default_memory` of the network's device.
         scale: factor by which images are resized first; flow comes back in pixels of the original.
         backward: also estimate the flow from second to first.
         occlusion: also estimate occlusion by the forward-backward check (needs the backward flow, computed anyway).
         confidence: where the network has none of its own, find it by cyclic consistency (likewise).
         warm_start: start a pair from the flow of the call before, where that ended in this pair's first image; batches
             of one pair, whole frames.
+        bound: `memory`, or what stands for it.
     """
 
     network: FlowNetwork
     precision: torch.dtype = torch.float32
-    memory: float = DEFAULT_MEMORY
+    memory: float | None = None
     scale: float = 1.0
     backward: bool = False
     occlusion: bool = False
     confidence: bool = False
     warm_start: bool = False
     continuation: Continuation | None = field(default=None, init=False)
+    bound: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
         if not (0 < self.scale <= 16):
             raise InputError(f"scale must be above 0 and at most 16, got {self.scale}")
-        if not self.memory > 0:
-            raise InputError(f"memory must be above 0 gigabytes, got {self.memory}")
+        self.bound = default_memory(self.network.device) if self.memory is None else check_memory(self.memory)
         if self.warm_start:
             self.continuation = Continuation(self.network)
         if self.network.device.type == "cpu" and self.network.channels_last:
@@ -93,20 +94,34 @@ class Estimator:
         """How a frame of this size is computed within `memory`."""
         return self._plan(self._working_size(height, width))
 
-    def _plan(self, size: Size, batch: int = 1) -> Plan:
-        network = self.network
+    def _plan(self, size: Size) -> Plan:
+        network, bound = self.network, self.bound * 1e9
         frame = round_up(size, network.multiple)
-        pixels = frame[0] * frame[1] * batch
-        if pixels * network.bytes_per_pixel <= self.memory * 1e9:
+        pixels = frame[0] * frame[1]
+        if self._bytes(pixels, network.bytes_per_pixel) <= bound:
             return Plan()
         stripped = network.bytes_per_pixel_in_strips
-        if stripped is not None and pixels * stripped <= self.memory * 1e9:
+        if (stripped is not None and self._bytes(pixels, stripped) <= bound) or not network.tileable:
             return Plan(strip_pixels=STRIP_PIXELS)
-        if not network.tileable:
-            return Plan(strip_pixels=STRIP_PIXELS)
-        tile_pixels = int(self.memory * 1e9 / (stripped or network.bytes_per_pixel) / batch)
+        tile_pixels = int((bound - network.fixed_bytes) / (stripped or network.bytes_per_pixel))
         tiles = plan_tiles(frame, network.multiple, tile_pixels)
         return Plan(None if stripped is None else STRIP_PIXELS, tiles if tiles.count > 1 else None)
+
+    def _bytes(self, pixels: int, per_pixel: int) -> int:
+        return self.network.fixed_bytes + pixels * per_pixel
+
+    def pairs_at_once(self, height: int, width: int) -> int:
+        """How many pairs of this size are computed together within `memory`; at least 1."""
+        size = self._working_size(height, width)
+        return self._pairs_at_once(size, self._plan(size))
+
+    def _pairs_at_once(self, size: Size, plan: Plan) -> int:
+        network = self.network
+        frame = round_up(size, network.multiple) if plan.tiles is None else plan.tiles.tile
+        per_pixel = network.bytes_per_pixel
+        if plan.strip_pixels is not None and network.bytes_per_pixel_in_strips is not None:
+            per_pixel = network.bytes_per_pixel_in_strips
+        return max(1, int(self.bound * 1e9 / self._bytes(frame[0] * frame[1], per_pixel)))
 
     def __call__(self, first: np.ndarray, second: np.ndarray) -> Estimate:
         """One pair: HxWx3 uint8 RGB twice."""
@@ -175,22 +190,35 @@ class Estimator:
         return FlowPrediction(flow=flow, confidence=confidence, details=prediction.details)
 
     def _predict(self, first: Tensor, second: Tensor, start: Tensor | None) -> FlowPrediction:
+        """As `predict` at scale 1.
+
+        What a pair's frames need decides how they are cut, and then how many pairs go together: how many come makes no
+        difference to the flow.
+        """
+        size = first.shape[2], first.shape[3]
+        plan = self._plan(size)
+        with strip_pixels(plan.strip_pixels), memory_limit(self.bound * 1e9):
+            if start is not None:
+                return self._planned(plan, first, second, start)
+            count = self._pairs_at_once(size, plan)
+            parts = zip(first.split(count), second.split(count), strict=True)
+            return _joined([self._planned(plan, *part, None) for part in parts])
+
+    def _planned(self, plan: Plan, first: Tensor, second: Tensor, start: Tensor | None) -> FlowPrediction:
         height, width = first.shape[2:]
-        plan = self._plan((height, width), first.shape[0])
-        with strip_pixels(plan.strip_pixels), memory_limit(self.memory * 1e9):
-            if plan.tiles is None:
-                prediction = self._network(first, second, start)
-                return replace(prediction, flow=prediction.flow.float())
-            # The network resizes to its stride anyway; doing it once keeps tiles on the whole frame's pixel grid.
-            first, second = resize(first, plan.tiles.frame), resize(second, plan.tiles.frame)
+        if plan.tiles is None:
+            prediction = self._network(first, second, start)
+            return replace(prediction, flow=prediction.flow.float())
+        # The network resizes to its stride anyway; doing it once keeps tiles on the whole frame's pixel grid.
+        first, second = resize(first, plan.tiles.frame), resize(second, plan.tiles.frame)
 
-            def tile(top: int, left: int, tall: int, wide: int) -> Tensor:
-                window = (..., slice(top, top + tall), slice(left, left + wide))
-                part = self._network(first[window], second[window])
-                maps = [part.flow.float()] + ([] if part.confidence is None else [part.confidence.float()])
-                return torch.cat(maps, dim=1)
+        def tile(top: int, left: int, tall: int, wide: int) -> Tensor:
+            window = (..., slice(top, top + tall), slice(left, left + wide))
+            part = self._network(first[window], second[window])
+            maps = [part.flow.float()] + ([] if part.confidence is None else [part.confidence.float()])
+            return torch.cat(maps, dim=1)
 
-            maps = resize(blend_tiles(plan.tiles, tile), (height, width))
+        maps = resize(blend_tiles(plan.tiles, tile), (height, width))
         flow = scale_flow(maps[:, :2], width / plan.tiles.frame[1], height / plan.tiles.frame[0])
         return FlowPrediction(flow=flow, confidence=maps[:, 2:] if maps.shape[1] > 2 else None)
 
@@ -200,6 +228,18 @@ class Estimator:
                 return self.network.from_start(first, second, start)
             prediction: FlowPrediction = self.network(first, second)
         return prediction
+
+
+def _joined(parts: list[FlowPrediction]) -> FlowPrediction:
+    """Predictions of the parts of a batch as one; `details` are the last part's."""
+    if len(parts) == 1:
+        return parts[0]
+    confidences = [part.confidence for part in parts if part.confidence is not None]
+    return FlowPrediction(
+        flow=torch.cat([part.flow for part in parts]),
+        confidence=torch.cat(confidences) if confidences else None,
+        details=parts[-1].details,
+    )
 
 
 def _array(flow: Tensor) -> np.ndarray:

@@ -23,7 +23,7 @@ from flowzoo.operators.lookup import lookup
 from flowzoo.operators.relaxation import relaxation
 from flowzoo.operators.sampled_volume import sampled_cost_volume
 from flowzoo.operators.splat import splat
-from flowzoo.operators.variational import variational_data, variational_system
+from flowzoo.operators.variational import flow_reliability, variational_data, variational_step, variational_system
 from flowzoo.operators.warp import warp
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "correlation",
     "correlation_transpose",
     "deform",
+    "flow_reliability",
     "global_correlation",
     "local_convolution",
     "lookup",
@@ -39,6 +40,7 @@ __all__ = [
     "sampled_cost_volume",
     "splat",
     "variational_data",
+    "variational_step",
     "variational_system",
     "warp",
 ]

@@ -45,11 +45,11 @@ def test_it_is_the_median_of_a_loop(size: tuple[int, int, int], kernels: bool, m
         monkeypatch.delattr(definition, "boundary_median")  # the kernel must do it
     trusts = []
 
-    def some(change: torch.Tensor) -> torch.Tensor:
-        trusts.append(torch.rand(change.shape, generator=torch.Generator().manual_seed(1)) + 0.1)
+    def some(first: torch.Tensor, *_: object) -> torch.Tensor:
+        trusts.append(torch.rand(first.shape, generator=torch.Generator().manual_seed(1)) + 0.1)
         return trusts[-1]
 
-    monkeypatch.setattr("flowzoo.blocks.boundary_median.reliability", some)
+    monkeypatch.setattr("flowzoo.operators.flow_reliability", some)
     generator = torch.Generator().manual_seed(0)
     batch, height, width = size
     first = 0.5 + 0.05 * torch.randn(batch, 3, height, width, generator=generator)

@@ -9,7 +9,15 @@ import torch
 from flowzoo.blocks.boundary_median import boundary_median
 from flowzoo.blocks.variational import EPSILON, LEAST, NORMALISER, VariationalSettings, variational_refinement
 from flowzoo.errors import InputError
-from flowzoo.operators import native, relaxation, variational_data, variational_system
+from flowzoo.operators import (
+    flow_reliability,
+    native,
+    native_call,
+    relaxation,
+    variational_data,
+    variational_step,
+    variational_system,
+)
 from flowzoo.operators.relaxation import definition as relaxation_definition
 from flowzoo.operators.variational import definition as variational_definition
 
@@ -70,6 +78,46 @@ def test_the_linearisation_kernel_is_the_definition(
     # A small gradient makes a weight as uncertain as the gradient's square.
     likely = expected[:, 8:] < 0.1
     torch.testing.assert_close(found[:, 8:][likely], expected[:, 8:][likely], rtol=0.02, atol=1e-6)
+
+
+@needs_kernels
+@pytest.mark.parametrize("size", [*SIZES, (1, 150, 37), (1, 90, 2)])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_step_kernel_is_its_three_parts(
+    size: tuple[int, int, int], threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """These are compared with their definitions above. With three threads the image is cut into bands."""
+    first, second, flow = smooth_pair(*size)
+    edges = torch.rand(flow.shape, generator=torch.Generator().manual_seed(4))
+    still = torch.zeros_like(flow)
+    system = variational_system(variational_data(first, second, flow, *TRUST), edges, flow, still, *WEIGHTS)
+    expected = flow + relaxation(system, still, 10, 1.8).clamp(-0.3, 0.3)
+    assert ((expected - flow).abs() == 0.3).any() or size[1] * size[2] < 100
+    monkeypatch.setattr(native_call, "threads_for", lambda flops: threads)
+    monkeypatch.delattr(variational_definition, "variational_step")  # the kernel must do it
+    found = variational_step(first, second, edges, flow, *TRUST, *WEIGHTS, 10, 1.8, 0.3)
+    torch.testing.assert_close(found, expected, rtol=0, atol=2e-3)
+    assert (found - expected).abs().mean() < 1e-5
+
+
+@needs_kernels
+@pytest.mark.parametrize("size", SIZES)
+def test_the_reliability_kernel_is_the_definition(size: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second, flow = smooth_pair(*size)
+    expected = variational_definition.flow_reliability(first, second, flow, 10.0, 0.1)
+    monkeypatch.delattr(variational_definition, "flow_reliability")  # the kernel must do it
+    torch.testing.assert_close(flow_reliability(first, second, flow, 10.0, 0.1), expected, rtol=1e-3, atol=1e-4)
+
+
+def smooth_pair(batch: int, height: int, width: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Grey images whose derivatives are not noise, and a flow that also leads out of them."""
+    y = torch.arange(height).float().view(1, 1, -1, 1)
+    x = torch.arange(width).float()
+    phase = torch.arange(batch).float().view(-1, 1, 1, 1)
+    first = 120 + 60 * torch.sin(0.35 * x + phase) + 50 * torch.cos(0.27 * y + 0.11 * x)
+    second = 120 + 60 * torch.sin(0.35 * (x - 0.6) + phase) + 50 * torch.cos(0.27 * (y + 0.4) + 0.11 * x)
+    flow = torch.cat([torch.sin(0.05 * y + x * 0.02 + phase), 2 * torch.cos(0.04 * x + 0.01 * y + phase)], dim=1)
+    return first, second, flow.expand(batch, 2, height, width).contiguous()
 
 
 @needs_kernels

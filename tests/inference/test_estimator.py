@@ -9,6 +9,7 @@ import torch
 import flowzoo
 from flowzoo.errors import InputError
 from flowzoo.inference.estimator import Estimator
+from flowzoo.inference.memory_bound import default_memory
 from flowzoo.inference.tiling import blend_tiles, plan_tiles
 
 
@@ -105,3 +106,40 @@ def test_bfloat16_stays_close_and_flow_stays_float32(network):
     assert rough.dtype == np.float32
     assert not np.array_equal(exact, rough)
     assert np.abs(exact - rough).mean() < 0.1 * np.abs(exact).max()
+
+
+@pytest.mark.parametrize("memory", [None, 0.12, 0.06, 0.03])
+def test_the_batch_does_not_change_the_flow(memory, network):
+    """Whole frames all at once, whole frames in parts, strips, tiles."""
+    firsts = images(130, 200, 5)
+    seconds = firsts[1:] + firsts[:1]
+    estimator = Estimator(network, memory=memory)
+    single = [estimator(*pair).flow for pair in zip(firsts, seconds, strict=True)]
+    for count in (2, 5):
+        found = [estimate.flow for estimate in estimator.batch(firsts[:count], seconds[:count])]
+        np.testing.assert_allclose(found, single[:count], atol=1e-4)
+
+
+def test_parts_of_a_batch_fit_the_memory(network, monkeypatch):
+    sizes = []
+    predict = network.predict
+    monkeypatch.setattr(network, "predict", lambda first, second: (sizes.append(len(first)), predict(first, second))[1])
+    pair_bytes = network.bytes_per_pixel * 64 * 96
+    estimator = Estimator(network, memory=2.5 * pair_bytes / 1e9)
+    assert estimator.pairs_at_once(64, 96) == 2
+    frames = images(64, 96, 5)
+    estimator.batch(frames, frames)
+    assert sizes == [2, 2, 1]
+
+
+def test_a_gpus_bound_comes_from_its_free_memory(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10_000_000_000, 24_000_000_000))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 3_000_000_000)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 1_000_000_000)
+    assert default_memory(torch.device("cuda")) == pytest.approx(0.8 * 12)
+    assert default_memory(torch.device("cpu")) == 4
+
+
+def test_memory_must_be_above_zero(network):
+    with pytest.raises(InputError, match="memory must be above 0"):
+        Estimator(network, memory=0)

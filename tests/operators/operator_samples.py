@@ -81,6 +81,11 @@ SAMPLES: dict[str, Callable[[Sizes], list[Arguments]]] = {
     "variational_system": lambda s: [
         (s.positive(11), s.positive(2), s.flow().detach(), s.positive(2), 30.0, 1.0, 10.0, 0.01)
     ],
+    "flow_reliability": lambda s: [(*_greys(s), s.flow().detach(), 10.0, 0.1)],
+    "variational_step": lambda s: [
+        (*_greys(s), s.positive(2), s.flow().detach(), 0.1, 10.0, 0.1, 30.0, 1.0, 10.0, 0.01, sweeps, 1.9, 1.0)
+        for sweeps in (0, 3)
+    ],
     "boundary_median": lambda s: [(100 * s.positive(3), s.flow().detach(), s.positive(1), 3, 2.0, 10.0)],
 }
 """Registered name -> lists of arguments. Tensors come first, then numbers."""

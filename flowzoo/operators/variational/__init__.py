@@ -5,8 +5,13 @@
 
 from torch import Tensor
 
-from flowzoo.operators.checks import check_flow, check_maps, check_real, check_shape
-from flowzoo.operators.variational.registered import VARIATIONAL_DATA, VARIATIONAL_SYSTEM
+from flowzoo.operators.checks import check_flow, check_maps, check_real, check_shape, check_whole
+from flowzoo.operators.variational.registered import (
+    FLOW_RELIABILITY,
+    VARIATIONAL_DATA,
+    VARIATIONAL_STEP,
+    VARIATIONAL_SYSTEM,
+)
 
 
 def variational_data(
@@ -41,6 +46,30 @@ def variational_data(
     return result
 
 
+def flow_reliability(first: Tensor, second: Tensor, flow: Tensor, mismatch: float, least: float) -> Tensor:
+    """How far a flow is to be believed: it falls where the images disagree about it.
+
+    Args:
+        first, second: (B,1,H,W) grey images in 0..255.
+        flow: (B,2,H,W), x then y, pixels.
+        mismatch: mean difference around a pixel, in grey levels, that takes most of it.
+        least: of it, of 1.
+
+    Returns:
+        (B,1,H,W) in least..1, without gradient.
+
+    Raises:
+        InputError: shapes, devices or numbers that do not fit.
+    """
+    check_maps("first", first, channels=1)
+    check_shape("second", second, first.shape, "first", first)
+    check_flow(flow, "first", first)
+    check_real("mismatch", mismatch)
+    check_real("least", least)
+    result: Tensor = FLOW_RELIABILITY(first, second, flow, mismatch, least)
+    return result
+
+
 def variational_system(
     data: Tensor, edges: Tensor, flow: Tensor, step: Tensor, alpha: float, delta: float, gamma: float, epsilon: float
 ) -> Tensor:
@@ -68,4 +97,50 @@ def variational_system(
     for name, value in zip(("alpha", "delta", "gamma", "epsilon"), numbers, strict=True):
         check_real(name, value)
     result: Tensor = VARIATIONAL_SYSTEM(data, edges, flow, step, *numbers)
+    return result
+
+
+def variational_step(
+    first: Tensor,
+    second: Tensor,
+    edges: Tensor,
+    flow: Tensor,
+    normaliser: float,
+    mismatch: float,
+    least: float,
+    alpha: float,
+    delta: float,
+    gamma: float,
+    epsilon: float,
+    sweeps: int,
+    factor: float,
+    largest: float,
+) -> Tensor:
+    """`flow` after one linearisation: `variational_data`, `variational_system` from no step, and `relaxation`, in one.
+
+    The flow stays where the system has no solution, as for an image of a single pixel.
+
+    Args:
+        first, second, normaliser, mismatch, least: see `variational_data`.
+        edges, alpha, delta, gamma, epsilon: see `variational_system`.
+        flow: (B,2,H,W), x then y, pixels.
+        sweeps, factor: see `relaxation`.
+        largest: pixels; either component changes by at most this.
+
+    Returns:
+        (B,2,H,W), without gradient.
+
+    Raises:
+        InputError: shapes, devices or numbers that do not fit.
+    """
+    check_maps("first", first, channels=1)
+    check_shape("second", second, first.shape, "first", first)
+    check_flow(flow, "first", first)
+    check_shape("edges", edges, flow.shape, "flow", flow)
+    check_whole("sweeps", sweeps, 0)
+    terms = normaliser, mismatch, least, alpha, delta, gamma, epsilon
+    names = "normaliser", "mismatch", "least", "alpha", "delta", "gamma", "epsilon", "factor", "largest"
+    for name, value in zip(names, (*terms, factor, largest), strict=True):
+        check_real(name, value)
+    result: Tensor = VARIATIONAL_STEP(first, second, edges, flow, *terms, sweeps, factor, largest)
     return result

@@ -1,4 +1,4 @@
-"""`variational_data` and `variational_system` on the CPU (kernels/variational.cpp), or portable."""
+"""Variational flow's operators on the CPU (kernels/variational.cpp and variational_step.cpp), or portable."""
 
 from torch import Tensor
 
@@ -26,6 +26,21 @@ def variational_data(
     return definition.variational_data(first, second, flow, normaliser, mismatch, least)
 
 
+def flow_reliability(first: Tensor, second: Tensor, flow: Tensor, mismatch: float, least: float) -> Tensor:
+    """See definition.flow_reliability."""
+    if suits(first, second, flow):
+        batch, _, height, width = flow.shape
+        grey = batch, 1, height, width
+        trust = writes(*grey)
+        images = reads("first", first, grey), reads("second", second, grey)
+        memory = *images, reads("flow", flow, (batch, 2, height, width)), trust
+        threads = native_call.threads_for(_FLOPS // 2 * flow.numel())
+        numbers = batch, height, width, float(mismatch), float(least)
+        if native_call.run("flow_reliability", *memory, *numbers, threads=threads):
+            return trust.tensor.to(flow.dtype)
+    return definition.flow_reliability(first, second, flow, mismatch, least)
+
+
 def variational_system(
     data: Tensor, edges: Tensor, flow: Tensor, step: Tensor, alpha: float, delta: float, gamma: float, epsilon: float
 ) -> Tensor:
@@ -40,3 +55,34 @@ def variational_system(
         if native_call.run("variational_system", *memory, *numbers, threads=threads):
             return system.tensor.to(data.dtype)
     return definition.variational_system(data, edges, flow, step, alpha, delta, gamma, epsilon)
+
+
+def variational_step(
+    first: Tensor,
+    second: Tensor,
+    edges: Tensor,
+    flow: Tensor,
+    normaliser: float,
+    mismatch: float,
+    least: float,
+    alpha: float,
+    delta: float,
+    gamma: float,
+    epsilon: float,
+    sweeps: int,
+    factor: float,
+    largest: float,
+) -> Tensor:
+    """See definition.variational_step."""
+    terms = normaliser, mismatch, least, alpha, delta, gamma, epsilon
+    if suits(first, second, edges, flow):
+        batch, _, height, width = flow.shape
+        grey, pair = (batch, 1, height, width), (batch, 2, height, width)
+        moved = writes(*pair)
+        images = reads("first", first, grey), reads("second", second, grey)
+        memory = *images, reads("edges", edges, pair), reads("flow", flow, pair), moved
+        numbers = *map(float, terms), float(factor), float(largest)
+        threads = native_call.threads_for((2 * _FLOPS + 20 * sweeps) * flow.numel())
+        if native_call.run("variational_step", *memory, batch, height, width, sweeps, *numbers, threads=threads):
+            return moved.tensor.to(flow.dtype)
+    return definition.variational_step(first, second, edges, flow, *terms, sweeps, factor, largest)

@@ -1,10 +1,11 @@
-"""The terms of variational flow in plain torch: the definitions of `variational_data` and `variational_system`."""
+"""The terms of variational flow in plain torch: the definitions of its operators."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from flowzoo.operators.precision import working_dtype
+from flowzoo.operators.relaxation.definition import relaxation
 from flowzoo.operators.warp import warp
 
 AROUND = 5
@@ -38,6 +39,13 @@ def reliability(change: Tensor, mismatch: float, least: float) -> Tensor:
     return least + (1 - least) * torch.exp(-around / mismatch)
 
 
+def flow_reliability(first: Tensor, second: Tensor, flow: Tensor, mismatch: float, least: float) -> Tensor:
+    """(B,1,H,W) twice and (B,2,H,W) -> (B,1,H,W)."""
+    dtype, kept = working_dtype(flow), flow.dtype
+    change = warp(second.to(dtype), flow.to(dtype)) - first.to(dtype)
+    return reliability(change, mismatch, least).to(kept)
+
+
 def variational_system(
     data: Tensor, edges: Tensor, flow: Tensor, step: Tensor, alpha: float, delta: float, gamma: float, epsilon: float
 ) -> Tensor:
@@ -65,6 +73,31 @@ def variational_system(
         ],
         dim=1,
     ).to(kept)
+
+
+def variational_step(
+    first: Tensor,
+    second: Tensor,
+    edges: Tensor,
+    flow: Tensor,
+    normaliser: float,
+    mismatch: float,
+    least: float,
+    alpha: float,
+    delta: float,
+    gamma: float,
+    epsilon: float,
+    sweeps: int,
+    factor: float,
+    largest: float,
+) -> Tensor:
+    """(B,1,H,W) twice and (B,2,H,W) twice -> (B,2,H,W)."""
+    data = variational_data(first, second, flow, normaliser, mismatch, least)
+    still = torch.zeros_like(flow)
+    system = variational_system(data, edges, flow, still, alpha, delta, gamma, epsilon)
+    step = relaxation(system, still, sweeps, factor)
+    # A single pixel has neither derivatives nor neighbours: 0 / 0.
+    return flow + step.nan_to_num(nan=0.0, posinf=torch.inf, neginf=-torch.inf).clamp(-largest, largest)
 
 
 def _inside(flow: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
-"""The registered operators `variational_data` and `variational_system`."""
+"""The registered operators of variational flow."""
 
+import torch
 from torch import Tensor
 
 from flowzoo.operators.registration import register
@@ -18,6 +19,15 @@ def _fake_system(
     return data.new_empty(batch, 7, height, width)
 
 
+def _fake_reliability(first: Tensor, second: Tensor, flow: Tensor, mismatch: float, least: float) -> Tensor:
+    batch, _, height, width = flow.shape
+    return flow.new_empty(batch, 1, height, width)
+
+
+def _fake_step(first: Tensor, second: Tensor, edges: Tensor, flow: Tensor, *numbers: float) -> Tensor:
+    return torch.empty_like(flow, memory_format=torch.contiguous_format)
+
+
 VARIATIONAL_DATA = register(
     "variational_data",
     "(Tensor first, Tensor second, Tensor flow, float normaliser, float mismatch, float least) -> Tensor",
@@ -32,4 +42,19 @@ VARIATIONAL_SYSTEM = register(
     definition.variational_system,
     _fake_system,
     cpu=cpu.variational_system,
+)
+VARIATIONAL_STEP = register(
+    "variational_step",
+    "(Tensor first, Tensor second, Tensor edges, Tensor flow, float normaliser, float mismatch, float least,"
+    " float alpha, float delta, float gamma, float epsilon, int sweeps, float factor, float largest) -> Tensor",
+    definition.variational_step,
+    _fake_step,
+    cpu=cpu.variational_step,
+)
+FLOW_RELIABILITY = register(
+    "flow_reliability",
+    "(Tensor first, Tensor second, Tensor flow, float mismatch, float least) -> Tensor",
+    definition.flow_reliability,
+    _fake_reliability,
+    cpu=cpu.flow_reliability,
 )
