@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from flowzoo.operators.boundary_median import cpu, definition
+from flowzoo.operators.boundary_median import cpu, cuda, definition
 from flowzoo.operators.registration import register
 
 
@@ -17,4 +17,5 @@ BOUNDARY_MEDIAN = register(
     definition.boundary_median,
     _fake,
     cpu=cpu.boundary_median,
+    cuda=cuda.boundary_median,
 )

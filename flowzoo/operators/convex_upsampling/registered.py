@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from flowzoo.operators.convex_upsampling import cpu, definition
+from flowzoo.operators.convex_upsampling import cpu, cuda, definition
 from flowzoo.operators.registration import register
 
 
@@ -45,6 +45,7 @@ CONVEX_UPSAMPLING = register(
     definition.convex_upsampling,
     _fake,
     cpu=cpu.convex_upsampling,
+    cuda=cuda.convex_upsampling,
     save=_save,
     backward=_backward,
     autocast=False,
@@ -55,6 +56,7 @@ CONVEX_UPSAMPLING_BACKWARD = register(
     definition.convex_upsampling_backward,
     _fake_backward,
     cpu=cpu.convex_upsampling_backward,
+    cuda=cuda.convex_upsampling_backward,
     save=_save,
     backward=_double_backward,
     autocast=False,

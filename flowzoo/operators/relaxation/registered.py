@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from flowzoo.operators.registration import register
-from flowzoo.operators.relaxation import cpu, definition
+from flowzoo.operators.relaxation import cpu, cuda, definition
 
 
 def _fake(system: Tensor, step: Tensor, sweeps: int, factor: float) -> Tensor:
@@ -17,4 +17,5 @@ RELAXATION = register(
     definition.relaxation,
     _fake,
     cpu=cpu.relaxation,
+    cuda=cuda.relaxation,
 )

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from flowzoo.operators.registration import register
-from flowzoo.operators.variational import cpu, definition
+from flowzoo.operators.variational import cpu, cuda, definition
 
 
 def _fake_data(first: Tensor, second: Tensor, flow: Tensor, normaliser: float, mismatch: float, least: float) -> Tensor:
@@ -50,6 +50,7 @@ VARIATIONAL_STEP = register(
     definition.variational_step,
     _fake_step,
     cpu=cpu.variational_step,
+    cuda=cuda.variational_step,
 )
 FLOW_RELIABILITY = register(
     "flow_reliability",
