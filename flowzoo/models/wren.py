@@ -32,12 +32,12 @@ UNRELATED = 2 / math.pi**0.5  # mean difference of two independent normal variab
 class Wren(FlowNetwork):
     """See `flowzoo.zoo.wren.WrenSettings` for what can be changed."""
 
-    bytes_per_pixel = 450
     exported_settings: ClassVar = {"refinement": ("none", "without its variational refinement")}
 
     def __init__(self, settings: WrenSettings) -> None:
         super().__init__()
         self.settings = settings
+        self.bytes_per_pixel = peak_bytes(settings)
         channels, matching = settings.channels, settings.matching_channels
         self.encoder = nn.ModuleList(
             ConvolutionStack(
@@ -174,6 +174,14 @@ class Decoder(nn.Module):
             x = x + _activated(layer, x)
         x = self.out.activated(x)
         return flow + self.flow_head(x), at_least_float32(self.hidden_head(x)), x
+
+
+def peak_bytes(settings: WrenSettings) -> int:
+    """Of inference, by pixels of one image: the first features, or the finest decoder's input and its copies."""
+    seen = (2 * settings.cost_range + 1) ** 2 + settings.matching_channels + 2 + settings.hidden
+    directions = 2 if settings.infers_both else 1
+    bytes_of_run = max(5 * settings.channels[0] + 60, directions * (seen + 30))
+    return 4 * bytes_of_run if settings.cascade else bytes_of_run
 
 
 def _convolution(before: int, after: int, kernel: int = 3, stride: int = 1, dilation: int = 1) -> Convolution:
