@@ -1,32 +1,55 @@
 """One command for anyone with a GPU: are the CUDA kernels right there, and how fast is everything?
 
-    python tools/gpu_report.py [-o DIR]
+    python tools/gpu_report.py [--minutes 8] [-o DIR]
 
-Writes DIR/gpu-report.md and DIR/gpu-report.json (default: the current folder) in under ten minutes. Needs PyTorch and
-CuPy; pytest and compute-sanitizer are used where they are installed. Every part runs in a process of its own, so one
-that fails is reported and the others still run.
+Writes DIR/gpu-report.md and DIR/gpu-report.json (default: the current folder). Needs PyTorch and CuPy; pytest,
+compute-sanitizer and ptlflow are used where they are installed. In this order, each part with a share of the minutes:
+the kernel tests, forward and backward; compute-sanitizer on one call of every kernel; the table of operators; whole
+networks with and without CUDA graphs, beside ptlflow's PWC-Net. Every part runs in a process of its own and writes its
+rows as it goes, so one that fails or runs out of time is reported with what it has, and the others still run.
+
+--rehearse runs all of it without a GPU, on small sizes, with a CUDA that does nothing: for those who change this file.
 """
 
 import argparse
+import contextlib
 import dataclasses
 import importlib.util
 import json
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-TESTS = ROOT / "tests" / "operators" / "test_op_cuda_kernels.py"
-SECONDS = {"agreement": 60, "tests": 120, "sanitizer": 120, "operators": 100, "networks": 160}
-"""Parts of the report and the time each may take."""
+TESTS = ROOT / "tests" / "operators"
+SHARES = {"tests": 0.3, "sanitizer": 0.18, "operators": 0.22, "networks": 0.25}
+"""Parts of the report, in order, and what of the minutes each may take."""
 
-NETWORKS = ("pwcnet", "liteflownet2")
-SIZE = (436, 1024)
+NETWORKS = ("pwcnet", "liteflownet2", "wren")
+Rows = Iterator[dict[str, Any]]
+
+
+@dataclasses.dataclass
+class Scale:
+    """What the parts work on; a rehearsal has less."""
+
+    device: str = "cuda"
+    networks: tuple[str, ...] = NETWORKS
+    size: tuple[int, int] = (436, 1024)
+    shapes: tuple[str, ...] | None = None  # of the table of operators; None = all
+    seconds: float = 0.05  # for each backend of an operator
+    calls: int = 10  # of a network, a round
+
+
+SCALE = Scale()
 
 
 def environment() -> dict[str, str]:
@@ -40,117 +63,142 @@ def environment() -> dict[str, str]:
     return facts
 
 
-def agreement(device_name: str = "cuda") -> list[dict[str, Any]]:
-    """Largest difference of each fast operator from its portable version, relative to the largest value."""
+def tests() -> Rows:
+    """The tests of the kernels with device="cuda", forward and backward."""
+    files = sorted(str(path) for path in TESTS.glob("test_op_*.py") if "mark.cuda" in path.read_text())
+    yield _run("kernel tests", [sys.executable, "-m", "pytest", "-q", "-x", "-m", "cuda", *files], "pytest")
+
+
+def sanitizer() -> Rows:
+    """One call of every operator with kernels under compute-sanitizer: memory, then races in shared memory."""
+    command = [sys.executable, str(Path(__file__).resolve()), "--part", "touch"]
+    for tool in ("memcheck", "racecheck"):
+        checked = ["compute-sanitizer", "--tool", tool, "--error-exitcode", "1", *command]
+        yield _run(tool, checked, "compute-sanitizer")
+
+
+def touch() -> Rows:
+    """Every operator's fast version once at a small size, and its largest difference from the portable one."""
     import torch
 
     from flowzoo.timing.operator_cases import cases
 
-    rows = []
-    for case in cases(torch.device(device_name), ["pwc level 6", "pwc level 4", "liteflownet2 level 3"]):
+    for case in cases(torch.device(SCALE.device), ["pwc level 6", "edvr-m level 3"]):
+        wanted = _tensors(case.calls["portable"]()) if "portable" in case.calls else ()
         for backend, call in case.calls.items():
-            if backend != "portable":
-                error = max(map(_difference, _tensors(call()), _tensors(case.calls["portable"]())))
-                rows.append({"operator": case.operator, "shape": case.shape, "error": error})
-    return rows
+            found = _tensors(call())
+            if backend != "portable" and wanted:
+                error = max(map(_difference, found, wanted))
+                yield {"operator": case.operator, "shape": case.shape, "backend": backend, "error": error}
 
 
 def _tensors(result: Any) -> tuple[Any, ...]:
-    return result if isinstance(result, tuple) else (result,)
+    return tuple(part for part in (result if isinstance(result, tuple) else (result,)) if part is not None)
 
 
 def _difference(found: Any, wanted: Any) -> float:
     return float((found - wanted).abs().max() / wanted.abs().max().clamp(min=1e-30))
 
 
-def tests() -> dict[str, Any]:
-    """The kernel tests with device="cuda"."""
-    return _run([sys.executable, "-m", "pytest", "-q", "-m", "cuda", str(TESTS)], "pytest")
-
-
-def sanitizer() -> dict[str, Any]:
-    """One call of every kernel under compute-sanitizer: memory, then races in shared memory."""
-    program = "import sys; sys.path.insert(0, 'tools'); import gpu_report; gpu_report.agreement()"
-    results = {}
-    for tool in ("memcheck", "racecheck"):
-        command = ["compute-sanitizer", "--tool", tool, "--error-exitcode", "1", sys.executable, "-c", program]
-        results[tool] = _run(command, "compute-sanitizer")
-    return results
-
-
-def _run(command: list[str], needs: str) -> dict[str, Any]:
+def _run(title: str, command: list[str], needs: str) -> dict[str, Any]:
     if not (importlib.util.find_spec(needs) or shutil.which(needs)):
-        return {"status": f"not run: {needs} is not installed"}
+        return {"what": title, "status": f"not run: {needs} is not installed", "output": ""}
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     tail = (done.stdout + done.stderr).strip().splitlines()[-3:]
-    return {"status": "passed" if done.returncode == 0 else "FAILED", "output": " / ".join(tail)}
+    passed = done.returncode == 0 or (needs == "pytest" and done.returncode == 5)  # 5: nothing was selected
+    return {"what": title, "status": "passed" if passed else "FAILED", "output": " / ".join(tail)}
 
 
-def operators() -> list[dict[str, Any]]:
+def operators() -> Rows:
     """The table of `flowzoo bench operators`, with the number of kernels each call launches."""
     import torch
 
     from flowzoo.timing import operators as benchmark
-    from flowzoo.timing.operator_cases import SHAPES, cases
+    from flowzoo.timing.operator_cases import NAMES, cases
 
-    device = torch.device("cuda", torch.cuda.current_device())
-    rows = []
-    for case in cases(device, list(SHAPES)):
-        launches = {name: _launches(call) for name, call in case.calls.items()}
-        for row in benchmark.measure(case, device, 0.05):
-            rows.append({**dataclasses.asdict(row), "launches": launches[row.backend]})
-    return rows
+    for case in cases(torch.device(SCALE.device), list(SCALE.shapes or NAMES)):
+        launches = {name: _launches(call) for name, call in case.calls.items() if name != "portable"}
+        for row in benchmark.measure(case, torch.device(SCALE.device), SCALE.seconds):
+            yield {**dataclasses.asdict(row), "launches": launches.get(row.backend)}
 
 
-def _launches(call: Any) -> int:
+def _launches(call: Callable[[], Any]) -> int:
     """Kernels and memory operations that one call starts."""
     import torch
     from torch.profiler import ProfilerActivity, profile
 
     call()
     torch.cuda.synchronize()
-    with profile(activities=[ProfilerActivity.CUDA]) as profiler:
+    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiler:
         call()
         torch.cuda.synchronize()
     return sum(event.device_type == torch.autograd.DeviceType.CUDA for event in profiler.events())
 
 
-def networks() -> list[dict[str, Any]]:
-    """Whole networks at batch 1: milliseconds with and without CUDA graphs, peak memory."""
+def networks() -> Rows:
+    """Whole networks at batch 1: with each choice that a device may want to have made otherwise."""
     import torch
 
     from flowzoo import create
 
-    rows = []
-    for name in NETWORKS:
+    yield from _ptlflow()
+    for name in SCALE.networks:
+        images = torch.rand(2, 1, 3, *SCALE.size, device=SCALE.device)
         for precision in ("float32", "bfloat16"):
-            network = create(name).cuda()
-            images = torch.rand(2, 1, 3, *SIZE, device="cuda")
-
-            def call(network: Any = network, images: Any = images, precision: str = precision) -> Any:
-                with torch.inference_mode(), torch.autocast("cuda", torch.bfloat16, enabled=precision == "bfloat16"):
-                    return network(images[0], images[1]).flow
-
-            call()
-            torch.cuda.reset_peak_memory_stats()
-            held = torch.cuda.memory_allocated()
-            call()
-            torch.cuda.synchronize()
-            peak = torch.cuda.max_memory_allocated() - held
-            graphed = _graph(call)
-            rows.append(
-                {
-                    "network": name,
-                    "precision": precision,
-                    "eager_ms": _milliseconds(call),
-                    "graph_ms": _milliseconds(graphed),
-                    "peak_megabytes": peak / 1e6,
-                }
-            )
-    return rows
+            for layout in ("contiguous", "channels_last"):
+                network = create(name).to(SCALE.device)
+                network.to(memory_format=getattr(torch, f"{layout}_format" if layout == "contiguous" else layout))
+                for tuned in (False, True):
+                    torch.backends.cudnn.benchmark = tuned
+                    call = _inference(lambda network=network, images=images: network(images[0], images[1]), precision)
+                    choices = {"precision": precision, "layout": layout, "cudnn.benchmark": tuned}
+                    yield {"network": name, **choices, **_measured(call)}
 
 
-def _graph(call: Any) -> Any:
+def _ptlflow() -> Rows:
+    """ptlflow's PWC-Net, where it is installed."""
+    if not importlib.util.find_spec("ptlflow"):
+        return
+    import ptlflow
+    import torch
+
+    model = ptlflow.get_model("pwcnet").to(SCALE.device).eval()
+    inputs = {"images": torch.rand(1, 2, 3, *SCALE.size, device=SCALE.device)}
+    for precision in ("float32", "bfloat16"):
+        choices = {"precision": precision, "layout": "contiguous", "cudnn.benchmark": False}
+        yield {"network": "ptlflow's pwcnet", **choices, **_measured(_inference(lambda: model(inputs), precision))}
+
+
+def _inference(call: Callable[[], Any], precision: str) -> Callable[[], Any]:
+    import torch
+
+    def run() -> Any:
+        kind = torch.device(SCALE.device).type
+        with torch.inference_mode(), torch.autocast(kind, torch.bfloat16, enabled=precision == "bfloat16"):
+            return call()
+
+    return run
+
+
+def _measured(call: Callable[[], Any]) -> dict[str, Any]:
+    """Milliseconds with and without a CUDA graph, and peak memory."""
+    import torch
+
+    call()
+    torch.cuda.reset_peak_memory_stats()
+    held = torch.cuda.memory_allocated()
+    call()
+    torch.cuda.synchronize()
+    peak = torch.cuda.max_memory_allocated() - held
+    row: dict[str, Any] = {"eager_ms": _milliseconds(call), "graph_ms": None, "peak_megabytes": peak / 1e6}
+    try:
+        row["graph_ms"] = _milliseconds(_graph(call))
+    except RuntimeError as error:  # what cannot be captured is a result, too
+        row["graph_ms"] = "not captured: " + str(error).splitlines()[0][:80]
+    return row
+
+
+def _graph(call: Callable[[], Any]) -> Callable[[], Any]:
     """`call` captured as a CUDA graph; what it returns replays it."""
     import torch
 
@@ -166,84 +214,113 @@ def _graph(call: Any) -> Any:
     return graph.replay
 
 
-def _milliseconds(call: Any) -> float:
-    """Best of several rounds of ten calls."""
+def _milliseconds(call: Callable[[], Any]) -> float:
+    """Best of several rounds."""
     import torch
 
     best = float("inf")
-    for _ in range(8):
+    for _ in range(5):
         torch.cuda.synchronize()
         begun = time.perf_counter()
-        for _ in range(10):
+        for _ in range(SCALE.calls):
             call()
         torch.cuda.synchronize()
-        best = min(best, (time.perf_counter() - begun) * 100)
+        best = min(best, (time.perf_counter() - begun) * 1e3 / SCALE.calls)
     return best
+
+
+def rehearse() -> None:
+    """From now on a CUDA device seems to be there that does nothing; all tensors are the CPU's."""
+    import types
+
+    import torch
+
+    @contextlib.contextmanager
+    def nothing(*_: Any, **__: Any) -> Iterator[None]:
+        yield
+
+    stream = types.SimpleNamespace(wait_stream=lambda other: None)
+    fakes: dict[str, Any] = dict.fromkeys(("synchronize", "reset_peak_memory_stats"), lambda *_: None)
+    fakes |= dict.fromkeys(("memory_allocated", "max_memory_allocated"), lambda *_: 0)
+    fakes |= dict.fromkeys(("Stream", "current_stream"), lambda *_: stream)
+    fakes |= dict.fromkeys(("stream", "graph"), nothing)
+    fakes["CUDAGraph"] = lambda: types.SimpleNamespace(replay=lambda: None)
+    for name, fake in fakes.items():
+        setattr(torch.cuda, name, fake)
+    SCALE.device, SCALE.networks, SCALE.size = "cpu", ("liteflownetx",), (64, 64)
+    SCALE.shapes, SCALE.seconds, SCALE.calls = ("pwc level 6",), 0.0, 1
 
 
 def markdown(report: dict[str, Any]) -> str:
     """The report for reading."""
     lines = ["# flowzoo on this GPU", ""]
     lines += [f"- {key}: {value}" for key, value in report["environment"].items()]
-    for part in SECONDS:
-        lines += ["", f"## {part}", ""]
+    for part in SHARES:
         result = report[part]
-        if isinstance(result, dict) and "failure" in result:
-            lines.append(f"FAILED: {result['failure']}")
-        elif isinstance(result, list):
-            lines += _table(result)
-        elif "status" in result:
-            lines.append(_status(result))
-        else:
-            lines += [f"- {name}: {_status(one)}" for name, one in result.items()]
+        lines += ["", f"## {part}", "", *_table(result["rows"])]
+        if result["problem"]:
+            lines += ["", f"FAILED: {result['problem']}"]
     return "\n".join(lines) + "\n"
-
-
-def _status(result: dict[str, str]) -> str:
-    return result["status"] + (f" ({result['output']})" if result.get("output") else "")
 
 
 def _table(rows: list[dict[str, Any]]) -> list[str]:
     if not rows:
         return ["nothing was measured"]
-    cells = [[f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()] for row in rows]
-    return ["| " + " | ".join(row) + " |" for row in ([*rows[0]], ["---"] * len(rows[0]), *cells)]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    cells = [[_cell(row.get(name)) for name in names] for row in rows]
+    return ["| " + " | ".join(row) + " |" for row in (names, ["---"] * len(names), *cells)]
 
 
-def collect(part: str) -> Any:
-    """Run one part in a process of its own."""
-    command = [sys.executable, str(Path(__file__).resolve()), "--part", part]
+def _cell(value: Any) -> str:
+    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value).replace("|", "/")
+
+
+def collect(part: str, seconds: float, *, rehearsal: bool = False) -> dict[str, Any]:
+    """One part in a process of its own: its rows, also where it failed or was stopped, and what went wrong."""
+    command = [sys.executable, str(Path(__file__).resolve()), "--part", part, *(["--rehearse"] if rehearsal else [])]
     paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
     settings = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=SECONDS[part], check=False, cwd=ROOT, env=settings
-        )
-    except subprocess.TimeoutExpired:
-        return {"failure": f"took more than {SECONDS[part]} s"}
-    if done.returncode != 0:
-        return {"failure": " / ".join(done.stderr.strip().splitlines()[-3:])}
-    return json.loads(done.stdout.splitlines()[-1])
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(command, stdout=out, stderr=errors, cwd=ROOT, env=settings, start_new_session=True)
+        try:
+            status, problem = process.wait(seconds), None
+        except subprocess.TimeoutExpired:
+            status, problem = 0, f"stopped after {seconds:.0f} s"
+            os.killpg(process.pid, signal.SIGKILL)  # with what it has started itself
+            process.wait()
+        out.seek(0)
+        errors.seek(0)
+        if status != 0:
+            problem = " / ".join(errors.read().strip().splitlines()[-3:]) or f"exit status {status}"
+        lines = [line for line in out if line.startswith("{") and line.endswith("}\n")]
+    return {"rows": [json.loads(line) for line in lines], "problem": problem}
 
 
 def main(words: list[str] | None = None) -> int:
     """Returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--output", type=Path, default=Path(), metavar="DIR", help="where to write the two files")
-    parser.add_argument("--part", choices=tuple(SECONDS), help=argparse.SUPPRESS)
+    parser.add_argument("--minutes", type=float, default=8.0, metavar="N", help="for all of it (default: 8)")
+    parser.add_argument("--rehearse", action="store_true", help="without a GPU, on small sizes")
+    parser.add_argument("--part", choices=(*SHARES, "touch"), help=argparse.SUPPRESS)
     arguments = parser.parse_args(words)
     if arguments.part:
-        print(json.dumps(globals()[arguments.part]()))
+        if arguments.rehearse:
+            rehearse()
+        for row in globals()[arguments.part]():
+            print(json.dumps(row), flush=True)
         return 0
     sys.path.insert(0, str(ROOT))
     report: dict[str, Any] = {"environment": environment()}
-    if report["environment"]["device"] == "none" or report["environment"]["cupy"] == "missing":
+    lacking = report["environment"]["device"] == "none" or report["environment"]["cupy"] == "missing"
+    if lacking and not arguments.rehearse:
         print("gpu_report: needs a CUDA device and CuPy (pip install 'flowzoo[cuda13]' or [cuda12])", file=sys.stderr)
         return 2
-    for part in SECONDS:
-        print(f"{part} (at most {SECONDS[part]} s) ...", flush=True)
-        report[part] = collect(part)
     arguments.output.mkdir(parents=True, exist_ok=True)
+    for part, share in SHARES.items():
+        seconds = 60 * arguments.minutes * share
+        print(f"{part} (at most {seconds:.0f} s) ...", flush=True)
+        report[part] = collect(part, seconds, rehearsal=arguments.rehearse)
     (arguments.output / "gpu-report.json").write_text(json.dumps(report, indent=1))
     (arguments.output / "gpu-report.md").write_text(markdown(report))
     print(f"wrote {arguments.output / 'gpu-report.md'} and {arguments.output / 'gpu-report.json'}")
