@@ -25,7 +25,8 @@ class BaseNet(FlowNetwork):
     multiple = 1
     tileable = False
     any_size_once_traced = False
-    bytes_per_pixel = 40
+    bytes_per_pixel = 12
+    fixed_bytes = 35_000_000
 
     def __init__(self, settings: BaseNetSettings) -> None:
         super().__init__()

@@ -43,7 +43,7 @@ class GLUNet(FlowNetwork):
     multiple = 8
     tileable = False
     any_size_once_traced = False
-    bytes_per_pixel = 850
+    bytes_per_pixel = 640
     bytes_per_pixel_in_strips = 450
 
     def __init__(self, settings: GLUNetSettings) -> None:

@@ -126,6 +126,17 @@ class PseudoLevel(nn.Module):
         return [refined, self.filter(self.distance(self.enlarge_regularisation(regularisation)), refined)]
 
 
+def peak_bytes(settings: LiteFlowNetSettings) -> tuple[int, int]:
+    """Of inference, by pixels of one image, whole and in strips: the first features, or level 2's costs and maps."""
+    features = 430 * settings.feature_channels[0] / 32
+    if settings.finest_level > 2:
+        return round(features), 160
+    costs = (2 * settings.cost_range + 1) ** 2 if settings.matching else 0
+    directions = 1.95 if settings.infers_both else 1
+    level = max(730, 280 + 2 * costs) if settings.matching else 480
+    return round(max(features, level * directions)), round(450 * directions)
+
+
 class LiteFlowNet(FlowNetwork):
     """The whole family; which member it is follows from the settings."""
 
@@ -135,8 +146,7 @@ class LiteFlowNet(FlowNetwork):
     def __init__(self, settings: LiteFlowNetSettings) -> None:
         super().__init__()
         self.settings = settings
-        self.bytes_per_pixel = 1100 if settings.finest_level == 2 else 550
-        self.bytes_per_pixel_in_strips = 450 if settings.finest_level == 2 else 160
+        self.bytes_per_pixel, self.bytes_per_pixel_in_strips = peak_bytes(settings)
         channels = settings.feature_channels
         self.features = FeaturePyramid(
             (

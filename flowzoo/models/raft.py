@@ -30,7 +30,6 @@ class RAFT(FlowNetwork):
     """See `flowzoo.zoo.raft.RAFTSettings` for what can be changed."""
 
     multiple = STRIDE
-    bytes_per_pixel = 450
     takes_start = True
     exported_settings: ClassVar = {"cost_volume": ("stored", "")}
 
@@ -38,6 +37,7 @@ class RAFT(FlowNetwork):
         super().__init__()
         check(settings)
         self.settings = settings
+        self.bytes_per_pixel = 5 * settings.channels[0]  # the features at half the size
         costs = settings.levels * (2 * settings.radius + 1) ** 2
         self.features = ResidualEncoder(settings.channels, settings.features, "instance", settings.block)
         outputs = settings.hidden + settings.context

@@ -32,7 +32,7 @@ class SPyNet(FlowNetwork):
     """See `flowzoo.zoo.spynet.SPyNetSettings` for what can be changed."""
 
     multiple = 32
-    bytes_per_pixel = 560
+    bytes_per_pixel = 490
     bytes_per_pixel_in_strips = 180
     mean: Tensor
     deviation: Tensor
