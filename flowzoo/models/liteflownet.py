@@ -134,7 +134,7 @@ def peak_bytes(settings: LiteFlowNetSettings) -> tuple[int, int]:
     costs = (2 * settings.cost_range + 1) ** 2 if settings.matching else 0
     directions = 1.95 if settings.infers_both else 1
     level = max(730, 280 + 2 * costs) if settings.matching else 480
-    return round(max(features, level * directions)), round(450 * directions)
+    return round(max(features, level * directions)), round((450 if settings.matching else 300) * directions)
 
 
 class LiteFlowNet(FlowNetwork):

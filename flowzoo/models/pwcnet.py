@@ -103,7 +103,7 @@ class PWCNet(FlowNetwork):
         channels = costs + settings.feature_channels[FINEST - 1] + 4 + sum(settings.decoder_channels)
         directions = 2.2 if settings.infers_both else 1
         self.bytes_per_pixel = round(0.87 * channels * directions)
-        self.bytes_per_pixel_in_strips = round(250 * directions)
+        self.bytes_per_pixel_in_strips = round(320 * directions)
         repeated = settings.convolutions - 1
         stages = [[(c, 3, 2), *[(c, 3, 1)] * repeated] for c in settings.feature_channels]
         self.features = FeaturePyramid(stages)

@@ -33,7 +33,7 @@ class SPyNet(FlowNetwork):
 
     multiple = 32
     bytes_per_pixel = 490
-    bytes_per_pixel_in_strips = 180
+    bytes_per_pixel_in_strips = 120
     mean: Tensor
     deviation: Tensor
 

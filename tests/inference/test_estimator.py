@@ -71,7 +71,7 @@ def test_less_memory_means_strips_and_then_tiles(network):
     generous = Estimator(network, memory=4).plan(1080, 1920)
     assert generous.tiles is None
     assert generous.strip_pixels is None
-    strips = Estimator(network, memory=1.5).plan(1080, 1920)
+    strips = Estimator(network, memory=0.8).plan(1080, 1920)
     assert strips.tiles is None
     assert strips.strip_pixels is not None
     tiles = Estimator(network, memory=0.2).plan(1080, 1920)
