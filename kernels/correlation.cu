@@ -10,6 +10,10 @@
 #define GROUP 9
 #endif
 
+#ifndef ROWS
+#define ROWS GROUP  // displacement rows of a block of correlate_tile: fewer where there would be too few blocks
+#endif
+
 #define TILE_X 32
 #define TILE_Y 4
 #define CHUNK 8       // channels staged at a time
@@ -69,19 +73,19 @@ __device__ __forceinline__ void read_neighbours(const float* row, float* values)
     }
 }
 
-// Large maps. A block of 32 x GROUP threads makes a tile of 32 x 4 pixels for GROUP x GROUP displacements; a warp has
+// Large maps. A block of 32 x ROWS threads makes a tile of 32 x 4 pixels for ROWS x GROUP displacements; a warp has
 // one displacement row, a thread four pixels and GROUP columns.
-extern "C" __global__ void __launch_bounds__(32 * GROUP, 1)
+extern "C" __global__ void __launch_bounds__(32 * ROWS, 1)
 correlate_tile(const Storage* first, const Storage* second, Storage* volume, Long batch, int channels, int height,
                int width, int radius, int dilation, float scale, Long first_block) {
     __shared__ __align__(16) float first_tile[CHUNK][TILE_Y][TILE_X];
-    __shared__ __align__(16) float second_tile[CHUNK][TILE_Y + GROUP - 1][PITCH];
+    __shared__ __align__(16) float second_tile[CHUNK][TILE_Y + ROWS - 1][PITCH];
     const int side = 2 * radius + 1, groups = (side + GROUP - 1) / GROUP;
     const Long plane = static_cast<Long>(height) * width;
     Long index = blockIdx.x + first_block;
     Tile tile = find_tile(index, height, width, dilation);
     const int right = static_cast<int>(take(index, groups)) * GROUP;
-    const int down = static_cast<int>(take(index, groups)) * GROUP;
+    const int down = static_cast<int>(take(index, (side + ROWS - 1) / ROWS)) * ROWS;
     tile.image = index;
     if (tile.y >= tile.rows || tile.x >= tile.columns) return;  // the same for the whole block
     const int lane = threadIdx.x, thread = threadIdx.y * 32 + lane;
@@ -98,7 +102,7 @@ correlate_tile(const Storage* first, const Storage* second, Storage* volume, Lon
     for (int start = 0; start < channels; start += CHUNK) {
         __syncthreads();
 #pragma unroll 1
-        for (int i = thread; i < CHUNK * TILE_Y * TILE_X; i += 32 * GROUP) {
+        for (int i = thread; i < CHUNK * TILE_Y * TILE_X; i += 32 * ROWS) {
             const int x = i % TILE_X, y = i / TILE_X % TILE_Y, c = i / (TILE_X * TILE_Y);
             float value = 0.0f;
             if (start + c < channels)
@@ -106,8 +110,8 @@ correlate_tile(const Storage* first, const Storage* second, Storage* volume, Lon
             first_tile[c][y][x] = value;
         }
 #pragma unroll 1
-        for (int i = thread; i < CHUNK * (TILE_Y + GROUP - 1) * PITCH; i += 32 * GROUP) {
-            const int x = i % PITCH, y = i / PITCH % (TILE_Y + GROUP - 1), c = i / (PITCH * (TILE_Y + GROUP - 1));
+        for (int i = thread; i < CHUNK * (TILE_Y + ROWS - 1) * PITCH; i += 32 * ROWS) {
+            const int x = i % PITCH, y = i / PITCH % (TILE_Y + ROWS - 1), c = i / (PITCH * (TILE_Y + ROWS - 1));
             float value = 0.0f;
             if (start + c < channels)
                 value = fetch(second_image + (start + c) * plane, tile, tile.y + y + down - radius,

@@ -185,15 +185,13 @@ class Worker:
 
             from flowzoo.creation import create_flow_network
             from flowzoo.devices import pick_device, pick_precision
-            from flowzoo.inference.estimator import DEFAULT_MEMORY, Estimator
+            from flowzoo.inference.estimator import Estimator
 
             job = self.job
             if job.threads is not None:
                 torch.set_num_threads(job.threads)
             device = pick_device(job.device)
             network = create_flow_network(job.model, job.weights, **job.settings).to(device)
-            memory = DEFAULT_MEMORY if job.memory is None else job.memory
-            self._estimator = Estimator(
-                network, pick_precision(job.precision, network.device), memory=memory, scale=job.scale
-            )
+            precision = pick_precision(job.precision, network.device)
+            self._estimator = Estimator(network, precision, memory=job.memory, scale=job.scale)
         return self._estimator

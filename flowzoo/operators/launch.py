@@ -76,6 +76,14 @@ def available() -> bool:
     return _cupy() is not None
 
 
+@functools.cache
+def processors(device: torch.device) -> int:
+    """Multiprocessors of a CUDA device; those of an H100 where the kernels are only emulated."""
+    if device.type != "cuda" or not torch.cuda.is_available():
+        return 132
+    return int(torch.cuda.get_device_properties(device).multi_processor_count)
+
+
 class _Stream(NamedTuple):
     """What CuPy asks of a stream: its address."""
 

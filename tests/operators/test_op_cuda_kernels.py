@@ -64,10 +64,11 @@ SHAPES = [
 ]
 
 
-@pytest.mark.parametrize("small", [True, False], ids=["lanes", "tiles"])
+@pytest.mark.parametrize("form", ["lanes", "tiles", "third-tiles"])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_correlate(shape: tuple[int, ...], small: bool, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(correlation_cuda, "SMALL_MAP", 4096 if small else 0)
+def test_correlate(shape: tuple[int, ...], form: str, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(correlation_cuda, "SMALL_MAP", 4096 if form == "lanes" else 0)
+    monkeypatch.setattr(launch, "processors", lambda device: 1 if form == "tiles" else 10**9)
     *size, radius, dilation = shape
     first, exact_first = maps(*size, dtype=torch.float32, device=device)
     second, exact_second = maps(*size, dtype=torch.float32, device=device)
@@ -86,6 +87,17 @@ def test_gather_and_scatter(shape: tuple[int, ...], kind: str, device: str) -> N
     found = getattr(correlation_cuda, kind)(volume, features, radius, dilation, 0.7)
     wanted = getattr(correlation_definition, kind)(exact_volume, exact_features, radius, dilation, 0.7)
     assert_close(found, wanted, torch.float32)
+
+
+def test_few_tiles_share_out_their_displacements(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Level 3 of a 1024x436 pair has 56 tiles: 168 blocks for 132 processors; level 2 has 224 tiles, which do."""
+    launched = []
+    monkeypatch.setattr(launch, "start", launched.append)
+    monkeypatch.setattr(launch, "processors", lambda device: 132)
+    for height, width in ((56, 128), (112, 256)):
+        maps = torch.zeros(1, 2, height, width)
+        correlation_cuda.correlate(maps, maps, 4, 1, 1.0)
+    assert [(start.blocks, start.threads) for start in launched] == [(168, (32, 3)), (224, (32, 9))]
 
 
 def test_gather_takes_more_channels_than_a_block_holds(device: str) -> None:

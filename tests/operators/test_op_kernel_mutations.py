@@ -153,6 +153,7 @@ MUTATIONS = {
 @pytest.fixture(autouse=True)
 def _tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(correlation_cuda, "SMALL_MAP", 0)
+    monkeypatch.setattr(launch, "processors", lambda device: 1)  # whole tiles: blocks of several warps
 
 
 @pytest.mark.parametrize("name", MUTATIONS)

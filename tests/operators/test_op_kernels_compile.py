@@ -20,12 +20,13 @@ COMMON = [
     ("sampled_volume.cu", {"SIDE": 9, "FIXED": 1, "STORAGE": 0}),
     ("splat.cu", {"FIXED": 0, "STORAGE": 0}),
     ("splat.cu", {"FIXED": 1, "STORAGE": 1}),
-    *((source, {"STORAGE": 0}) for source in ("relaxation.cu", "variational_step.cu", "boundary_median.cu")),
+    *((source, {"STORAGE": 0}) for source in ("relaxation.cu", "variational.cu", "boundary_median.cu")),
     ("convex_upsampling.cu", {"STORAGE": 0}),
 ]
 OTHER = [
     *(("correlation.cu", {"GROUP": group, "STORAGE": 0}) for group in (1, 2, 3, 4, 5, 6, 8)),
     ("correlation.cu", {"GROUP": 7, "STORAGE": 2}),
+    *(("correlation.cu", {"GROUP": group, "ROWS": -(-group // 3), "STORAGE": 0}) for group in (3, 7, 9)),
     *(("sampled_volume.cu", {"SIDE": side, "FIXED": 0, "STORAGE": 0}) for side in (1, 3, 5, 7, 15)),
     ("sampled_volume.cu", {"SIDE": 9, "FIXED": 1, "STORAGE": 1}),
     ("splat.cu", {"FIXED": 0, "STORAGE": 2}),

@@ -163,9 +163,9 @@ def test_the_order_of_threads_changes_nothing(name: str, order: int, monkeypatch
 MUTATIONS = {
     "wrong colour": ("relaxation", "relaxation.cu", "(y + colour) % 2", "colour"),
     "old du": ("relaxation", "relaxation.cu", "(v - a12 * next)", "(v - a12 * now_u)"),
-    "corner wrong": ("variational_step", "variational_step.cu", "x0 + k % 2", "x0 + k / 2"),
-    "window too small": ("variational_step", "variational_step.cu", "x + k % 5 - 2", "x + k % 5 / 2 - 1"),
-    "step unbounded": ("variational_step", "variational_step.cu", "fminf(fmaxf(by, -largest), largest)", "by"),
+    "corner wrong": ("variational_step", "variational.cu", "x0 + k % 2", "x0 + k / 2"),
+    "window too small": ("variational_step", "variational.cu", "x + k % 5 - 2", "x + k % 5 / 2 - 1"),
+    "step unbounded": ("variational_step", "variational.cu", "fminf(fmaxf(by, -largest), largest)", "by"),
     "half the median": ("boundary_median", "boundary_median.cu", "total / 2", "total / 4"),
     "taps turned": ("convex_upsampling", "convex_upsampling.cu", "x + k % 3 - 1", "x - k % 3 + 1"),
     "mean lost": ("convex_upsampling_backward", "convex_upsampling.cu", "- mean));", "));"),

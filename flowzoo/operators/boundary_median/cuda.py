@@ -6,7 +6,7 @@ from torch import Tensor
 
 from flowzoo.operators import launch
 from flowzoo.operators.boundary_median import definition
-from flowzoo.operators.launch import Launch, numbers
+from flowzoo.operators.launch import Argument, Launch, numbers
 
 _THREADS = 256
 
@@ -21,7 +21,8 @@ def boundary_median(
     batch, _, height, width = flow.shape
     result = torch.empty_like(flow)
     sizes = numbers(batch, height, width, min(spacing, max(height, width)))
-    arguments = colours, flow, trust, result, *sizes, np.float32(disagreement), np.float32(-0.5 / likeness**2)
+    weights = np.float32(disagreement), np.float32(-0.5 / likeness**2)
+    arguments: tuple[Argument, ...] = (colours, flow, trust, result, *sizes, *weights)
     blocks = -(-batch * height * width // _THREADS)
     launch.start(Launch("boundary_median.cu", (("STORAGE", 0),), "boundary_median", blocks, (_THREADS, 1), arguments))
     return result

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from flowzoo.operators import launch
-from flowzoo.operators.launch import Launch, numbers
+from flowzoo.operators.launch import Argument, Launch, numbers
 from flowzoo.operators.relaxation import definition
 
 _THREADS = 256
@@ -27,5 +27,5 @@ def relax_in_place(system: Tensor, step: Tensor, sweeps: int, factor: float) -> 
     blocks = -(-batch * height * ((width + 1) // 2) // _THREADS)
     for pass_number in range(2 * sweeps):
         sizes = numbers(batch, height, width, pass_number % 2)
-        arguments = (system, step, *sizes, np.float32(factor))
+        arguments: tuple[Argument, ...] = (system, step, *sizes, np.float32(factor))
         launch.start(Launch("relaxation.cu", (("STORAGE", 0),), "relax_pass", blocks, (_THREADS, 1), arguments))

@@ -1,4 +1,4 @@
-"""`variational_step` as CUDA launches (kernels/variational_step.cu, relaxation.cu), or portable."""
+"""`variational_step` as CUDA launches (kernels/variational.cu, relaxation.cu), or portable."""
 
 import numpy as np
 import torch
@@ -47,4 +47,4 @@ def variational_step(
 def _start(kernel: str, count: int, *arguments: Argument) -> None:
     """A thread for each of `count` things."""
     defines = (("STORAGE", 0),)
-    launch.start(Launch("variational_step.cu", defines, kernel, -(-count // _THREADS), (_THREADS, 1), arguments))
+    launch.start(Launch("variational.cu", defines, kernel, -(-count // _THREADS), (_THREADS, 1), arguments))
