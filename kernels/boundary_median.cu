@@ -1,10 +1,12 @@
 // Weighted median of a flow where motions meet. See flowzoo/operators/boundary_median/definition.py.
 //
-// A thread has one pixel. Nothing is sorted: every neighbour's value is tried.
+// A thread has one pixel, and a column of shared memory for its neighbours. Nothing is sorted: every neighbour's value is
+// tried.
 
 #include "common.cuh"
 
 #define COUNT 25
+#define THREADS 128
 #define SIDE 5
 
 // The place of neighbour k; edges are replicated.
@@ -15,17 +17,21 @@ __device__ __forceinline__ Long neighbour(int k, Long y, Long x, Long spacing, L
     return j * width + i;
 }
 
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(THREADS)
 boundary_median(const float* colours, const float* flow, const float* trust, float* result, Long batch, Long height,
                 Long width, Long spacing, float disagreement, float steepness, Long first_block) {
+    __shared__ float weight[COUNT][THREADS], value[COUNT][THREADS];
+    const int own = threadIdx.x;
     const Long plane = height * width;
-    Long index = (blockIdx.x + first_block) * 256 + threadIdx.x;
+    Long index = (blockIdx.x + first_block) * THREADS + threadIdx.x;
     if (index >= batch * plane) return;
     const Long place = take(index, plane), x = place % width, y = place / width;
     const float *flows = flow + index * 2 * plane, *colour = colours + index * 3 * plane;
     bool meets = false;
+#pragma unroll 1
     for (int c = 0; c < 2; ++c) {
         float least = flows[c * plane + place], most = least;
+#pragma unroll 5
         for (int k = 0; k < COUNT; ++k) {
             const float value = flows[c * plane + neighbour(k, y, x, spacing, height, width)];
             least = value < least ? value : least;
@@ -35,8 +41,8 @@ boundary_median(const float* colours, const float* flow, const float* trust, flo
         result[(index * 2 + c) * plane + place] = flows[c * plane + place];
     }
     if (!meets) return;
-    float weight[COUNT], value[COUNT], total = 0.0f;
-#pragma unroll
+    float total = 0.0f;
+#pragma unroll 1
     for (int k = 0; k < COUNT; ++k) {
         const Long at = neighbour(k, y, x, spacing, height, width);
         float distance = 0.0f;
@@ -44,20 +50,24 @@ boundary_median(const float* colours, const float* flow, const float* trust, flo
             const float difference = colour[c * plane + at] - colour[c * plane + place];
             distance += difference * difference;
         }
-        weight[k] = trust[index * plane + at] * expf(distance * steepness);
-        total += weight[k];
+        weight[k][own] = trust[index * plane + at] * expf(distance * steepness);
+        total += weight[k][own];
     }
+#pragma unroll 1
     for (int c = 0; c < 2; ++c) {
-#pragma unroll
-        for (int k = 0; k < COUNT; ++k) value[k] = flows[c * plane + neighbour(k, y, x, spacing, height, width)];
+#pragma unroll 1
+        for (int k = 0; k < COUNT; ++k)
+            value[k][own] = flows[c * plane + neighbour(k, y, x, spacing, height, width)];
         float best = 0.0f;
         bool found = false;
-#pragma unroll
+#pragma unroll 1
         for (int k = 0; k < COUNT; ++k) {
+            const float candidate = value[k][own];
             float sum = 0.0f;
-#pragma unroll
-            for (int other = 0; other < COUNT; ++other) sum += value[other] <= value[k] ? weight[other] : 0.0f;
-            if (sum >= total / 2 && (!found || value[k] < best)) best = value[k], found = true;
+#pragma unroll 5
+            for (int other = 0; other < COUNT; ++other)
+                sum += value[other][own] <= candidate ? weight[other][own] : 0.0f;
+            if (sum >= total / 2 && (!found || candidate < best)) best = candidate, found = true;
         }
         result[(index * 2 + c) * plane + place] = best;
     }

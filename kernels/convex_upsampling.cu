@@ -54,42 +54,45 @@ convex_upsampling(const Storage* logits, const float* flow, float* fine, Long ba
 
 // A thread has one coarse pixel: the gradients of its logits, and what it owes each tap's flow, spread (batch, 18,
 // height, width): tap by tap, x then y.
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(128)
 convex_upsampling_backward(const float* gradient, const Storage* logits, const float* flow, Storage* to_logits,
                            float* spread, Long batch, Long height, Long width, Long factor, Long first_block) {
+    __shared__ float owed[18][128];  // a thread's own column
+    const int own = threadIdx.x;
     const Long plane = height * width, parts = factor * factor;
-    Long index = (blockIdx.x + first_block) * 256 + threadIdx.x;
+    Long index = (blockIdx.x + first_block) * 128 + threadIdx.x;
     if (index >= batch * plane) return;
     const Long place = take(index, plane), x = place % width, y = place / width;
     const float *coarse = flow + index * 2 * plane, *incoming = gradient + index * 2 * plane * parts;
     const float size = static_cast<float>(factor);
-    float around[9][2], owed[9][2];
+    Long rows[3], columns[3];  // of the taps; edges are replicated
 #pragma unroll
-    for (int k = 0; k < 9; ++k) {
-        const Long at = tap(k, y, x, height, width);
-        around[k][0] = coarse[at] * size;
-        around[k][1] = coarse[plane + at] * size;
-        owed[k][0] = owed[k][1] = 0.0f;
+    for (int k = 0; k < 3; ++k) {
+        rows[k] = tap(3 * k + 1, y, 0, height, 1);
+        columns[k] = tap(3 + k, 0, x, 1, width);
     }
+#pragma unroll
+    for (int k = 0; k < 18; ++k) owed[k][own] = 0.0f;
+#pragma unroll 1
     for (Long part = 0; part < parts; ++part) {
         const Long base = (index * 9 * parts + part) * plane + place;
         const Long at = (y * factor + part / factor) * width * factor + x * factor + part % factor;
         const float gx = incoming[at], gy = incoming[plane * parts + at];
-        float weights[9], mean = 0.0f;
+        float weights[9], along[9], mean = 0.0f;
         softmax(logits + base, parts * plane, weights);
 #pragma unroll
         for (int k = 0; k < 9; ++k) {
-            mean += weights[k] * (gx * around[k][0] + gy * around[k][1]);
-            owed[k][0] += weights[k] * gx;
-            owed[k][1] += weights[k] * gy;
+            const float* there = coarse + rows[k / 3] * width + columns[k % 3];
+            along[k] = (gx * there[0] + gy * there[plane]) * size;
+            mean += weights[k] * along[k];
+            owed[2 * k][own] += weights[k] * gx;
+            owed[2 * k + 1][own] += weights[k] * gy;
         }
 #pragma unroll
-        for (int k = 0; k < 9; ++k)
-            to_logits[base + k * parts * plane] =
-                narrow(weights[k] * (gx * around[k][0] + gy * around[k][1] - mean));
+        for (int k = 0; k < 9; ++k) to_logits[base + k * parts * plane] = narrow(weights[k] * (along[k] - mean));
     }
 #pragma unroll
-    for (int k = 0; k < 18; ++k) spread[(index * 18 + k) * plane + place] = owed[k / 2][k % 2] * size;
+    for (int k = 0; k < 18; ++k) spread[(index * 18 + k) * plane + place] = owed[k][own] * size;
 }
 
 // A thread has one component of one coarse pixel's gradient: what all pixels owe it whose taps, replicated, read it.

@@ -12,6 +12,9 @@ from flowzoo.operators.launch import MOST_SHARED, source_text
 REGISTERS = 128
 """Budget of a kernel: two blocks of 256 threads fill the register file of every supported device."""
 
+MORE_REGISTERS = {"convex_upsampling_backward": 168}
+"""Of kernels whose blocks have 128 threads: three of them still fit."""
+
 # The radii of the zoo's networks (4 and 3) on every architecture; the rest on one.
 COMMON = [
     *(("correlation.cu", {"GROUP": 9, "STORAGE": storage}) for storage in (0, 1, 2)),
@@ -39,7 +42,8 @@ def check(source: str, defines: dict[str, int], architecture: int) -> list[str]:
     usages = compile_source(source_text(source), defines, architecture)
     problems = [] if set(usages) == set(kernel_names(source_text(source))) else [f"{source}: kernels {sorted(usages)}"]
     for kernel, usage in usages.items():
-        if usage.spilled_bytes or usage.registers > REGISTERS or usage.shared_bytes > MOST_SHARED:
+        registers = MORE_REGISTERS.get(kernel, REGISTERS)
+        if usage.spilled_bytes or usage.registers > registers or usage.shared_bytes > MOST_SHARED:
             problems.append(f"{source} {defines} sm_{architecture} {kernel}: {usage}")
     return problems
 

@@ -168,7 +168,7 @@ MUTATIONS = {
     "step unbounded": ("variational_step", "variational.cu", "fminf(fmaxf(by, -largest), largest)", "by"),
     "half the median": ("boundary_median", "boundary_median.cu", "total / 2", "total / 4"),
     "taps turned": ("convex_upsampling", "convex_upsampling.cu", "x + k % 3 - 1", "x - k % 3 + 1"),
-    "mean lost": ("convex_upsampling_backward", "convex_upsampling.cu", "- mean));", "));"),
+    "mean lost": ("convex_upsampling_backward", "convex_upsampling.cu", "(along[k] - mean)", "along[k]"),
     "owed by nobody": ("convex_upsampling_backward", "convex_upsampling.cu", "n < 9", "n < 8"),
 }
 

@@ -8,7 +8,8 @@ from flowzoo.operators import launch
 from flowzoo.operators.boundary_median import definition
 from flowzoo.operators.launch import Argument, Launch, numbers
 
-_THREADS = 256
+_THREADS = 128
+"""Of a block; the same number stands in kernels/boundary_median.cu."""
 
 
 def boundary_median(

@@ -45,4 +45,5 @@ def convex_upsampling_backward(gradient: Tensor, flow: Tensor, logits: Tensor, f
 def _start(kernel: str, count: int, storage: int, *arguments: Argument) -> None:
     """A thread for each of `count` things."""
     defines = (("STORAGE", storage),)
-    launch.start(Launch("convex_upsampling.cu", defines, kernel, -(-count // _THREADS), (_THREADS, 1), arguments))
+    threads = _THREADS // 2 if kernel == "convex_upsampling_backward" else _THREADS
+    launch.start(Launch("convex_upsampling.cu", defines, kernel, -(-count // threads), (threads, 1), arguments))
