@@ -49,7 +49,6 @@ def run(arguments: argparse.Namespace) -> None:
     from flowzoo.demo.options import choices
     from flowzoo.demo.server import DemoServer, Settings
     from flowzoo.devices import pick_device, pick_precision
-    from flowzoo.inference.estimator import DEFAULT_MEMORY
     from flowzoo.operators.native import build_for_next_time
 
     device = pick_device(arguments.device)
@@ -61,7 +60,7 @@ def run(arguments: argparse.Namespace) -> None:
     settings = Settings(
         tuple(offered), (first, *(name for name in precisions if name != first)), int(arguments.largest * 1e6)
     )
-    worker = Worker(device, DEFAULT_MEMORY if arguments.memory is None else arguments.memory)
+    worker = Worker(device, arguments.memory)
     worker.estimator(offered[0], first)
     try:
         server = DemoServer(("127.0.0.1", arguments.port), worker, settings)

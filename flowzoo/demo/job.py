@@ -20,7 +20,7 @@ from flowzoo.devices import pick_precision
 from flowzoo.errors import InputError
 from flowzoo.files.flow import write_flow
 from flowzoo.files.images import write_image
-from flowzoo.inference.estimator import DEFAULT_MEMORY, Estimator
+from flowzoo.inference.estimator import Estimator
 from flowzoo.inference.outputs import warped_image
 from flowzoo.inference.sources import open_source
 from flowzoo.visualise import flow_picture, flow_scale
@@ -56,7 +56,7 @@ class Worker:
     """
 
     device: torch.device
-    memory: float = DEFAULT_MEMORY
+    memory: float | None = None
     _network: tuple[Choice, str, Estimator] | None = field(default=None, init=False)
 
     def estimator(self, choice: Choice, precision: str) -> Estimator:
