@@ -52,7 +52,7 @@ def read(content: bytes, path: Path) -> Checkpoint:
             tensors[f"{layer}/{index}"] = blob
     if not tensors:
         raise InputError(f"{path} is no .caffemodel, or one without weights")
-    return Checkpoint(tensors, "caffemodel", {"name": name} if name else {})
+    return Checkpoint(tensors, "caffemodel", {"name": shown(name)} if name else {})
 
 
 def _net(data: memoryview) -> tuple[str, list[tuple[str, list[Tensor]]]]:
