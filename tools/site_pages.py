@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 API = {
     "flowzoo": ("flowzoo",),
     "Images, flow files, pictures": ("flowzoo.files.flow", "flowzoo.files.images", "flowzoo.visualise"),
-    "Inference": ("flowzoo.inference.estimator", "flowzoo.network", "flowzoo.flow.consistency"),
+    "Inference": ("flowzoo.inference.estimator", "flowzoo.network", "flowzoo.flow"),
     "Evaluation": ("flowzoo.evaluation.run", "flowzoo.datasets.dataset", "flowzoo.datasets.catalogue"),
     "Operators": ("flowzoo.operators.warp", "flowzoo.operators.correlation", "flowzoo.operators.lookup",
                   "flowzoo.operators.deform", "flowzoo.operators.splat", "flowzoo.blocks.resize"),
