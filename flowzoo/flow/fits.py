@@ -38,7 +38,11 @@ def affine_fit(flow: Tensor) -> Tensor:
     points = _positions(flow)
     there = points[..., :2] + _vectors(flow)
     scale = _normaliser(points[..., :2])
-    solution = torch.linalg.lstsq((points @ scale.T).expand(flow.shape[0], -1, -1), there).solution
+    design = points @ scale.T
+    # By plain sums: what LAPACK's least squares gives hangs on where its arrays lie, and runs could not be repeated.
+    normal = (design.unsqueeze(3) * design.unsqueeze(2)).sum(dim=1)
+    right = (design.unsqueeze(3) * there.unsqueeze(2)).sum(dim=1)
+    solution = torch.linalg.solve(normal.expand(flow.shape[0], -1, -1), right)
     rows = solution.transpose(1, 2) @ scale
     last = rows.new_tensor([0.0, 0.0, 1.0]).expand(flow.shape[0], 1, 3)
     return torch.cat([rows, last], dim=1)

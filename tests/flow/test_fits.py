@@ -49,3 +49,11 @@ def test_geometric_fit_has_the_least_error_of_the_three():
     ]
     assert errors[1] <= errors[0]
     assert errors[1] < (fitted_flow(flow, "affine") - flow).square().sum().item()
+
+
+def test_the_same_flow_has_the_same_fit_wherever_it_lies_in_memory():
+    flow = torch.randn(2, 2, 32, 32, generator=torch.Generator().manual_seed(0))
+    wanted, kept = fitted_flow(flow, "affine"), []
+    for index in range(100):
+        kept += [torch.empty(7 * index + 1), flow.clone()]
+        assert torch.equal(fitted_flow(kept[-1], "affine"), wanted)
