@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from flowzoo.operators import native
+
 torch.set_num_threads(1)
 
 
@@ -24,6 +26,18 @@ def shared() -> Path:
     if not (path / "parity").is_dir():
         pytest.skip(f"needs the reference outputs: no folder {path}/parity (set FLOWZOO_SHARED)")
     return path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _kernels() -> None:
+    """The CPU kernels are there before the first test, or else which tests use them depended on the order of tests."""
+    native.library()
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that does not wait for kernels decides that for its own test alone."""
+    monkeypatch.setitem(native._patience, "waits", True)
 
 
 @pytest.fixture(autouse=True)

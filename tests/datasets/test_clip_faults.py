@@ -162,10 +162,16 @@ def seq(*frames: bytes) -> bytes:
     return header + b"".join(struct.pack("<I", len(frame) + 4) + frame + bytes(8) for frame in frames)
 
 
-def jpeg(size: tuple[int, int] = (20, 16)) -> bytes:
+def jpeg() -> bytes:
     stream = io.BytesIO()
-    Image.new("RGB", size).save(stream, "JPEG")
+    Image.new("RGB", (20, 16)).save(stream, "JPEG")
     return stream.getvalue()
+
+
+def of_another_size(content: bytes, side: int) -> bytes:
+    """A JPEG whose header says `side` x `side` pixels."""
+    at = content.index(b"\xff\xc0") + 5
+    return content[:at] + struct.pack(">HH", side, side) + content[at + 4 :]
 
 
 def test_frames_of_seq_videos(tmp_path: Path) -> None:
@@ -173,7 +179,7 @@ def test_frames_of_seq_videos(tmp_path: Path) -> None:
     path.write_bytes(seq())
     with pytest.raises(InputError, match="has no frames"):
         _ = SeqFrames(path).places
-    path.write_bytes(seq(jpeg(), b"\xff\xd8junkjunkjunk", jpeg()[:-200], jpeg((60000, 60000))[:3000]))
+    path.write_bytes(seq(jpeg(), b"\xff\xd8junkjunkjunk", jpeg()[:-200], of_another_size(jpeg(), 60000)))
     frames = SeqFrames(path)
     assert frames(0).flags.writeable
     for index in (1, 2, 3):
