@@ -185,6 +185,7 @@ def test_without_a_home_the_folder_for_temporary_files_is_used(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("FLOWZOO_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(Path, "home", _no_home)
     assert isinstance(native._loaded_or_built(), ctypes.CDLL)
     assert len(list((tmp_path / "elsewhere").glob("flowzoo-*/native/*.so"))) == 1
