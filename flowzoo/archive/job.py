@@ -48,7 +48,8 @@ class Job:
         motion: collect motion scores.
         scale: factor by which frames are resized first.
         device, precision: as for `flowzoo infer`.
-        batch_size, memory: pairs at once, gigabytes; they do not change the result.
+        batch_size: pairs at once; it does not change the result.
+        memory: gigabytes; frames that need more are cut into tiles, which changes the flow a little.
         skip_existing: leave videos whose results are there, of the same video, made with the same settings.
         threads: of the CPU in a process; None: as torch has it.
     """
@@ -73,8 +74,9 @@ class Job:
 
     def digest(self) -> str:
         """What the result hangs on, besides the video."""
-        names = ("model", "settings", "format", "bound", "clip", "partial", "max_flow", "scale", "precision")
-        values = {name: value for name, value in asdict(self).items() if name in names}
+        own = asdict(self)
+        changing = "model", "settings", "format", "bound", "clip", "partial", "max_flow", "scale", "precision", "memory"
+        values = {name: own[name] for name in changing}
         weights = Path(self.weights)
         # A file counts by what it holds, a tag by its name.
         values["weights"] = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else self.weights

@@ -78,14 +78,24 @@ def staged(target: Path, out: Path) -> Iterator[Path]:
         made = place / target.name
         yield made
         target.parent.mkdir(parents=True, exist_ok=True)
-        if target.is_dir():
-            # A folder cannot take the place of another in one step.
-            os.rename(target, place / "before")
-        os.replace(made, target)
+        _put(made, target, place / "before")
     except OSError as error:
         raise InputError(f"cannot write {target}: {reason(error)}; choose another place or free some space") from error
     finally:
         shutil.rmtree(place, ignore_errors=True)
+
+
+def _put(made: Path, target: Path, aside: Path) -> None:
+    """Move what was made to `target`; a folder that is there goes aside, and comes back where that fails."""
+    if not target.is_dir():
+        os.replace(made, target)
+        return
+    os.rename(target, aside)  # a folder cannot take the place of another in one step
+    try:
+        os.replace(made, target)
+    except OSError:
+        os.rename(aside, target)
+        raise
 
 
 def sweep(out: Path) -> None:

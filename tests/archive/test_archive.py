@@ -244,6 +244,19 @@ def test_staging_keeps_what_was_there_until_the_new_is_whole(tmp_path):
     assert list((tmp_path / ".flowzoo").iterdir()) == []
 
 
+def test_a_folder_that_cannot_be_replaced_stays(tmp_path, monkeypatch):
+    (tmp_path / "clip").mkdir()
+    (tmp_path / "clip" / "old").touch()
+
+    def full(made, target):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(InputError, match="No space left"), staged(tmp_path / "clip", tmp_path) as place:
+        place.mkdir()
+    assert [path.name for path in (tmp_path / "clip").iterdir()] == ["old"]
+
+
 def test_a_plan_runs_on_any_engine_and_can_be_sent(archive, tmp_path):
     planned = pickle.loads(pickle.dumps(plan(archive, tmp_path / "out", format="flo")))
 
