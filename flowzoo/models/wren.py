@@ -15,6 +15,7 @@ from flowzoo.blocks.convolution import Convolution, ConvolutionStack, as_weights
 from flowzoo.blocks.cost_volume import make_cost_volume
 from flowzoo.blocks.directions import split_directions, with_reverse
 from flowzoo.blocks.flow_cues import CUE_CHANNELS, flow_cues
+from flowzoo.blocks.global_matching import CandidateChoice, GlobalMatching
 from flowzoo.blocks.halves import halves
 from flowzoo.blocks.precision import at_least_float32, flow_head
 from flowzoo.blocks.resize import ratio, scale_flow
@@ -26,6 +27,7 @@ from flowzoo.zoo.wren import WrenSettings
 SLOPE = 0.1
 FINEST = 4  # the finest level is 1/4 of the image
 FLOW_UNIT = 8.0  # pixels of the level, for what the decoder sees of the flow
+GLOBAL = 2  # all pairs are compared at 1/16 of the image: the third of the levels that are matched
 UNRELATED = 2 / math.pi**0.5  # mean difference of two independent normal variables of deviation 1
 
 
@@ -57,6 +59,10 @@ class Wren(FlowNetwork):
                 _convolution(64, 9 * FINEST**2, kernel=1),
             )
         _initialise(self)
+        if settings.matching == "global":  # drawn last: the rest starts as without it
+            self.global_matching = GlobalMatching(channels[GLOBAL + 1 :])
+            context = matching + settings.hidden + 3
+            self.choice = CandidateChoice(self.decoder.cost_volume.outputs, context)
 
     def predict(self, first: Tensor, second: Tensor) -> FlowPrediction:
         """See `FlowNetwork.forward`."""
@@ -64,7 +70,8 @@ class Wren(FlowNetwork):
         size = (self._rounded(height), self._rounded(width))
         scale = ratio(width, size[1]), ratio(height, size[0])
         images = _resized(torch.cat([first, second]), size)
-        flow, pyramid, state = self._coarse_to_fine(self._features(images))
+        maps, distant = self._features(images)
+        flow, pyramid, state = self._coarse_to_fine(maps, distant)
         if self.settings.cascade and not self.training:
             flow, finer = self._cascade(images, state)
             pyramid += finer
@@ -78,7 +85,13 @@ class Wren(FlowNetwork):
             pairs = flow.shape[0]
             pair = images[:pairs], images.roll(-batch, 0)[:pairs]
             flow = straight_through(boundary_median(*pair, variational_refinement(*pair, flow)), flow)
-        return split_directions(flow, pyramid, batch)
+        prediction = split_directions(flow, pyramid, batch)
+        if distant is not None and self.training:
+            scores = self.global_matching.scores(distant)
+            prediction.details["match_scores"] = scores[:batch]
+            if self.settings.infers_both:
+                prediction.details["backward_match_scores"] = scores[batch:]
+        return prediction
 
     def _rounded(self, side: int) -> int:
         """The nearest multiple of 64 that is not smaller than 64."""
@@ -86,10 +99,11 @@ class Wren(FlowNetwork):
             return side
         return max(self.multiple, (side + self.multiple // 2) // self.multiple * self.multiple)
 
-    def _features(self, images: Tensor) -> list[Tensor]:
+    def _features(self, images: Tensor) -> tuple[list[Tensor], Tensor | None]:
         """(2B,3,H,W) -> maps to match at 1/4, 1/8, ... 1/64 of the images, both images' stacked.
 
-        The reverse pairs come behind the pairs where both directions are inferred.
+        The second result are the features of global matching at 1/16, or None. The reverse pairs come behind the pairs
+        where both directions are inferred.
         """
         x = (images * 2 - 1).contiguous(memory_format=torch.channels_last)
         levels: list[Tensor] = []
@@ -98,11 +112,15 @@ class Wren(FlowNetwork):
             levels.append(x)
         groups = 1 if self.settings.normalisation == "joint" else self.settings.matching_channels
         maps = [_normalised(project(x), groups) for project, x in zip(self.projections, levels[1:], strict=True)]
+        distant = self.global_matching.features(levels[GLOBAL + 1 :]) if self.settings.matching == "global" else None
         if self.settings.infers_both:
             maps = [with_reverse(level, images.shape[0] // 2) for level in maps]
-        return maps
+            distant = None if distant is None else with_reverse(distant, images.shape[0] // 2)
+        return maps, distant
 
-    def _coarse_to_fine(self, maps: list[Tensor]) -> tuple[Tensor, list[Tensor], tuple[Tensor, Tensor]]:
+    def _coarse_to_fine(
+        self, maps: list[Tensor], distant: Tensor | None
+    ) -> tuple[Tensor, list[Tensor], tuple[Tensor, Tensor]]:
         """Flow at the images' size, the levels' flows in pixels of the images, and flow and hidden state at 1/4."""
         batch, _, height, width = maps[-1].shape
         flow = maps[-1].new_zeros(batch // 2, 2, height, width)
@@ -112,10 +130,24 @@ class Wren(FlowNetwork):
         for index, iterations in zip(coarse_to_fine, self.settings.iterations, strict=True):
             if index < len(maps) - 1:
                 flow, hidden = _doubled(flow, hidden)
+            if index == GLOBAL and distant is not None:
+                flow = self._chosen(maps[index], flow, hidden, distant)
+                pyramid.append(flow * FINEST * 2**index)
             for _ in range(iterations):
                 flow, hidden, decoded = self.decoder(maps[index], flow, hidden)
                 pyramid.append(flow * FINEST * 2**index)
         return self._enlarged(flow, decoded), pyramid, (flow, hidden)
+
+    def _chosen(self, maps: Tensor, flow: Tensor, hidden: Tensor, distant: Tensor) -> Tensor:
+        """The flow (B,2,h,w) of the coarser levels, or the global match where that fits better."""
+        with torch.no_grad():  # it learns from the density's own loss
+            match = self.global_matching(distant)
+        first, second = halves(maps)
+        flow = flow.detach() if self.settings.stop_flow_gradient else flow
+        seen = [self.decoder.evidence(first, second, candidate) for candidate in (flow, match.flow)]
+        seen += [first, hidden, (match.flow - flow) / FLOW_UNIT, match.confidence]
+        chosen: Tensor = self.choice(flow, match.flow, seen)
+        return chosen
 
     def _enlarged(self, flow: Tensor, decoded: Tensor) -> Tensor:
         """Flow of the finest level at four times its size."""
@@ -129,7 +161,7 @@ class Wren(FlowNetwork):
         The start is coarser than where the first run ended (1/8 of the images), so that the decoder can still change
         its mind; the levels are 1/8, 1/4 and 1/2 of the images.
         """
-        maps = self._features(_resized(images, (images.shape[2] * 2, images.shape[3] * 2)))
+        maps, _ = self._features(_resized(images, (images.shape[2] * 2, images.shape[3] * 2)))
         flow, hidden = (F.avg_pool2d(x, 4) for x in state)
         flow, decoded, pyramid = flow / 4, hidden, []
         for index in (2, 1, 0):
@@ -159,10 +191,7 @@ class Decoder(nn.Module):
         first, second = halves(maps)
         if self.settings.stop_flow_gradient:
             flow = flow.detach()
-        cost = self.cost_volume(first, second, flow)
-        if self.cost_volume.low_is_good:
-            cost = UNRELATED - cost  # as a correlation: about 0 without a match, 1 with one
-        seen = [F.leaky_relu(cost, SLOPE) * 2, first, flow / FLOW_UNIT, hidden]
+        seen = [self.evidence(first, second, flow), first, flow / FLOW_UNIT, hidden]
         if self.settings.flow_cues:
             vectors, shares = flow_cues(flow.detach()).split((4, CUE_CHANNELS - 4), dim=1)
             seen += [vectors / FLOW_UNIT, shares]
@@ -174,6 +203,13 @@ class Decoder(nn.Module):
             x = x + _activated(layer, x)
         x = self.out.activated(x)
         return flow + self.flow_head(x), at_least_float32(self.hidden_head(x)), x
+
+    def evidence(self, first: Tensor, second: Tensor, flow: Tensor) -> Tensor:
+        """How well the first map fits the second around where the flow leads: (B,outputs of the cost volume,h,w)."""
+        cost = self.cost_volume(first, second, flow)
+        if self.cost_volume.low_is_good:
+            cost = UNRELATED - cost  # as a correlation: about 0 without a match, 1 with one
+        return F.leaky_relu(cost, SLOPE) * 2
 
 
 def peak_bytes(settings: WrenSettings) -> int:

@@ -32,6 +32,7 @@ class SyntheticPairs(Dataset[TrainingSample]):
         device: where pairs are rendered and returned. On the CPU one by one (the result does not depend on the
             batch); on CUDA all pairs of a batch at once.
         count: `len()` of the data set; any index >= 0 can be rendered.
+        both_directions: training samples have the flow from the second frame to the first, too (`reverse`).
 
     Raises:
         InputError: unusable folders or sizes.
@@ -47,6 +48,7 @@ class SyntheticPairs(Dataset[TrainingSample]):
         *,
         device: torch.device | str = "cpu",
         count: int = 1_000_000,
+        both_directions: bool = False,
     ) -> None:
         if min(size) < SMALLEST_SIDE or max(size) > 8192:
             raise InputError(f"cannot render pairs of {size[1]}x{size[0]}: give sides from {SMALLEST_SIDE} to 8192")
@@ -57,7 +59,7 @@ class SyntheticPairs(Dataset[TrainingSample]):
         if cutouts is not None:
             cutouts = (cutouts if isinstance(cutouts, Cutouts) else Cutouts(cutouts)).to(self.device)
         self.cutouts = cutouts
-        self.size, self.seed, self.count = size, seed, count
+        self.size, self.seed, self.count, self.both_directions = size, seed, count, both_directions
         self.settings = settings or SceneSettings()
 
     def __len__(self) -> int:
@@ -72,8 +74,11 @@ class SyntheticPairs(Dataset[TrainingSample]):
     def samples(self, scenes: Sequence[Scene]) -> list[TrainingSample]:
         """Drawn scenes for training, frames uint8; rendered as one batch where `device` is no CPU."""
         pairs = self.render_scenes(scenes, as_bytes=True)
-        parts = zip(pairs.first, pairs.second, pairs.flow, pairs.valid, strict=True)
-        return [TrainingSample(first, second, flow, valid) for first, second, flow, valid in parts]
+        reverses: list[Tensor | None] = [None] * len(pairs)
+        if self.both_directions:
+            reverses = list(torch.cat([pairs.backward_flow, pairs.backward_valid[:, None].float()], dim=1))
+        parts = zip(pairs.first, pairs.second, pairs.flow, pairs.valid, reverses, strict=True)
+        return [TrainingSample(first, second, flow, valid, reverse=back) for first, second, flow, valid, back in parts]
 
     def batches(self, batch: int, start: int = 0) -> Iterator[RenderedPairs]:
         """Batches of consecutive pairs from `start`, without end."""
@@ -97,8 +102,9 @@ class SyntheticPairs(Dataset[TrainingSample]):
     def on(self, device: torch.device) -> "SyntheticPairs":
         """The same pairs, rendered on `device`; its memory holds the textures once."""
         return SyntheticPairs(
-            self.textures, self.cutouts, self.size, self.settings, self.seed, device=device, count=self.count
-        )
+            self.textures, self.cutouts, self.size, self.settings, self.seed,
+            device=device, count=self.count, both_directions=self.both_directions,
+        )  # fmt: skip
 
     def scene(self, index: int) -> Scene:
         """What pair `index` will show."""

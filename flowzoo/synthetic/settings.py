@@ -72,3 +72,25 @@ class SceneSettings:
     def dynamic(cls) -> "SceneSettings":
         """The Dynamic set of GOCor: the Static set plus, in 80 % of the pairs, one object with its own motion."""
         return cls(kind="dynamic", procedural=0.0, swap=0.0)
+
+    @classmethod
+    def fast(cls) -> "SceneSettings":
+        """Large motion, long blur and thick air: what the plain scenes have little of."""
+        return cls(
+            motion=2.0,
+            calm=0.15,
+            driving=0.2,
+            thin=0.4,
+            low_texture=0.25,
+            motion_blur=0.5,
+            longest_blur=60.0,
+            frame_blur=0.2,
+            haze=0.35,
+            shadow=0.25,
+            brightness=0.5,
+            noise=0.5,
+        )
+
+
+SCENES = {"varied": SceneSettings, "fast": SceneSettings.fast}
+"""Ready-made settings of training scenes, by the name that a training stage's data has ("scenes/fast")."""

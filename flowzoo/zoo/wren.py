@@ -15,6 +15,8 @@ class WrenSettings(PyramidSettings):
     Attributes:
         channels: feature channels at 1/2, 1/4, ... 1/64 of the image.
         matching_channels: channels that are matched, at every level.
+        matching: "local" looks for the second map's pixels around where the coarser levels lead; "global" also compares
+            all pixels with all at 1/16, and lets a small network choose between the two.
         normalisation: of the matched maps of a pair: "joint" over all channels, or each "channel" alone, which starts
             to match after fewer steps of training.
         width: channels inside the decoder that the levels from 1/64 to 1/4 share.
@@ -31,6 +33,7 @@ class WrenSettings(PyramidSettings):
 
     channels: tuple[int, int, int, int, int, int] = (24, 40, 64, 80, 96, 96)
     matching_channels: int = 32
+    matching: Literal["local", "global"] = "local"
     normalisation: Literal["joint", "channel"] = "joint"
     width: int = 80
     hidden: int = 16

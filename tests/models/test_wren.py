@@ -7,8 +7,12 @@ from torch import Tensor
 
 import flowzoo
 from flowzoo import registry
+from flowzoo.blocks.global_matching import read_scores
 from flowzoo.errors import InputError
 from flowzoo.operators import convex_upsampling
+from flowzoo.training.flow.objective import make_loss
+from flowzoo.training.flow.settings import LossSettings
+from flowzoo.training.inherit import inherit
 
 
 def by_loop(flow: np.ndarray, logits: np.ndarray, factor: int) -> np.ndarray:
@@ -54,7 +58,9 @@ def test_upsampling_keeps_a_constant_flow() -> None:
     torch.testing.assert_close(fine, (flow[:, :, :1, :1] * 4).expand(1, 2, 12, 16))
 
 
-@pytest.mark.parametrize("settings", [{}, {"cascade": True}, {"upsampling": "bilinear", "refinement": "none"}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"matching": "global"}, {"cascade": True}, {"upsampling": "bilinear", "refinement": "none"}]
+)
 @pytest.mark.parametrize("size", [(1, 1), (1, 97), (63, 65), (64, 64)])
 def test_any_size_is_finite(settings: dict, size: tuple[int, int]) -> None:
     network = flowzoo.create("wren", **settings)
@@ -136,3 +142,50 @@ def test_both_directions_are_those_of_the_exchanged_pair() -> None:
         there, back = network(first, second), network(second, first)
     torch.testing.assert_close(there.details["backward"], back.flow, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(there.flow, back.details["backward"], atol=1e-4, rtol=1e-4)
+
+
+def test_global_matching_changes_nothing_until_it_is_trained() -> None:
+    torch.manual_seed(0)
+    shipped = flowzoo.create("wren", "wren", refinement="none").eval()
+    wider = registry.build("wren", matching="global", refinement="none").eval()
+    fresh = inherit(wider, shipped.state_dict())
+    assert {name.split(".")[0] for name in fresh} == {"global_matching", "choice"}
+    first, second = torch.rand(2, 1, 3, 128, 192)
+    with torch.inference_mode():
+        assert torch.equal(wider(first, second).flow, shipped(first, second).flow)
+        assert wider(first, second).details == {}
+
+
+@pytest.mark.parametrize("both", [True, False])
+def test_a_global_match_moves_the_flow_where_it_is_chosen(both: bool) -> None:
+    """With the gate open all coarser levels are overruled: flow at 1/16 is the match, whose scores are known."""
+    torch.manual_seed(0)
+    network = flowzoo.create("wren", matching="global", iterations=(1, 1, 1, 1, 1), both_directions=both).train()
+    with torch.no_grad():
+        network.choice.gate.bias.fill_(20.0)
+        network.decoder.flow_head.weight.zero_()
+    prediction = network(*torch.rand(2, 2, 3, 64, 128))
+    scores = prediction.details["match_scores"]
+    assert scores.shape == (2, 4, 8, 32)
+    matched = read_scores(scores, (4, 8)).flow * 16
+    at_16 = [flow for flow in prediction.pyramid if flow.shape[-2:] == (4, 8)]
+    assert len(at_16) == 2  # the choice, and the decoder's
+    torch.testing.assert_close(at_16[0], matched, atol=1e-3, rtol=1e-4)
+    assert ("backward_match_scores" in prediction.details) == both
+    if both:
+        back = read_scores(prediction.details["backward_match_scores"], (4, 8)).flow * 16
+        of_16 = [flow for flow in prediction.details["backward_pyramid"] if flow.shape[-2:] == (4, 8)]
+        torch.testing.assert_close(of_16[0], back, atol=1e-3, rtol=1e-4)
+
+
+def test_every_part_of_global_matching_learns() -> None:
+    torch.manual_seed(0)
+    network = flowzoo.create("wren", matching="global").train()
+    torch.nn.init.normal_(network.choice.gate.weight)
+    loss = make_loss(LossSettings(matching=0.1, level_weights=(0.0, 0.0, 1.0)))
+    flow = torch.randn(1, 2, 64, 128) * 8
+    loss(network(*torch.rand(2, 1, 3, 64, 128)), flow, torch.ones(1, 64, 128)).backward()
+    for name, parameter in network.named_parameters():
+        if name.startswith(("global_matching", "choice")):
+            assert parameter.grad is not None, name
+            assert bool(parameter.grad.any()), name

@@ -34,7 +34,9 @@ def root_of(samples: Path, preset: str) -> tuple[Path, dict[str, str]]:
     """The folder whose pairs are one batch of a preset, and the settings that go with it."""
     last = load_recipe(preset).stages[-1].task
     changes = {"labels": "."} if last.pairs.labels else {}  # the truth itself
+    if last.pairs.both_directions:
+        return samples / "back", changes | {"batch": "2"}
     if last.loss.loss != "density":
         return samples / "one", changes | {"batch": "1"}
     # HD3 has batch norm at 1/64 of the size: one pair would leave one value a channel.
-    return samples / ("back" if last.pairs.both_directions else "two"), changes | {"batch": "2"}
+    return samples / "two", changes | {"batch": "2"}

@@ -10,6 +10,7 @@ from flowzoo.blocks.directions import reverse_of
 from flowzoo.errors import InputError
 from flowzoo.files.flow import write_flow
 from flowzoo.files.images import write_image
+from flowzoo.synthetic import SceneSettings, SyntheticPairs
 from flowzoo.training.flow.objective import make_loss
 from flowzoo.training.flow.settings import LossSettings
 from flowzoo.training.flow.sources import open_source
@@ -95,3 +96,24 @@ def test_a_network_of_one_direction_is_named():
         make_loss(LossSettings())(
             prediction, torch.zeros(1, 2, 64, 64), torch.ones(1, 64, 64), None, torch.zeros(1, 3, 64, 64)
         )
+
+
+def test_rendered_pairs_know_both_directions(tmp_path):
+    """The reverse is the flow of the same scene played backwards."""
+    write_image(tmp_path / "photograph.png", np.random.default_rng(0).integers(0, 255, (96, 128, 3), np.uint8))
+    source = open_source("scenes", tmp_path, both_directions=True)
+    pairs = SyntheticPairs(tmp_path, size=(288, 384)).render([1])
+    sample, backwards = source[1], pairs.reversed()
+    torch.testing.assert_close(sample.flow, pairs.flow[0])
+    torch.testing.assert_close(sample.reverse[:2], backwards.flow[0])
+    assert torch.equal(sample.reverse[2] > 0, backwards.valid[0])
+    assert open_source("scenes", tmp_path)[1].reverse is None
+
+
+def test_scenes_have_variants_by_name(tmp_path):
+    write_image(tmp_path / "photograph.png", np.random.default_rng(0).integers(0, 255, (96, 128, 3), np.uint8))
+    assert open_source("scenes", tmp_path).settings == SceneSettings()
+    assert open_source("scenes/fast", tmp_path).settings == SceneSettings.fast()
+    for name in ("scenes/fats", "static/fast"):
+        with pytest.raises(InputError, match=r"fats|fast"):
+            open_source(name, tmp_path)

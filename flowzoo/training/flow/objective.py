@@ -8,6 +8,7 @@ from torch import Tensor
 from flowzoo.blocks.directions import reverse_of
 from flowzoo.losses.density import density_loss, distillation_loss
 from flowzoo.losses.distillation import distilled
+from flowzoo.losses.matching import matching_loss
 from flowzoo.losses.multiscale import MultiscaleLoss
 from flowzoo.losses.penalties import charbonnier, robust_l1
 from flowzoo.losses.pooled_multiscale import PooledMultiscaleLoss
@@ -32,6 +33,10 @@ def make_loss(settings: LossSettings) -> TaughtLoss:
     """
     supervised, distillation = _losses(settings)
 
+    def plain(prediction: FlowPrediction, flow: Tensor, valid: Tensor) -> Tensor:
+        value = supervised(prediction, flow, valid)
+        return value + settings.matching * matching_loss(prediction, flow, valid) if settings.matching else value
+
     def loss(
         prediction: FlowPrediction,
         flow: Tensor,
@@ -39,9 +44,9 @@ def make_loss(settings: LossSettings) -> TaughtLoss:
         labels: Tensor | None = None,
         reverse: Tensor | None = None,
     ) -> Tensor:
-        value = supervised(prediction, flow, valid)
+        value = plain(prediction, flow, valid)
         if reverse is not None:
-            value = (value + supervised(reverse_of(prediction), reverse[:, :2], reverse[:, 2])) / 2
+            value = (value + plain(reverse_of(prediction), reverse[:, :2], reverse[:, 2])) / 2
         if labels is None:
             return value
         return distilled(value, distillation(prediction, labels[:, :2], labels[:, 2]), settings.distillation)

@@ -17,8 +17,8 @@ class PairSettings:
         rendering: where pairs that are rendered while training are made: by the "loader" processes one by one, on the
             training "device" a batch at a time, or "auto": on the device where it is a GPU.
         labels: folder that `flowzoo distill` wrote, relative to the data's; its flow is a second ground truth.
-        both_directions: one sample for two pairs that are each other's reverse, whose losses are averaged; for networks
-            with both_directions or flow_cues.
+        both_directions: one sample for two pairs that are each other's reverse, or a rendered pair with both flows, and
+            the mean of both losses; for networks with both_directions or flow_cues.
     """
 
     data: tuple[str, ...] = ("synthetic",)
@@ -49,6 +49,7 @@ class LossSettings:
         max_pooling: share of a level's known pixels that counts, those with the largest losses; 1 = all (off).
         reach: with max_pooling, the largest rest that a level can add, in pixels of the level; pixels beyond it count
             as 0. The density loss knows its own reach.
+        matching: weight of the divergence of a global matcher's density from the true position; 0 = none.
         distillation: with labels, weight of the loss against ground truth; the rest goes to the labels.
     """
 
@@ -65,6 +66,7 @@ class LossSettings:
     upsample: bool = False
     max_pooling: float = 1.0
     reach: float = 4.0
+    matching: float = 0.0
     distillation: float = 0.9
 
     def __post_init__(self) -> None:
@@ -72,6 +74,8 @@ class LossSettings:
             raise InputError(
                 f"max_pooling must be above 0 up to 1 and reach above 0, not {self.max_pooling} and {self.reach}"
             )
+        if not 0 <= self.matching < float("inf"):
+            raise InputError(f"setting 'matching' must be a number, 0 or more, not {self.matching}")
         if not 0 <= self.distillation <= 1:
             raise InputError(f"setting 'distillation' must be 0 to 1, not {self.distillation}")
 

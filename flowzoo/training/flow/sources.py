@@ -151,19 +151,20 @@ def open_source(name: str, root: Path | None, labels: str = "", both_directions:
     """The source `name` under `root`.
 
     "scenes", "static" and "dynamic" are rendered on the fly from the folder photographs in `root`, or from `root`
-    itself; scenes and dynamic with the cut-outs in its folder cutouts where there is one. "synthetic" is a folder that
-    `flowzoo synth --packed` wrote: `root` itself, or a folder of that name in it; the other names are those of
-    `flowzoo evaluate`. Of a data set that is not complete, the pairs that are there are taken.
+    itself; scenes and dynamic with the cut-outs in its folder cutouts where there is one. "scenes/NAME" has the
+    settings of that name in `flowzoo.synthetic.settings.SCENES`. "synthetic" is a folder that `flowzoo synth --packed`
+    wrote: `root` itself, or a folder of that name in it; the other names are those of `flowzoo evaluate`. Of a data set
+    that is not complete, the pairs that are there are taken.
     `labels` is a folder of `flowzoo distill`, relative to `root`; pairs that it does not list have no labels.
-    `both_directions` joins pairs that are each other's reverse.
+    `both_directions` joins pairs that are each other's reverse; rendered ones know both.
 
     Raises:
         InputError: nothing of that name, or nothing in it.
     """
     if root is None:
         raise InputError("give the training data: --root DIR, or --data with a list of pairs")
-    if name in RENDERED:
-        return rendered(name, root)
+    if name.partition("/")[0] in RENDERED:
+        return rendered(name, root, both_directions)
     if name == "synthetic":
         from flowzoo.synthetic import PackedPairs
 
@@ -171,20 +172,27 @@ def open_source(name: str, root: Path | None, labels: str = "", both_directions:
     return DatasetSource(open_training_set(name, root), Labels(root / labels) if labels else None, both_directions)
 
 
-def rendered(kind: str, root: Path) -> Source:
+def rendered(name: str, root: Path, both_directions: bool = False) -> Source:
     """Rendered pairs, without end: of optical flow ("scenes"), or of geometric matching at the published 520x520.
 
     Raises:
-        InputError: no photographs in `root`.
+        InputError: no photographs in `root`, or no scenes of that name.
     """
     from flowzoo.synthetic import SceneSettings, SyntheticPairs
+    from flowzoo.synthetic.settings import SCENES
 
+    kind, _, variant = name.partition("/")
+    known = {"scenes": SCENES, "static": {"": SceneSettings.static}, "dynamic": {"": SceneSettings.dynamic}}[kind]
+    variant = variant or ("varied" if kind == "scenes" else "")
+    if variant not in known:
+        raise InputError(f"there are no {kind} {variant!r}: {settings.suggestion(variant, known)}")
     photographs, cutouts = root / "photographs", root / "cutouts"
     return SyntheticPairs(
         photographs if photographs.is_dir() else root,
         cutouts if kind != "static" and cutouts.is_dir() else None,
         size=(288, 384) if kind == "scenes" else (520, 520),
-        settings={"scenes": SceneSettings, "static": SceneSettings.static, "dynamic": SceneSettings.dynamic}[kind](),
+        settings=known[variant](),
+        both_directions=both_directions,
     )
 
 
