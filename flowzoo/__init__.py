@@ -56,7 +56,9 @@ def create(name: str, weights: "str | PathLike[str] | None" = None, **settings: 
 
 
 def estimate(network_or_name: "FlowNetwork | str", first: "np.ndarray", second: "np.ndarray") -> "np.ndarray":
-    """Flow from `first` to `second`, both HxWx3 uint8 RGB; HxWx2 float32, x then y, pixels of the input.
+    """Flow from `first` to `second`, both HxWx3 RGB, uint8 or (0 to 65535) uint16.
+
+    The result is HxWx2 float32, x then y, pixels of the input.
 
     A name stands for that network with its default weights; give a network for any other choice.
 

@@ -47,10 +47,10 @@ def run_tests(python: Path, tests: list[str]) -> int:
     failed = 0
     for name in tests:
         started = time.monotonic()
-        command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", name]
+        command = [python, "-m", "pytest", "-p", "no:cacheprovider", name]
         done = subprocess.run([str(word) for word in command], cwd=HERE, capture_output=True, text=True, check=False)
-        counts = re.findall(r"\d+ (?:passed|failed|skipped|errors?)", done.stdout)
-        said = ", ".join(counts) or done.stdout.strip().splitlines()[-1:] or f"status {done.returncode}"
+        counts = re.findall(r"\d+ (?:passed|failed|skipped|errors?)", done.stdout[-2000:])
+        said = ", ".join(counts) or f"status {done.returncode}"
         print(f"{name}: {said}, {time.monotonic() - started:.0f} s", flush=True)
         if done.returncode:
             failed += 1

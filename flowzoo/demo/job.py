@@ -19,7 +19,7 @@ from flowzoo.demo.options import Choice
 from flowzoo.devices import pick_precision
 from flowzoo.errors import InputError
 from flowzoo.files.flow import write_flow
-from flowzoo.files.images import write_image
+from flowzoo.files.images import eight_bits, write_image
 from flowzoo.inference.estimator import Estimator
 from flowzoo.inference.outputs import warped_image
 from flowzoo.inference.sources import open_source
@@ -115,9 +115,9 @@ class Worker:
             write_flow(Path(folder, "flow.flo"), found.flow)
             write_image(Path(folder, "flow.png"), flow_picture(found.flow))
             parts = {name: Path(folder, name).read_bytes() for name in ("flow.flo", "flow.png")}
-        parts["first"] = _quick_png(pair.first)
+        parts["first"] = _quick_png(eight_bits(pair.first))
         parts["warped"] = _quick_png(warped_image(pair.second, found.flow))
-        parts["occlusion"] = _quick_png(tinted(pair.first, found.occlusion))
+        parts["occlusion"] = _quick_png(tinted(eight_bits(pair.first), found.occlusion))
         return packed(facts, parts)
 
 

@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from flowzoo.errors import InputError
+from flowzoo.files.exr import is_exr
 from flowzoo.files.images import SUFFIXES, image_size, natural_key
 from flowzoo.files.reading import reason
 
@@ -114,6 +115,8 @@ def frames_of(
     if faults:
         notes.append(f"left out of {folder}: {len(faults)} pictures that cannot be read, first: {faults[0]}")
     _refuse_doubles(folder, frames, choice)
+    if 0 < sum(map(is_exr, frames)) < len(frames):
+        raise InputError(f"{folder} holds .exr files and other images: {choice} (such as '*.exr'), or move some away")
     gaps = told_gaps(folder, frames)
     if gaps and not partial:
         raise InputError(f"{gaps}; add what is missing, or go on over gaps with --partial")

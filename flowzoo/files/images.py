@@ -10,10 +10,11 @@ import numpy as np
 from PIL import Image
 
 from flowzoo.errors import InputError
+from flowzoo.files import exr
 from flowzoo.files.atomic import replacing
 from flowzoo.files.decoders import decoded_frame, decoded_image
 from flowzoo.files.reading import reason
-from flowzoo.files.stored import bits_stored, decode
+from flowzoo.files.stored import bits_stored, decode, read_stored
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".ppm", ".pgm", ".pnm", ".bmp", ".tif", ".tiff", ".webp")
 """What `list_images` takes for an image, and what `write_image` writes."""
@@ -31,8 +32,36 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
     Raises:
         InputError: the file is missing, empty, truncated, no image, or holds 32-bit or floating-point values.
     """
+    if exr.is_exr(path):
+        return eight_bits(exr.read_picture(Path(path)))
     with decoded_image(path) as image:
         return _pixels(image, str(path))
+
+
+def read_picture(path: str | os.PathLike[str]) -> np.ndarray:
+    """Read an image file as HxWx3 RGB at its own depth: uint8, or uint16 from 0 to 65535 where it holds 16 bits.
+
+    As `read_image`, but no 16-bit value is rounded. OpenEXR files are of floating point, in linear light: they come as
+    sRGB of 16 bits, with what is below 0 or above 1 cut. Of HEIC and AVIF with 10 or 12 bits the upper 8 are kept.
+
+    Raises:
+        InputError: as `read_image`; or the 16 bits are in a form that cannot be read exactly.
+    """
+    if exr.is_exr(path):
+        return exr.read_picture(Path(path))
+    with decoded_image(path) as image:
+        if bits_stored(image) <= 8 or image.format in ("HEIF", "AVIF"):
+            return _pixels(image, str(path))
+    stored = read_stored(path)
+    grey = stored if stored.ndim == 2 else stored[..., 0]
+    if stored.ndim == 2 or stored.shape[2] < 3:
+        return np.repeat(grey[..., None], 3, axis=2)
+    return np.ascontiguousarray(stored[..., :3])
+
+
+def eight_bits(image: np.ndarray) -> np.ndarray:
+    """The upper 8 bits of uint16 values; uint8 as it is."""
+    return image if image.dtype == np.uint8 else (image >> 8).astype(np.uint8)
 
 
 def read_frame(content: bytes, name: str, kind: str) -> np.ndarray:
@@ -58,11 +87,13 @@ def _pixels(image: Image.Image, name: str) -> np.ndarray:
 
 
 def image_depth(path: str | os.PathLike[str]) -> int:
-    """Bits a channel of an image file, from its header; `read_image` keeps the upper 8, `read_stored` all.
+    """Bits a channel of an image file, from its header; `read_image` keeps the upper 8, `read_picture` 16.
 
     Raises:
         InputError: the file is missing, empty or no image.
     """
+    if exr.is_exr(path):
+        return 16
     with decoded_image(path) as image:
         return bits_stored(image)
 
@@ -73,6 +104,8 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     Raises:
         InputError: the file is missing, empty or no image.
     """
+    if exr.is_exr(path):
+        return exr.picture_size(Path(path))
     with decoded_image(path) as image:
         return image.height, image.width
 

@@ -83,13 +83,13 @@ def read_rgb16(path: Path) -> np.ndarray:
         values = np.empty((height, width, 3), np.uint16)
         halves = values.view(np.uint8).reshape(height, width, 3, 2)
         high_byte = 1 if np.little_endian else 0
-        halves[..., high_byte] = _one_byte(file, path, "RGB;16B")
-        halves[..., 1 - high_byte] = _one_byte(file, path, "RGB;16L")
+        halves[..., high_byte] = one_byte(file, path, "RGB;16B")
+        halves[..., 1 - high_byte] = one_byte(file, path, "RGB;16L")
     return values
 
 
-def _one_byte(file: BinaryIO, path: Path, raw_mode: str) -> np.ndarray:
-    """HxWx3 uint8: one of the two bytes of every value of a 16-bit RGB PNG."""
+def one_byte(file: BinaryIO, path: Path, raw_mode: str) -> np.ndarray:
+    """HxWxC uint8: one of the two bytes of every value of a 16-bit PNG of several channels, or both ("RGBA" of 2)."""
     file.seek(0)
     with decoding(f"{path} is a truncated or damaged PNG file"):
         try:

@@ -4,13 +4,15 @@
 |---|---|
 | 8 bits a channel; 16-bit grey | `pillow` |
 | 16-bit TIFF of several channels | `tifffile` (extra `formats`) |
-| 16-bit RGB PNG | none: imageio's would round it to 8 bits (`flowzoo.files.kitti_png`) |
+| 16-bit PNG of several channels | none: imageio's would round it to 8 bits (`flowzoo.files.kitti_png`) |
+| 16-bit colour PPM | none: Pillow rounds it to 8 bits |
 
 imageio is never left to choose: its own choice rounds 16-bit PNG to 8 bits in silence.
 """
 
 import io
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -19,15 +21,18 @@ import numpy as np
 
 from flowzoo.errors import InputError
 from flowzoo.files.decoders import decoded_image
-from flowzoo.files.kitti_png import read_rgb16
-from flowzoo.files.reading import DAMAGE, decoding, reason
+from flowzoo.files.kitti_png import one_byte, read_rgb16
+from flowzoo.files.reading import DAMAGE, decoding, opened, reason
 from flowzoo.files.tiff_header import tiff_bits
 
 if TYPE_CHECKING:
     from PIL import Image
 
-RGB = 2
-"""PNG's number of this kind of colour."""
+RGB, GREY_ALPHA, RGB_ALPHA = 2, 4, 6
+"""PNG's numbers of these kinds of colour."""
+
+_GAP = rb"(?:\s|#[^\n]*\n)+"
+_PPM_HEADER = re.compile(rb"P6" + _GAP + rb"\d+" + _GAP + rb"\d+" + _GAP + rb"65535\s")
 
 
 def read_stored(path: str | os.PathLike[str]) -> np.ndarray:
@@ -47,8 +52,10 @@ def read_stored(path: str | os.PathLike[str]) -> np.ndarray:
             pixels = decode(file, "L" if image.mode == "1" else None)
         elif image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PPM", "PNG")):
             pixels = decode(file).astype(np.uint16)
-        elif image.format == "PNG" and _png_header(file)[1] == RGB:
-            return read_rgb16(Path(path))
+        elif image.format == "PNG" and (colour := _png_header(file)[1]) in (RGB, GREY_ALPHA, RGB_ALPHA):
+            return read_rgb16(Path(path)) if colour == RGB else _deep_alpha(Path(path), colour)
+        elif image.format == "PPM" and (start := _deep_ppm_start(file)):
+            return _deep_ppm(file, start, image.size)
         elif image.format == "TIFF":
             pixels = _deep_tiff(path)
         else:
@@ -103,6 +110,35 @@ def _png_header(file: BinaryIO) -> tuple[int, int]:
     file.seek(24)
     depth, colour = file.read(2)
     return depth, colour
+
+
+def _deep_alpha(path: Path, colour: int) -> np.ndarray:
+    """A 16-bit PNG with alpha, HxWx2 or HxWx4 uint16."""
+    with opened(path, "an image") as (file, _):
+        if colour == GREY_ALPHA:
+            # Two values of two bytes are four of one byte to Pillow's decoder, which keeps them all.
+            both = one_byte(file, path, "RGBA").astype(np.uint16)
+            high, low = both[..., ::2], both[..., 1::2]
+        else:
+            high, low = (one_byte(file, path, f"RGBA;16{end}").astype(np.uint16) for end in "BL")
+    return high << 8 | low
+
+
+def _deep_ppm_start(file: BinaryIO) -> int:
+    """Where the pixels of a binary colour PPM of all 16 bits begin; 0 if it is another kind."""
+    file.seek(0)
+    found = _PPM_HEADER.match(file.read(1 << 12))
+    return found.end() if found else 0
+
+
+def _deep_ppm(file: BinaryIO, start: int, size: tuple[int, int]) -> np.ndarray:
+    """HxWx3 uint16; `size` is (width, height)."""
+    file.seek(start)
+    count = 3 * size[0] * size[1]
+    content = file.read(2 * count)
+    if len(content) < 2 * count:
+        raise OSError("image file is truncated")
+    return np.frombuffer(content, ">u2").reshape(size[1], size[0], 3).astype(np.uint16)
 
 
 def _largest_of_ppm(file: BinaryIO) -> int:

@@ -7,7 +7,7 @@ import numpy as np
 
 
 def fault_of(image: Any) -> str:
-    """Why `image` is no HxWx3 uint8 RGB array, and how to make it one; "" if it is one."""
+    """Why `image` is no HxWx3 uint8 or uint16 RGB array, and how to make it one; "" if it is one."""
     if not isinstance(image, np.ndarray):
         return f"{type(image).__name__}: {_conversion(image)}"
     shape = "x".join(map(str, image.shape)) or "a single number"
@@ -20,11 +20,11 @@ def fault_of(image: Any) -> str:
         return f"{found}: move the channels last by image.transpose(1, 2, 0)"
     if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         return found
-    if image.dtype == np.uint8:
+    if image.dtype in (np.uint8, np.uint16):
         return ""
     if np.issubdtype(image.dtype, np.floating):
         return f"{found}: for values in 0..1, (image * 255).round().astype(numpy.uint8)"
-    return f"{found}: for values in 0..255, image.astype(numpy.uint8)"
+    return f"{found}: for values in 0..255, image.astype(numpy.uint8); in 0..65535, image.astype(numpy.uint16)"
 
 
 def _conversion(image: Any) -> str:

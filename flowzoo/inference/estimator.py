@@ -124,14 +124,14 @@ class Estimator:
         return max(1, int(self.bound * 1e9 / self._bytes(frame[0] * frame[1], per_pixel)))
 
     def __call__(self, first: np.ndarray, second: np.ndarray) -> Estimate:
-        """One pair: HxWx3 uint8 RGB twice."""
+        """One pair: HxWx3 RGB twice, uint8 or (all of 0 to 65535) uint16."""
         return self.batch([first], [second])[0]
 
     def batch(self, firsts: list[np.ndarray], seconds: list[np.ndarray]) -> list[Estimate]:
         """Several pairs of one size at once.
 
         Raises:
-            InputError: an image is not HxWx3 uint8, or sizes differ.
+            InputError: an image is not HxWx3 uint8 or uint16, or sizes differ.
         """
         first, second = self._tensor(firsts), self._tensor(seconds)
         start = self.continuation.start(firsts[0]) if self.continuation is not None and len(firsts) == 1 else None
@@ -161,6 +161,9 @@ class Estimator:
                 raise InputError(f"an image must be an HxWx3 uint8 RGB array, got {fault}")
             if image.shape != images[0].shape:
                 raise InputError(f"images of one batch have different sizes: {images[0].shape} and {image.shape}")
+        if any(image.dtype == np.uint16 for image in images):
+            scaled = [np.divide(image, np.iinfo(image.dtype).max, dtype=np.float32) for image in images]
+            return torch.from_numpy(np.stack(scaled)).to(self.network.device).permute(0, 3, 1, 2).contiguous()
         stacked = torch.from_numpy(np.ascontiguousarray(np.stack(images)))
         return stacked.to(self.network.device).permute(0, 3, 1, 2).float().div_(255)
 

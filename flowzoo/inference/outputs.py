@@ -11,7 +11,7 @@ import numpy as np
 from flowzoo.errors import InputError
 from flowzoo.files import exr
 from flowzoo.files.flow import write_flow
-from flowzoo.files.images import write_image
+from flowzoo.files.images import eight_bits, write_image
 from flowzoo.files.run_files import RunFiles
 from flowzoo.flow import arrows
 from flowzoo.inference.sources import Pair, PairSource
@@ -150,7 +150,7 @@ class OutputChoice:
             elif kind == "warped":
                 write_image(path, warped_image(pair.second, found.flow))
             elif kind == "arrows":
-                write_image(path, arrows(found.flow, pair.first))
+                write_image(path, arrows(found.flow, eight_bits(pair.first)))
             elif kind == "stmap":
                 exr.write_st_map(path, found.flow)
             else:
@@ -166,7 +166,7 @@ def _present(values: np.ndarray | None, kind: str) -> np.ndarray:
 
 
 def warped_image(second: np.ndarray, flow: np.ndarray) -> np.ndarray:
-    """The second image (any size, HxWx3 uint8) read bilinearly at x + flow; black outside. Size of the flow."""
+    """The second image (any size, HxWx3) read bilinearly at x + flow, as uint8; black outside. Size of the flow."""
     import torch
     import torch.nn.functional as F
 
@@ -175,7 +175,7 @@ def warped_image(second: np.ndarray, flow: np.ndarray) -> np.ndarray:
     x = torch.from_numpy(flow[..., 0]) + torch.arange(width)
     y = torch.from_numpy(flow[..., 1]) + torch.arange(height).view(-1, 1)
     grid = torch.stack([(2 * x + 1) / wide - 1, (2 * y + 1) / tall - 1], dim=-1).unsqueeze(0)
-    image = torch.from_numpy(second).permute(2, 0, 1).unsqueeze(0).float()
+    image = torch.from_numpy(eight_bits(second)).permute(2, 0, 1).unsqueeze(0).float()
     warped = F.grid_sample(image, grid, align_corners=False)[0]
     return warped.round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
 

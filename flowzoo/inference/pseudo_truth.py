@@ -11,7 +11,7 @@ import torch
 
 from flowzoo.errors import InputError
 from flowzoo.files.flow import read_flow, write_flow
-from flowzoo.files.images import read_image
+from flowzoo.files.images import read_picture
 from flowzoo.files.pair_list import read_pair_list, write_pair_list
 from flowzoo.inference.estimator import Estimator
 from flowzoo.losses.distillation import Trust, trusted
@@ -108,7 +108,7 @@ class PseudoTruth:
         for task in progress(tasks):
             path = self.path(task)
             if overwrite or not path.is_file():
-                flow, valid = self.label(read_image(task.first), read_image(task.second))
+                flow, valid = self.label(read_picture(task.first), read_picture(task.second))
                 write_flow(path, flow, valid, format=self.format)
             else:
                 valid = read_flow(path)[1]
@@ -117,12 +117,13 @@ class PseudoTruth:
         return float(np.mean(kept))
 
     def label(self, first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """HxWx3 uint8 RGB twice -> flow HxWx2 in pixels and where it is trusted, HxW bool."""
+        """HxWx3 RGB twice, uint8 or uint16 -> flow HxWx2 in pixels and where it is trusted, HxW bool."""
         if first.shape != second.shape:
             raise InputError(f"the images of a pair differ in size: {first.shape[:2]} and {second.shape[:2]}")
         found = self.estimator(first, second)
         flow, backward = (torch.from_numpy(maps).permute(2, 0, 1)[None] for maps in (found.flow, found.backward))
-        images = [torch.from_numpy(image).permute(2, 0, 1)[None] / 255 for image in (first, second)]
+        scaled = (np.divide(image, np.iinfo(image.dtype).max, dtype=np.float32) for image in (first, second))
+        images = [torch.from_numpy(image).permute(2, 0, 1)[None] for image in scaled]
         confidence = None if found.confidence is None else torch.from_numpy(found.confidence)[None, None]
         valid = trusted(flow, backward, images[0], images[1], confidence, self.trust)[0].numpy()
         if self.format == "kitti":

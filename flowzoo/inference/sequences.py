@@ -9,7 +9,7 @@ import numpy as np
 
 from flowzoo.errors import InputError
 from flowzoo.files.frames import frames_of
-from flowzoo.files.images import image_size, read_image
+from flowzoo.files.images import image_depth, image_size, read_image
 from flowzoo.inference.sources import unique_names
 
 
@@ -63,6 +63,8 @@ class FolderFrames:
             left_out = "".join(f"; {note}" for note in self.notes)
             raise InputError(f"{folder} has {_counted(self.count)}: a clip has at least {least}{left_out}")
         self.size = found.size
+        if (bits := image_depth(self.inputs[0])) > 8:
+            self.notes.append(f"{self.inputs[0].name} holds {bits} bits a channel: frames are taken, and made, with 8")
         self._names = unique_names(self.inputs)
 
     def names(self) -> Iterator[str]:

@@ -10,8 +10,9 @@ from typing import Protocol
 import numpy as np
 
 from flowzoo.errors import InputError
+from flowzoo.files.exr import is_exr
 from flowzoo.files.frames import frames_of
-from flowzoo.files.images import image_depth, image_size, read_image
+from flowzoo.files.images import image_depth, image_size, read_picture
 from flowzoo.files.pair_list import STANDARD_INPUT, read_pair_list
 
 PROBED = 3
@@ -20,7 +21,7 @@ PROBED = 3
 
 @dataclass(frozen=True)
 class Pair:
-    """Two images and the name that outputs of this pair get."""
+    """Two images, HxWx3 uint8 or uint16, and the name that outputs of this pair get."""
 
     name: str
     first: np.ndarray
@@ -110,8 +111,7 @@ class FilePairs:
         self.count: int | None = len(files)
         self.sizes = {path: image_size(path) for path in self.inputs} if sizes is None else sizes
         self.size = self.sizes[files[0][0]]
-        if (bits := image_depth(files[0][0])) > 8:
-            self.notes.append(f"{files[0][0].name} holds {bits} bits a channel: networks take the upper 8 of them")
+        self.notes += _told_depth(files[0][0])
 
     def require_one_size(self) -> None:
         """See `PairSource`."""
@@ -140,8 +140,8 @@ class FilePairs:
             if skip is not None and skip(index, name):
                 continue
             try:
-                before = held[1] if held is not None and held[0] == first else read_image(first)
-                held = (second, read_image(second))
+                before = held[1] if held is not None and held[0] == first else read_picture(first)
+                held = (second, read_picture(second))
             except InputError as error:
                 if not self.partial:
                     raise
@@ -154,6 +154,16 @@ class FilePairs:
         if not self.damaged:
             return []
         return [f"left out {len(self.damaged)} pairs with damaged images, first: {next(iter(self.damaged.values()))}"]
+
+
+def _told_depth(path: Path) -> list[str]:
+    """What the user should know of how an image's values are taken."""
+    if is_exr(path):
+        return [f"{path.name} is taken as linear light: networks see it as sRGB, with values below 0 and above 1 cut"]
+    bits = image_depth(path)
+    if 8 < bits < 16:
+        return [f"{path.name} holds {bits} bits a channel: networks take the upper 8 of them"]
+    return []
 
 
 class VideoPairs:

@@ -9,6 +9,7 @@ import flowzoo
 from flowzoo.errors import InputError
 from flowzoo.files import exr
 from flowzoo.files.flow import read_flow, write_flow
+from flowzoo.files.images import image_size, read_image, read_picture, write_image
 
 openexr = pytest.importorskip("OpenEXR")
 
@@ -106,3 +107,45 @@ def test_without_the_package_the_extra_is_named(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"flowzoo\[formats\]"):
         write_flow(tmp_path / "a.exr", field())
     assert not list(tmp_path.iterdir())
+
+
+def write_frame(path, linear):
+    header = {"compression": openexr.ZIP_COMPRESSION, "type": openexr.scanlineimage}
+    channels = {name: np.ascontiguousarray(linear[..., index]) for index, name in enumerate("RGB")}
+    with openexr.File(header, channels) as content:
+        content.write(str(path))
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32])
+def test_a_frame_in_linear_light_is_taken_as_srgb(tmp_path, kind):
+    shown = np.random.default_rng(0).uniform(0, 1, (19, 31, 3))
+    linear = np.where(shown <= 0.04045, shown / 12.92, ((shown + 0.055) / 1.055) ** 2.4).astype(kind)
+    linear[0, 0] = (-0.5, 7, np.nan)
+    write_frame(tmp_path / "a.exr", linear)
+    assert image_size(tmp_path / "a.exr") == (19, 31)
+    found = read_picture(tmp_path / "a.exr")
+    assert found.dtype == np.uint16
+    assert found[0, 0].tolist() == [0, 65535, 0]
+    step = 40 if kind == np.float16 else 1  # half floats have 11 binary digits
+    assert np.abs(found[1:].astype(float) - 65535 * shown[1:]).max() <= step
+    np.testing.assert_array_equal(read_image(tmp_path / "a.exr"), found >> 8)
+
+
+def test_infer_takes_frames_of_exr_and_says_how(tmp_path):
+    from flowzoo.inference.sources import open_source
+
+    for index in range(3):
+        write_frame(tmp_path / f"f{index}.exr", np.full((8, 9, 3), 0.1 * index, np.float32))
+    source = open_source(str(tmp_path))
+    assert len(list(source.pairs())) == 2
+    assert source.notes[-1].startswith("f0.exr is taken as linear light")
+    write_image(tmp_path / "f3.png", np.zeros((8, 9, 3), np.uint8))
+    with pytest.raises(InputError, match=r"holds \.exr files and other images"):
+        open_source(str(tmp_path))
+
+
+def test_flow_is_no_frame(tmp_path):
+    write_flow(tmp_path / "a.exr", field())
+    for read in (read_picture, read_image, image_size):
+        with pytest.raises(InputError, match=r"a\.exr has no channels R and G and B: found forward\.u, forward\.v"):
+            read(tmp_path / "a.exr")

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import flowzoo
 from flowzoo.errors import InputError
-from flowzoo.files.images import image_depth, read_image
+from flowzoo.files.images import image_depth, read_image, read_picture
 from flowzoo.files.kitti_png import write_rgb16
 from flowzoo.files.stored import read_stored
 
@@ -77,6 +78,9 @@ def test_what_was_stored_comes_back(tmp_path, suffix, depth, channels, writer):
     grey = channels < 3
     expected = (upper if channels == 1 else upper[..., 0])[..., None].repeat(3, axis=2) if grey else upper[..., :3]
     np.testing.assert_array_equal(eight, expected)
+    all_bits = (values if channels == 1 else values[..., 0])[..., None].repeat(3, axis=2) if grey else values[..., :3]
+    np.testing.assert_array_equal(read_picture(path), all_bits)
+    assert read_picture(path).dtype == depth
 
 
 def deep_png(kind, channels):
@@ -89,18 +93,36 @@ def deep_png(kind, channels):
 
 
 @pytest.mark.parametrize(("kind", "channels"), [(4, 2), (6, 4)])
-def test_16_bits_that_cannot_be_read_exactly_are_refused_and_not_rounded(tmp_path, kind, channels):
+def test_16_bits_beside_alpha_are_read_exactly(tmp_path, kind, channels):
     (tmp_path / "a.png").write_bytes(deep_png(kind, channels))
     assert image_depth(tmp_path / "a.png") == 16
-    with pytest.raises(InputError, match="cannot be read exactly"):
-        read_stored(tmp_path / "a.png")
+    row = np.frombuffer(bytes(range(2 * channels * 3)), ">u2").reshape(1, 3, channels)
+    found = read_stored(tmp_path / "a.png")
+    assert found.dtype == np.uint16
+    np.testing.assert_array_equal(found, np.concatenate([row, row]))
+    colours = row[..., :3] if channels == 4 else row[..., :1].repeat(3, axis=2)
+    np.testing.assert_array_equal(read_picture(tmp_path / "a.png"), np.concatenate([colours, colours]))
 
 
-def test_deep_colour_ppm_is_refused_and_not_rounded(tmp_path):
-    (tmp_path / "a.ppm").write_bytes(b"P6 # deep\n2 1\n65535\n" + bytes(range(12)))
+@pytest.mark.parametrize("header", [b"P6 # deep\n2 1\n65535\n", b"P6\n#a\n# b\n2\t1 65535 "])
+def test_deep_colour_ppm_is_read_exactly(tmp_path, header):
+    (tmp_path / "a.ppm").write_bytes(header + bytes(range(12)))
     assert image_depth(tmp_path / "a.ppm") == 16
-    with pytest.raises(InputError, match="cannot be read exactly"):
+    expected = np.frombuffer(bytes(range(12)), ">u2").reshape(1, 2, 3)
+    for read in (read_stored, read_picture):
+        np.testing.assert_array_equal(read(tmp_path / "a.ppm"), expected)
+    (tmp_path / "a.ppm").write_bytes(header + bytes(range(11)))
+    with pytest.raises(InputError, match=r"a\.ppm is a truncated"):
         read_stored(tmp_path / "a.ppm")
+
+
+@pytest.mark.parametrize("content", [b"P6\n2 1\n4095\n" + bytes(range(12)), b"P3\n1 1\n65535\n1 2 65535\n"])
+def test_16_bits_that_cannot_be_read_exactly_are_refused_and_not_rounded(tmp_path, content):
+    (tmp_path / "a.ppm").write_bytes(content)
+    assert image_depth(tmp_path / "a.ppm") == 16
+    for read in (read_stored, read_picture):
+        with pytest.raises(InputError, match="cannot be read exactly"):
+            read(tmp_path / "a.ppm")
 
 
 def test_heic_is_read_where_its_package_is(tmp_path):
@@ -126,10 +148,25 @@ def test_a_truncated_deep_tiff_is_one_line(tmp_path):
         assert "\n" not in str(caught.value)
 
 
-def test_infer_says_that_it_takes_8_of_16_bits(tmp_path):
+def test_a_network_is_given_all_16_bits(tmp_path):
+    from flowzoo.inference.estimator import Estimator
     from flowzoo.inference.sources import open_source
 
-    for name in ("a.png", "b.png"):
-        by_opencv(tmp_path / name, pixels(np.uint16, 1))
+    values = pixels(np.uint16, 3)
+    by_opencv(tmp_path / "a.png", values)
+    by_pillow(tmp_path / "b.png", pixels(np.uint8, 3))
     source = open_source(str(tmp_path / "a.png"), str(tmp_path / "b.png"))
-    assert source.notes == ["a.png holds 16 bits a channel: networks take the upper 8 of them"]
+    assert source.notes == []
+    (pair,) = source.pairs()
+    np.testing.assert_array_equal(pair.first, values)
+    given = []
+
+    class Seen(Estimator):
+        def predict(self, first, second, start=None):
+            given.extend([first, second])
+            return super().predict(first, second, start)
+
+    Seen(flowzoo.create("spynet"))(pair.first, pair.second)
+    first, second = (images[0].permute(1, 2, 0).numpy() for images in given)
+    np.testing.assert_array_equal(np.rint(first.astype(np.float64) * 65535), values)
+    np.testing.assert_array_equal(second, pair.second.astype(np.float32) / 255)

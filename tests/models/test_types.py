@@ -27,7 +27,7 @@ PICTURE = np.zeros((20, 30, 3), dtype=np.uint8)
         (torch.zeros(3, 20, 30), "permute"),
         (None, "NoneType"),
         (PICTURE.astype(np.float32), r"\* 255"),
-        (PICTURE.astype(np.uint16), "uint16"),
+        (PICTURE.astype(np.int32), "uint16"),
         (PICTURE[..., 0], "three channels"),
         (np.zeros((20, 30, 4), np.uint8), "fourth channel"),
         (PICTURE.transpose(2, 0, 1), "transpose"),
