@@ -5,6 +5,7 @@ import numpy as np
 from flowzoo.synthetic.geometric import draw_matching_scene
 from flowzoo.synthetic.scene import Scene
 from flowzoo.synthetic.settings import SceneSettings
+from flowzoo.synthetic.solid import SolidDraw
 from flowzoo.synthetic.varied import VariedDraw
 
 
@@ -18,4 +19,6 @@ def draw_scene(seed: int, index: int, size: tuple[int, int], settings: SceneSett
     rng = generator(seed, index)
     if settings.kind != "varied":
         return draw_matching_scene(rng, size, settings, cutouts=cutouts)
+    if settings.solid and rng.random() < settings.solid:
+        return SolidDraw(rng, size, settings, cutouts).scene()
     return VariedDraw(rng, size, settings, cutouts).scene()

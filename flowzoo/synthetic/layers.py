@@ -12,7 +12,7 @@ from torch.nn import functional
 from flowzoo.devices import moved
 from flowzoo.synthetic.motion import Drive, Motion, ThinPlate, Waves
 from flowzoo.synthetic.scene import NO_BLUR, LayerPlan, MotionPlan
-from flowzoo.synthetic.shapes import signed_distance
+from flowzoo.synthetic.shapes import polygon_distance, signed_distance
 from flowzoo.synthetic.textures import Cutouts, Textures, resize_bytes
 
 FINE_OBJECT = 1.6  # layer pixels per frame pixel of objects
@@ -105,7 +105,12 @@ def _tone(piece: Tensor, plan: LayerPlan) -> Array:
     """(2, 3): what colours are multiplied with, and what is added, for the gain and the contrast of a layer."""
     mean = piece[:3, ::8, ::8].float().mean(dim=(1, 2)).cpu().numpy() / 255
     gain = np.array(plan.gain)
-    return np.stack((gain * plan.contrast, gain * mean * (1 - plan.contrast)))
+    return _fogged(plan, gain * plan.contrast, gain * mean * (1 - plan.contrast))
+
+
+def _fogged(plan: LayerPlan, factor: Array, offset: Array) -> Array:
+    clear = 1 - plan.fog_share
+    return np.stack((factor * clear, offset * clear + np.array(plan.fog) * plan.fog_share))
 
 
 def _cutout(plan: LayerPlan, cutouts: Cutouts) -> tuple[Tensor, Array]:
@@ -120,7 +125,7 @@ def _cutout(plan: LayerPlan, cutouts: Cutouts) -> tuple[Tensor, Array]:
     if plan.flip:
         picture = picture.flip(2)
     values = _unit(_resampled(picture, plan, FINE_OBJECT))
-    return torch.cat((values, values[3:4])), np.stack((np.array(plan.gain), np.zeros(3)))
+    return torch.cat((values, values[3:4])), _fogged(plan, np.array(plan.gain), np.zeros(3))
 
 
 def _shape(plan: LayerPlan, textures: Textures, device: torch.device) -> tuple[Tensor, Array]:
@@ -129,7 +134,10 @@ def _shape(plan: LayerPlan, textures: Textures, device: torch.device) -> tuple[T
     shrink = min(1.0, SHAPE_SIDE / max(height, width))
     rows, columns = max(2, round(height * shrink)), max(2, round(width * shrink))
     half = max(plan.size) / 2
-    drawn = signed_distance(plan.kind, plan.seed, rows, columns, plan.thickness / half)
+    if plan.corners is None:
+        drawn = signed_distance(plan.kind, plan.seed, rows, columns, plan.thickness / half)
+    else:
+        drawn = _outline(plan, plan.corners, rows, columns)
     distance = moved(drawn, device)[None, None]
     if (rows, columns) != (height, width):
         distance = functional.interpolate(distance, size=(height, width), mode="bilinear", align_corners=False)
@@ -137,6 +145,14 @@ def _shape(plan: LayerPlan, textures: Textures, device: torch.device) -> tuple[T
     alpha = (distance[0] * (half / plan.softness) + 0.5).clamp_(0, 1)
     piece = _piece(plan, textures, FINE_OBJECT)
     return torch.cat((_unit(piece).mul_(alpha), alpha, alpha)), _tone(piece, plan)
+
+
+def _outline(plan: LayerPlan, corners: Array, rows: int, columns: int) -> Tensor:
+    """Signed distance (rows, columns) to the corners, in units of half the longer side."""
+    x = (torch.arange(columns) + 0.5) * (plan.size[1] / columns)
+    y = (torch.arange(rows) + 0.5) * (plan.size[0] / rows)
+    grid_x, grid_y = x.expand(rows, columns), y[:, None].expand(rows, columns)
+    return polygon_distance(grid_x, grid_y, corners) / (max(plan.size) / 2)
 
 
 def _smear(values: Tensor, blur: tuple[float, float], fine: float) -> Tensor:

@@ -31,7 +31,7 @@ class MotionPlan:
 class LayerPlan:
     """One layer. `place` (2, 3) takes pixels of the second frame to pixels of the layer, (0, 0) at its top left."""
 
-    kind: str  # "background", "cutout" or one of shapes.KINDS
+    kind: str  # "background", "cutout", "outline" or one of shapes.KINDS
     source: float  # 0..1: which texture or cut-out
     procedural: bool
     corner: tuple[float, float]  # 0..1: where in the texture it is cut
@@ -48,6 +48,9 @@ class LayerPlan:
     softness: float = 1.0  # width of the edge of a drawn shape, pixels
     seed: int = 0
     thickness: float = 3.0  # of the strokes of thin shapes, pixels
+    corners: Array | None = None  # (N, 2) of an "outline", pixels of the layer
+    fog: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    fog_share: float = 0.0  # of the colour, the rest is the layer's own
     mirrored: bool = True  # beyond its borders a background is mirrored, or black and invalid
 
 

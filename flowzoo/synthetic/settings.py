@@ -29,6 +29,7 @@ class SceneSettings:
     calm: float = 0.35  # share of scenes slowed down, by a log-uniform factor 0.02-0.5
     camera: float = 0.5  # share of scenes where a camera translation couples background and objects
     driving: float = 0.14  # share of scenes seen from a moving vehicle
+    solid: float = 0.0  # share of scenes of cards, boxes and ground, which a camera passes that also turns
     smooth: float = 0.35  # share of layers that bend by a smooth field
     perspective: float = 0.3  # share of layers with a projective part
     still: float = 0.08  # share of objects that do not move at all
@@ -40,9 +41,11 @@ class SceneSettings:
     longest_blur: float = 25.0  # pixels
     frame_blur: float = 0.1  # share of scenes with both frames blurred a little
     haze: float = 0.12  # share of scenes under haze or fog that moves on its own
+    fog: float = 0.0  # share of scenes with fog that hides the more the farther a layer is
     shadow: float = 0.15  # share of scenes under a soft shadow or light that moves on its own
     brightness: float = 0.4  # share of scenes whose frames differ in gain, gamma and colour
     noise: float = 0.4  # share of scenes with sensor noise
+    low_light: float = 0.0  # share of scenes with 12 to 50 % of the light, and noise
     strongest_noise: float = 0.03  # standard deviation on the 0..1 scale
     swap: float = 0.5  # share of scenes with first and second frame exchanged
     # geometric matching
@@ -77,6 +80,7 @@ class SceneSettings:
     def fast(cls) -> "SceneSettings":
         """Large motion, long blur and thick air: what the plain scenes have little of."""
         return cls(
+            cutouts=0.1,
             motion=2.0,
             calm=0.15,
             driving=0.2,
@@ -85,12 +89,37 @@ class SceneSettings:
             motion_blur=0.5,
             longest_blur=60.0,
             frame_blur=0.2,
-            haze=0.35,
+            haze=0.3,
+            fog=0.2,
             shadow=0.25,
             brightness=0.5,
             noise=0.5,
+            low_light=0.1,
         )
 
+    @classmethod
+    def solids(cls) -> "SceneSettings":
+        """Cards, boxes and ground under a camera that moves and turns, half of them fast."""
+        return dataclasses.replace(cls.fast(), solid=1.0, motion=1.5, calm=0.25, haze=0.1, motion_blur=0.35, fog=0.3)
 
-SCENES = {"varied": SceneSettings, "fast": SceneSettings.fast}
+    @classmethod
+    def swarm(cls) -> "SceneSettings":
+        """Many small and thin objects, each with a fast motion of its own."""
+        return dataclasses.replace(
+            cls.fast(), objects=(8, 24), size=(0.04, 0.35), thin=0.5, still=0.0, camera=0.3, haze=0.1, fog=0.1
+        )
+
+    @classmethod
+    def repeated(cls) -> "SceneSettings":
+        """Bricks, stripes, dots: texture that looks the same in many places."""
+        return dataclasses.replace(cls.fast(), procedural=0.9, motion=1.2, motion_blur=0.2, solid=0.4)
+
+
+SCENES = {
+    "varied": SceneSettings,
+    "fast": SceneSettings.fast,
+    "solids": SceneSettings.solids,
+    "swarm": SceneSettings.swarm,
+    "repeated": SceneSettings.repeated,
+}
 """Ready-made settings of training scenes, by the name that a training stage's data has ("scenes/fast")."""

@@ -45,11 +45,8 @@ def _segments(x: Tensor, y: Tensor, points: np.ndarray) -> Tensor:
     return nearest
 
 
-def _polygon(x: Tensor, y: Tensor, a: float, b: float, thickness: float, rng: np.random.Generator) -> Tensor:
-    count = int(rng.integers(3, 10))
-    angles = (np.arange(count) + rng.uniform(-0.35, 0.35, count)) * 2 * np.pi / count + rng.uniform(0, 2 * np.pi)
-    radii = rng.uniform(0.45, 1.0, count) if rng.random() < 0.6 else np.ones(count)
-    corners = np.stack((a * radii * np.cos(angles), b * radii * np.sin(angles)), axis=1)
+def polygon_distance(x: Tensor, y: Tensor, corners: np.ndarray) -> Tensor:
+    """Signed distance of points to the polygon with the given corners (N, 2), in their units."""
     following = np.roll(corners, -1, axis=0)
     distance = _segments(x, y, np.concatenate((corners, following), axis=1)).sqrt()
     inside = torch.zeros_like(x, dtype=torch.bool)
@@ -57,6 +54,13 @@ def _polygon(x: Tensor, y: Tensor, a: float, b: float, thickness: float, rng: np
         if y0 != y1:
             inside ^= ((y0 > y) != (y1 > y)) & (x < (x1 - x0) * (y - y0) / (y1 - y0) + x0)
     return torch.where(inside, distance, -distance)
+
+
+def _polygon(x: Tensor, y: Tensor, a: float, b: float, thickness: float, rng: np.random.Generator) -> Tensor:
+    count = int(rng.integers(3, 10))
+    angles = (np.arange(count) + rng.uniform(-0.35, 0.35, count)) * 2 * np.pi / count + rng.uniform(0, 2 * np.pi)
+    radii = rng.uniform(0.45, 1.0, count) if rng.random() < 0.6 else np.ones(count)
+    return polygon_distance(x, y, np.stack((a * radii * np.cos(angles), b * radii * np.sin(angles)), axis=1))
 
 
 def _blob(x: Tensor, y: Tensor, a: float, b: float, thickness: float, rng: np.random.Generator) -> Tensor:

@@ -57,11 +57,18 @@ class VariedDraw:
             layers.append(self.item((number + 1) / (count + 1), drive))
         if self.happens(settings.foreground):
             layers.append(self.item(1.0, drive, rng.uniform(1.0, 1.8) * max(self.height, self.width) / self.shorter))
+        return self.finished(layers)
+
+    def finished(self, layers: list[LayerPlan]) -> Scene:
+        """The scene of these layers, with air and camera."""
+        rng, settings = self.rng, self.settings
         veils = []
         if self.happens(settings.shadow):
             veils.append(self.veil(multiply=True))
         if self.happens(settings.haze):
             veils.append(self.veil(multiply=False))
+        if settings.fog and self.happens(settings.fog):  # no draw without: other scenes stay what they were
+            self.add_fog(layers)
         return Scene(
             layers=layers,
             veils=veils,
@@ -238,6 +245,16 @@ class VariedDraw:
             homography(linear, first, first + shift, self.tilt(extent)), self.waves(max(extent, 60.0))
         ), first + shift
 
+    def add_fog(self, layers: list[LayerPlan]) -> None:
+        """The farther a layer, the more of its colour is the fog's: 1 - exp(-density * depth)."""
+        rng = self.rng
+        colour = np.clip(rng.uniform(0.5, 0.95) + rng.normal(0, 0.04, 3), 0, 1)
+        density = rng.uniform(0.4, 2.5)
+        for number, layer in enumerate(layers):
+            depth = 1 - number / len(layers)
+            layer.fog = (float(colour[0]), float(colour[1]), float(colour[2]))
+            layer.fog_share = 1 - math.exp(-density * depth)
+
     def veil(self, *, multiply: bool) -> Veil:
         rng = self.rng
         count = 5
@@ -272,9 +289,13 @@ class VariedDraw:
         changes = self.happens(settings.brightness)
         amount = (0.15 if self.happens(0.15) else 0.03) if changes else 0.0
         noise = min(rng.exponential(0.4), 1.0) * settings.strongest_noise if self.happens(settings.noise) else 0.0
+        light = 1.0
+        if settings.low_light and self.happens(settings.low_light):
+            light = math.exp(rng.uniform(math.log(0.12), math.log(0.5)))
+            noise = max(noise, rng.uniform(0.2, 1.0) * settings.strongest_noise)
         plans = []
         for _ in range(2):
-            gain = np.exp(rng.normal(0, amount) + rng.normal(0, amount / 3, 3))
+            gain = light * np.exp(rng.normal(0, amount) + rng.normal(0, amount / 3, 3))
             plans.append(
                 FramePlan(
                     gain=(float(gain[0]), float(gain[1]), float(gain[2])),
