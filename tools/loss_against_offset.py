@@ -1,6 +1,7 @@
 """How losses grow with an object's offset: Figure 2b and appendix A2 of "Comparing Correspondences".
 
-    python tools/loss_against_offset.py -o offset.png [--backgrounds FOLDER] [--object CUTOUT.png] [--model wren]
+    python tools/loss_against_offset.py -o offset.png [--backgrounds FOLDER] [--object CUTOUT.png]
+    python tools/loss_against_offset.py -o offset.png --model raft --weights raft-things --set iterations=5
 
 An object is pasted in the middle of a background, and again some pixels to the right; the two images are compared by L1
 pixel by pixel, and correspondence-wise with and without flow scaling. Prints the mean over all backgrounds and draws
@@ -23,6 +24,7 @@ from flowzoo.files.atomic import replacing
 from flowzoo.losses.correspondence import CorrespondenceLoss
 from flowzoo.losses.image import l1
 from flowzoo.network import FlowNetwork
+from flowzoo.settings import parse_settings
 from flowzoo.synthetic.procedural import procedural_texture
 from flowzoo.synthetic.shapes import signed_distance
 from flowzoo.synthetic.textures import Textures
@@ -125,9 +127,12 @@ def main() -> None:
     parser.add_argument("--backgrounds", type=Path)
     parser.add_argument("--object", type=Path)
     parser.add_argument("--count", type=int, default=16)
-    parser.add_argument("--model", default="wren")
+    parser.add_argument("--model", default="wren", help="flow network")
+    parser.add_argument("--weights", metavar="TAG|FILE", help="of that network (default: its own)")
+    parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="a setting of that network")
     options = parser.parse_args()
-    network = create_flow_network(options.model, default_weights(options.model))
+    weights = options.weights or default_weights(options.model)
+    network = create_flow_network(options.model, weights, **parse_settings(options.set))
     colours, alpha = cutout(options.object)
     ground = backgrounds(options.backgrounds, options.count)
     with torch.inference_mode():

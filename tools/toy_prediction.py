@@ -1,25 +1,29 @@
 """The toy experiment of "Comparing Correspondences" (appendix A1): a future with many places for one object.
 
-    python tools/toy_prediction.py -o FOLDER [--loss l1|l2|correspondence] [--flow wren] [--steps 4000] [--size 128x256]
+    python tools/toy_prediction.py -o FOLDER [--loss l1|l2|correspondence] [--steps 4000] [--size 128x256]
+    python tools/toy_prediction.py -o FOLDER --flow raft --weights raft-things.pth --precision bfloat16
 
 A generator learns one image from fixed noise; each target shows the same object at a random place on the same
 background. Pixel by pixel, the best image is a blur (L1: the median over places); by correspondences it should be
 one crisp object. Gradients cannot tell the two apart, since the background has most of them; what does is the mean
 absolute distance, over the region where the object may be, to the nearest crisp image of all places. It is printed
-beside that of the pixel-wise optimum, and both images are written. Goes on where it was when called again.
+beside that of the pixel-wise optimum, and both images are written. Goes on where it was when called again. RAFT runs 5
+updates, as the paper's.
 """
 
 import argparse
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 import flowzoo
-from flowzoo.creation import default_weights
+from flowzoo.creation import create_flow_network, default_weights
+from flowzoo.devices import pick_precision
 from flowzoo.errors import InputError
 from flowzoo.files.atomic import replacing
 from flowzoo.files.images import write_image
@@ -29,7 +33,11 @@ from flowzoo.models.video.predictor import ToyGenerator
 from flowzoo.synthetic.procedural import procedural_texture
 from flowzoo.synthetic.shapes import signed_distance
 
-BATCH = 4
+FLOW_SETTINGS: dict[str, dict[str, Any]] = {
+    "wren": {"refinement": "none"},
+    "raft": {"iterations": 5},
+    "raft-small": {"iterations": 5},
+}
 SPREAD = 0.15
 """The object's place, as a share of the free width, lies within 0.5 +- this."""
 
@@ -75,12 +83,21 @@ def nearest(image: Tensor, places: Tensor) -> float:
     return float((places - image)[..., region].abs().mean(dim=(1, 2)).min() * 255)
 
 
-def make_loss(name: str, flow: str) -> ImageLoss:
+def make_loss(options: argparse.Namespace) -> ImageLoss:
     """The objective, of images in [0,1]."""
-    if name != "correspondence":
-        return image_loss(name)
-    network = flowzoo.create(flow, default_weights(flow), **({"refinement": "none"} if flow == "wren" else {}))
-    return CorrespondenceLoss("l1", network, image_range=(0, 1))
+    if options.loss != "correspondence":
+        return image_loss(options.loss)
+    weights = options.weights or default_weights(options.flow)
+    network = create_flow_network(options.flow, weights, **FLOW_SETTINGS.get(options.flow, {}))
+    network.requires_grad_(False)
+    precision = pick_precision(options.precision, network.device)
+
+    def flow(first: Tensor, second: Tensor) -> Tensor:
+        with torch.autocast("cpu", precision, enabled=precision != torch.float32):
+            found: Tensor = network(first, second).flow
+        return found.float()
+
+    return CorrespondenceLoss("l1", flow, image_range=(0, 1))
 
 
 def train(options: argparse.Namespace, scene: Scene) -> Tensor:
@@ -90,31 +107,31 @@ def train(options: argparse.Namespace, scene: Scene) -> Tensor:
     assert isinstance(network, ToyGenerator)
     optimizer = torch.optim.Adam(network.parameters(), lr=options.rate)
     noise = torch.randn(1, 3, *scene.background.shape[1:], generator=torch.Generator().manual_seed(1))
-    path = options.output / f"{options.loss}.pt"
+    path = options.output / f"{options.title}.pt"
     first = 0
     if path.is_file():
         saved = torch.load(path, weights_only=True)
         network.load_state_dict(saved["network"])
         optimizer.load_state_dict(saved["optimizer"])
         first = saved["step"]
-    loss_of, places = make_loss(options.loss, options.flow), scene.all_places()
+    loss_of, places = make_loss(options), scene.all_places()
     for step in range(first, options.steps):
-        drawn = np.random.default_rng((7, step)).uniform(0.5 - SPREAD, 0.5 + SPREAD, BATCH)
+        drawn = np.random.default_rng((7, step)).uniform(0.5 - SPREAD, 0.5 + SPREAD, options.batch)
         targets = torch.stack([scene.at(place) for place in drawn])
         # The authors' batch repeats one noise, so its statistics are those of the single image.
-        loss = loss_of(network.image(noise).expand(BATCH, -1, -1, -1), targets)
+        loss = loss_of(network.image(noise).expand(options.batch, -1, -1, -1), targets)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         if (step + 1) % options.every == 0 or step + 1 == options.steps:
             with torch.no_grad():
                 image = network.image(noise)[0]
-            shown = f"{options.loss} step {step + 1}: loss {loss.item():.4f}, nearest crisp image at"
+            shown = f"{options.title} step {step + 1}: loss {loss.item():.4f}, nearest crisp image at"
             print(f"{shown} {nearest(image, places):.2f} grey levels", flush=True)
             state = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1}
             with replacing(path) as temporary:
                 torch.save(state, temporary)
-            save(image, options.output / f"{options.loss}.png")
+            save(image, options.output / f"{options.title}.png")
     with torch.no_grad():
         return network.image(noise)[0]
 
@@ -130,12 +147,16 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--loss", choices=("l1", "l2", "correspondence"), default="correspondence")
     parser.add_argument("--flow", default="wren", help="flow network of the correspondence-wise loss")
+    parser.add_argument("--weights", metavar="TAG|FILE", help="of that network (default: its own)")
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="of that network")
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--size", default="128x256", help="HEIGHTxWIDTH")
     parser.add_argument("--width", type=int, default=16, help="of the generator (the paper's has 64)")
+    parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--rate", type=float, default=2e-4)
     parser.add_argument("--every", type=int, default=100, help="steps between reports")
     options = parser.parse_args()
+    options.title = options.loss + (f"-{options.flow}" if options.loss == "correspondence" else "")
     height, width = (int(side) for side in options.size.split("x"))
     options.output.mkdir(parents=True, exist_ok=True)
     scene = make_scene(height, width)
@@ -145,7 +166,7 @@ def main() -> None:
     save(places[len(places) // 2], options.output / "crisp.png")
     print(f"the pixel-wise optimum is {nearest(blur, places):.2f} grey levels from the nearest crisp image", flush=True)
     image = train(options, scene)
-    print(f"{options.loss}: {nearest(image, places):.2f} grey levels; wrote {options.output / options.loss}.png")
+    print(f"{options.title}: {nearest(image, places):.2f} grey levels; wrote {options.output / options.title}.png")
 
 
 if __name__ == "__main__":
