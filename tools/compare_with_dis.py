@@ -2,6 +2,7 @@
 
     python tools/compare_with_dis.py --root DATA [--weights TAG|FILE] [--set key=value] [--markdown]
     python tools/compare_with_dis.py --root DATA --views all --worst 8 --draw FOLDER
+    python tools/compare_with_dis.py --synthetic 8 [--textures FOLDER]
 
 DATA holds the data sets by their own layouts, in folders of their usual names or anywhere one level down; those that
 are missing are left out. For every data set: end-point error of both, their ratio, Fl-all, error by length of the true
@@ -10,6 +11,10 @@ motion, time of a pair. The last line is the geometric mean of the ratios.
 With few pairs, a score that settings were chosen by flatters. `--views` shows every pair in other ways whose true flow
 is known as well: "mirrored" left to right, "upended" top to bottom, "cut" to the middle (an eighth less on every side).
 Choose by some of them, quote others; "all" is the four of them, with a mean for each and one over all.
+
+`--synthetic N` measures on N rendered pairs each of calm, fast, blurred, foggy, thin, solid, repeated and dark scenes
+(`flowzoo.synthetic.held_out`), which no preset trains on; give a folder of photographs that was not trained on, either
+(without, textures are procedural).
 Needs opencv-python-headless.
 """
 
@@ -34,6 +39,9 @@ from flowzoo.errors import InputError
 from flowzoo.inference.estimator import Estimator
 from flowzoo.metrics.errors import end_point_error, length, outliers
 from flowzoo.settings import parse_settings
+from flowzoo.synthetic.held_out import KINDS, held_out
+from flowzoo.synthetic.render import RenderedPairs
+from flowzoo.synthetic.textures import Textures
 from flowzoo.visualise import flow_picture, flow_scale
 
 DATASETS = {
@@ -196,6 +204,22 @@ def read(root: Path, only: str | None) -> dict[str, list[Sample]]:
     return found
 
 
+def rendered(count: int, folder: Path | None, only: str | None) -> dict[str, list[Sample]]:
+    """`count` rendered pairs of each kind of held-out scenes."""
+    found, textures = {}, Textures(folder)
+    for kind in only.split(",") if only else KINDS:
+        pairs = held_out(kind, textures)
+        found[kind] = [_sample_of(f"{kind} {index}", pairs.render([index], as_bytes=True)) for index in range(count)]
+    return found
+
+
+def _sample_of(name: str, pairs: RenderedPairs) -> Sample:
+    first, second, flow = (
+        np.ascontiguousarray(map[0].permute(1, 2, 0).numpy()) for map in (pairs.first, pairs.second, pairs.flow)
+    )
+    return Sample(name, first, second, flow, pairs.valid[0].numpy())
+
+
 def report(view: str, data: dict[str, list[Sample]], arguments: argparse.Namespace, worst: Worst) -> dict[str, Any]:
     """Measure all data sets in one view and print their rows; the geometric mean of the ratios is under "ratio"."""
     methods: dict[str, Method] = {"dis": dis, "ours": arguments.estimate}
@@ -224,11 +248,14 @@ def report(view: str, data: dict[str, list[Sample]], arguments: argparse.Namespa
 def main() -> None:
     """Read the options, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", type=Path, required=True)
+    data_from = parser.add_mutually_exclusive_group(required=True)
+    data_from.add_argument("--root", type=Path, metavar="DATA")
+    data_from.add_argument("--synthetic", type=int, metavar="N", help="instead: N rendered pairs of each kind")
+    parser.add_argument("--textures", type=Path, metavar="FOLDER", help="photographs for --synthetic")
     parser.add_argument("--model", default="wren")
     parser.add_argument("--weights", help="default: the weights that ship")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="settings of the network")
-    parser.add_argument("--only", help="names of data sets, separated by commas")
+    parser.add_argument("--only", help="names of data sets or kinds, separated by commas")
     parser.add_argument("--views", default="as-is", help=f"of {', '.join(VIEWS)}, separated by commas, or all")
     parser.add_argument("--precision", default="float32", choices=("float32", "bfloat16"))
     parser.add_argument(
@@ -245,7 +272,11 @@ def main() -> None:
     network = flowzoo.create(arguments.model, arguments.weights or arguments.model, **parse_settings(arguments.set))
     estimator = Estimator(network, precision=getattr(torch, arguments.precision))
     arguments.estimate = lambda first, second: estimator(first, second).flow
-    data, worst = read(arguments.root, arguments.only), Worst(arguments.worst)
+    if arguments.synthetic is None:
+        data = read(arguments.root, arguments.only)
+    else:
+        data = rendered(arguments.synthetic, arguments.textures, arguments.only)
+    worst = Worst(arguments.worst)
     views = {view: report(view, data, arguments, worst) for view in arguments.views}
     if len(views) > 1:
         means = ", ".join(f"{view} {found['ratio']:.3f}" for view, found in views.items())

@@ -5,6 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+
+from flowzoo.synthetic.held_out import KINDS, SIZE, held_out
+from flowzoo.synthetic.textures import Textures
 
 pytest.importorskip("cv2")
 FILE = Path(__file__).parents[2] / "tools" / "compare_with_dis.py"
@@ -37,3 +41,25 @@ def test_views_differ() -> None:
     pair = tool.Sample("pair", ramp, ramp, np.ones((40, 56, 2), np.float32), np.ones((40, 56), bool))
     seen = [tool.VIEWS[view](pair).first.tobytes() for view in tool.VIEWS]
     assert len(set(seen)) == len(seen) == 4
+
+
+def test_rendered_pairs_are_known_and_always_the_same(tmp_path: Path) -> None:
+    photograph = np.random.default_rng(0).integers(0, 255, (64, 96, 3), np.uint8)
+    Image.fromarray(photograph).save(tmp_path / "photograph.png")
+    two, one = tool.rendered(2, tmp_path, "fast"), tool.rendered(1, tmp_path, "fast")
+    assert list(two) == ["fast"]
+    pair = two["fast"][0]
+    assert pair.first.shape == (*SIZE, 3)
+    assert pair.first.dtype == np.uint8
+    assert pair.flow.shape == (*SIZE, 2)
+    for name, value in vars(pair).items():
+        assert np.array_equal(value, vars(one["fast"][0])[name]), name
+    assert not np.array_equal(pair.first, two["fast"][1].first)
+    assert np.linalg.norm(pair.flow, axis=-1).max() > 10
+
+
+def test_every_kind_of_scene_has_pairs_of_its_own() -> None:
+    sources = [held_out(kind, Textures(None, procedural=1)) for kind in KINDS]
+    assert len({source.seed for source in sources}) == len(KINDS)
+    assert all(source.seed > 1000 for source in sources)  # training has 0
+    assert len({source.settings for source in sources}) == len(KINDS)
