@@ -43,9 +43,9 @@ BY_WREN = {"flow": "wren", "flow_weights": "", "flow_settings": "refinement=none
 WARM_STEPS = 40
 
 
-def make_clips(root: Path, backbone: bool = False) -> Path:
-    """Three clips of eight frames of a texture that moves by two pixels a frame, and random weights of VGG-19."""
-    for clip in range(3):
+def make_clips(root: Path, count: int = 3, backbone: bool = False) -> Path:
+    """Clips of eight frames of a texture that moves by two pixels a frame, and random weights of VGG-19."""
+    for clip in range(count):
         noise = torch.rand(1, 3, 24, 32, generator=torch.Generator().manual_seed(clip))
         wide = torch.nn.functional.interpolate(noise, (72, 96), mode="bicubic").clamp(0, 1)
         pixels = (wide[0].permute(1, 2, 0) * 255).round().byte().numpy()
