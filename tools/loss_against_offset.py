@@ -5,8 +5,8 @@
 
 An object is pasted in the middle of a background, and again some pixels to the right; the two images are compared by L1
 pixel by pixel, and correspondence-wise with and without flow scaling. Prints the mean over all backgrounds and draws
-it with its 95 % interval, each curve relative to its value at the largest offset, and says how straight each is, over all
-offsets and over those that a small flow network follows.
+it with its 95 % interval, each curve relative to its value at the largest offset, and says how straight each is, over
+all offsets and over those that a small flow network follows.
 The drawing needs matplotlib (extra `plots`). Without --backgrounds and --object procedural textures and a drawn shape
 are used, so that anyone gets the same numbers.
 """
