@@ -85,6 +85,20 @@ def load_state(
     return None
 
 
+def newest_state(folder: Path) -> dict[str, Any]:
+    """The newest undamaged state in `folder`, of whatever recipe (its JSON is under "recipe"), on the CPU.
+
+    Raises:
+        InputError: there is none.
+    """
+    for path in reversed(checkpoints(folder)):
+        try:
+            return _read(path)
+        except Exception as error:  # whatever a damaged file makes the readers raise
+            log.warning("%s is damaged (%s): trying the one before", path, str(error)[:200] or type(error).__name__)
+    raise InputError(f"no checkpoint in {folder} that can be read: give the folder of a run (its -o)")
+
+
 def checkpoints(folder: Path) -> list[Path]:
     """Complete checkpoints in `folder`, oldest first."""
     return sorted(path for path in folder.glob("checkpoint-*.pt") if re.fullmatch(r"checkpoint-\d{9}\.pt", path.name))
