@@ -295,43 +295,50 @@ __device__ __forceinline__ void put_flow(float* to_flow, const Window& w, Long p
     }
 }
 
-// to_second is zero at the start. Shared memory: for each warp SIDE^2 gradients, then two windows.
+// The gradients of a pixel for each warp. to_second is zero at the start. Shared memory: for each warp SIDE^2 gradients,
+// then two windows, or 32 of them for SAD.
+template <bool ABSOLUTE>
+__device__ __forceinline__ void pixel_gradients(const Storage* gradient, const Storage* first, const Storage* second,
+                                                const float* flow, Storage* to_first, Sum* to_second, float* to_flow,
+                                                const double* fixed_scale, Long batch, const Sizes& s, int channels,
+                                                Long plane, Long first_block) {
+    DYNAMIC_SHARED(shared);
+    const Long start = (blockIdx.x + first_block) * blockDim.y, pixel = start + threadIdx.y;
+    share_gradients(gradient, start, batch * plane, plane, channels, shared);
+    if (pixel >= batch * plane) return;
+    const Window w = find_window(flow, pixel, s);
+    const int window = w.side * w.side;
+    const float* mine = shared + threadIdx.y * SIDE * SIDE;
+    float* room = shared + blockDim.y * SIDE * SIDE + threadIdx.y * (ABSOLUTE ? 32 : 2) * window;
+    const double scale = FIXED ? *fixed_scale : 1.0;
+    float along[2];
+    first += pixel * channels;
+    to_first += pixel * channels;
+    if (ABSOLUTE) {
+        difference_gradient(first, second, w, s, mine, room, to_first, to_second, scale, along);
+    } else {
+        correlation_gradient(first, second, w, s, mine, room, room + window, to_first, to_second, scale, along);
+    }
+    put_flow(to_flow, w, pixel, plane, along);
+}
+
+#define PIXEL_GRADIENTS(ABSOLUTE)                                                                              \
+    pixel_gradients<ABSOLUTE>(gradient, first, second, flow, to_first, to_second, to_flow, fixed_scale, batch, \
+                              {channels, height, width, rows, columns, dilation, stride}, channels,           \
+                              static_cast<Long>(rows) * columns, first_block)
+
 extern "C" __global__ void __launch_bounds__(256, 1)
 correlation_backward(const Storage* gradient, const Storage* first, const Storage* second, const float* flow,
                      Storage* to_first, Sum* to_second, float* to_flow, const double* fixed_scale, Long batch,
                      int channels, int height, int width, int rows, int columns, int dilation, int stride,
                      Long first_block) {
-    DYNAMIC_SHARED(shared);
-    const Sizes s = {channels, height, width, rows, columns, dilation, stride};
-    const Long plane = static_cast<Long>(rows) * columns, pixels = batch * plane;
-    const Long start = (blockIdx.x + first_block) * blockDim.y, pixel = start + threadIdx.y;
-    share_gradients(gradient, start, pixels, plane, channels, shared);
-    if (pixel >= pixels) return;
-    const Window w = find_window(flow, pixel, s);
-    float* dots = shared + blockDim.y * SIDE * SIDE + threadIdx.y * 2 * w.side * w.side;
-    float along[2];
-    correlation_gradient(first + pixel * channels, second, w, s, shared + threadIdx.y * SIDE * SIDE, dots,
-                         dots + w.side * w.side, to_first + pixel * channels, to_second,
-                         FIXED ? *fixed_scale : 1.0, along);
-    put_flow(to_flow, w, pixel, plane, along);
+    PIXEL_GRADIENTS(false);
 }
 
-// The same for SAD. Shared memory: for each warp SIDE^2 gradients, then 32 windows.
 extern "C" __global__ void __launch_bounds__(256, 1)
 difference_backward(const Storage* gradient, const Storage* first, const Storage* second, const float* flow,
                     Storage* to_first, Sum* to_second, float* to_flow, const double* fixed_scale, Long batch,
                     int channels, int height, int width, int rows, int columns, int dilation, int stride,
                     Long first_block) {
-    DYNAMIC_SHARED(shared);
-    const Sizes s = {channels, height, width, rows, columns, dilation, stride};
-    const Long plane = static_cast<Long>(rows) * columns, pixels = batch * plane;
-    const Long start = (blockIdx.x + first_block) * blockDim.y, pixel = start + threadIdx.y;
-    share_gradients(gradient, start, pixels, plane, channels, shared);
-    if (pixel >= pixels) return;
-    const Window w = find_window(flow, pixel, s);
-    float* back = shared + blockDim.y * SIDE * SIDE + threadIdx.y * 32 * w.side * w.side;
-    float along[2];
-    difference_gradient(first + pixel * channels, second, w, s, shared + threadIdx.y * SIDE * SIDE, back,
-                        to_first + pixel * channels, to_second, FIXED ? *fixed_scale : 1.0, along);
-    put_flow(to_flow, w, pixel, plane, along);
+    PIXEL_GRADIENTS(true);
 }

@@ -22,6 +22,7 @@ from flowzoo.blocks.halves import halves
 from flowzoo.blocks.relaxation import relax
 from flowzoo.blocks.resize import scale_flow
 from flowzoo.operators.checks import check_flow, check_maps, check_shape
+from flowzoo.operators.variational.numbers import StepNumbers
 
 EPSILON = 1e-2
 NORMALISER = 0.1  # grey levels per pixel: gradients below it do not count as edges
@@ -137,7 +138,8 @@ def _moved(first: Tensor, second: Tensor, edges: Tensor, flow: Tensor, settings:
     trust = NORMALISER, settings.mismatch, LEAST
     solver = settings.sweeps, settings.relaxation
     if settings.fixed_points == 1:
-        return operators.variational_step(first, second, edges, flow, *trust, *weights, *solver, settings.largest)
+        numbers = StepNumbers(*trust, *weights, *solver, settings.largest)
+        return operators.variational_step(first, second, edges, flow, numbers)
     data = operators.variational_data(first, second, flow, *trust)
     step = torch.zeros_like(flow)
     for _ in range(settings.fixed_points):

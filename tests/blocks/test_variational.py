@@ -20,6 +20,7 @@ from flowzoo.operators import (
 )
 from flowzoo.operators.relaxation import definition as relaxation_definition
 from flowzoo.operators.variational import definition as variational_definition
+from flowzoo.operators.variational.numbers import StepNumbers
 
 SIZES = [(1, 2, 2), (2, 5, 7), (1, 17, 33), (1, 2, 40), (3, 40, 2), (1, 35, 65)]
 TRUST = NORMALISER, VariationalSettings.mismatch, LEAST
@@ -95,7 +96,7 @@ def test_the_step_kernel_is_its_three_parts(
     assert ((expected - flow).abs() == 0.3).any() or size[1] * size[2] < 100
     monkeypatch.setattr(native_call, "threads_for", lambda flops: threads)
     monkeypatch.delattr(variational_definition, "variational_step")  # the kernel must do it
-    found = variational_step(first, second, edges, flow, *TRUST, *WEIGHTS, 10, 1.8, 0.3)
+    found = variational_step(first, second, edges, flow, StepNumbers(*TRUST, *WEIGHTS, 10, 1.8, 0.3))
     torch.testing.assert_close(found, expected, rtol=0, atol=2e-3)
     assert (found - expected).abs().mean() < 1e-5
 

@@ -177,9 +177,10 @@ def sampled_volume_backward(
     incoming = _pixel_rows(gradient.to(base.dtype)).view(-1, side, side)
     to_base, to_table = torch.zeros_like(base), torch.zeros_like(table)
     to_flow = base.new_zeros(base.shape[0], 2)
+    volumes = _Volumes(window, base, table, incoming, _ends(dilation, radius), (to_base, to_table, to_flow))
     step = _sad_chunk_backward if absolute else _dot_chunk_backward
     for start, stop in _chunks(base.shape[0], len(window.steps) * base.shape[1]):
-        step(window, base, table, incoming, (to_base, to_table, to_flow), _ends(dilation, radius), start, stop)
+        step(volumes, start, stop)
     # The fraction is flat where the flow was replaced: far away or NaN.
     batch, _, height, width = second.shape
     alive = (flow.abs() <= _far((height, width), radius, dilation)).to(base.dtype)
@@ -192,22 +193,24 @@ def sampled_volume_backward(
     )
 
 
+class _Volumes(NamedTuple):
+    """What the gradients of all chunks are made from, and where they are added up."""
+
+    window: _Windows
+    base: Tensor  # (n,C) the first map over C
+    table: Tensor  # the bordered second map
+    incoming: Tensor  # (n,2r+1,2r+1)
+    ends: tuple[slice, slice]
+    results: tuple[Tensor, Tensor, Tensor]  # to base, table and flow
+
+
 def _add_rows(to_table: Tensor, index: Tensor, values: Tensor) -> None:
     """Scatter (n,k,C) values to their rows of the bordered second map."""
     to_table.index_add_(0, index.flatten(), values.flatten(0, 1))
 
 
-def _dot_chunk_backward(
-    window: _Windows,
-    base: Tensor,
-    table: Tensor,
-    incoming: Tensor,
-    results: tuple[Tensor, Tensor, Tensor],
-    ends: tuple[slice, slice],
-    start: int,
-    stop: int,
-) -> None:
-    to_base, to_table, to_flow = results
+def _dot_chunk_backward(volumes: _Volumes, start: int, stop: int) -> None:
+    window, base, table, incoming, ends, (to_base, to_table, to_flow) = volumes
     near, far = ends
     grad = incoming[start:stop]
     right, down = window.right_share[start:stop].unsqueeze(2), window.down_share[start:stop].unsqueeze(2)
@@ -231,17 +234,8 @@ def _dot_chunk_backward(
         _add_rows(to_table, index, weights * vectors)
 
 
-def _sad_chunk_backward(
-    window: _Windows,
-    base: Tensor,
-    table: Tensor,
-    incoming: Tensor,
-    results: tuple[Tensor, Tensor, Tensor],
-    ends: tuple[slice, slice],
-    start: int,
-    stop: int,
-) -> None:
-    to_base, to_table, to_flow = results
+def _sad_chunk_backward(volumes: _Volumes, start: int, stop: int) -> None:
+    window, base, table, incoming, ends, (to_base, to_table, to_flow) = volumes
     channels = base.shape[1]
     right, down = window.right_share[start:stop].unsqueeze(2), window.down_share[start:stop].unsqueeze(2)
     pixel = base[start:stop].unsqueeze(1) * channels

@@ -5,7 +5,9 @@
 
 from torch import Tensor
 
+from flowzoo.errors import InputError
 from flowzoo.operators.checks import check_flow, check_maps, check_real, check_shape, check_whole
+from flowzoo.operators.variational.numbers import StepNumbers
 from flowzoo.operators.variational.registered import (
     FLOW_RELIABILITY,
     VARIATIONAL_DATA,
@@ -100,32 +102,16 @@ def variational_system(
     return result
 
 
-def variational_step(
-    first: Tensor,
-    second: Tensor,
-    edges: Tensor,
-    flow: Tensor,
-    normaliser: float,
-    mismatch: float,
-    least: float,
-    alpha: float,
-    delta: float,
-    gamma: float,
-    epsilon: float,
-    sweeps: int,
-    factor: float,
-    largest: float,
-) -> Tensor:
+def variational_step(first: Tensor, second: Tensor, edges: Tensor, flow: Tensor, numbers: StepNumbers) -> Tensor:
     """`flow` after one linearisation: `variational_data`, `variational_system` from no step, and `relaxation`, in one.
 
     The flow stays where the system has no solution, as for an image of a single pixel.
 
     Args:
-        first, second, normaliser, mismatch, least: see `variational_data`.
-        edges, alpha, delta, gamma, epsilon: see `variational_system`.
+        first, second: see `variational_data`.
+        edges: see `variational_system`.
         flow: (B,2,H,W), x then y, pixels.
-        sweeps, factor: see `relaxation`.
-        largest: pixels; either component changes by at most this.
+        numbers: of the three, and how far the flow may move.
 
     Returns:
         (B,2,H,W), without gradient.
@@ -137,10 +123,10 @@ def variational_step(
     check_shape("second", second, first.shape, "first", first)
     check_flow(flow, "first", first)
     check_shape("edges", edges, flow.shape, "flow", flow)
-    check_whole("sweeps", sweeps, 0)
-    terms = normaliser, mismatch, least, alpha, delta, gamma, epsilon
-    names = "normaliser", "mismatch", "least", "alpha", "delta", "gamma", "epsilon", "factor", "largest"
-    for name, value in zip(names, (*terms, factor, largest), strict=True):
+    if not isinstance(numbers, StepNumbers):
+        raise InputError(f"numbers must be StepNumbers, got {type(numbers).__name__}")
+    check_whole("sweeps", numbers.sweeps, 0)
+    for name, value in numbers._asdict().items():
         check_real(name, value)
-    result: Tensor = VARIATIONAL_STEP(first, second, edges, flow, *terms, sweeps, factor, largest)
+    result: Tensor = VARIATIONAL_STEP(first, second, edges, flow, *numbers)
     return result

@@ -5,6 +5,7 @@ from torch import Tensor
 from flowzoo.operators import native_call
 from flowzoo.operators.native_call import reads, suits, writes
 from flowzoo.operators.variational import definition
+from flowzoo.operators.variational.numbers import StepNumbers
 
 _FLOPS = 100
 """Of a pixel, about."""
@@ -57,32 +58,17 @@ def variational_system(
     return definition.variational_system(data, edges, flow, step, alpha, delta, gamma, epsilon)
 
 
-def variational_step(
-    first: Tensor,
-    second: Tensor,
-    edges: Tensor,
-    flow: Tensor,
-    normaliser: float,
-    mismatch: float,
-    least: float,
-    alpha: float,
-    delta: float,
-    gamma: float,
-    epsilon: float,
-    sweeps: int,
-    factor: float,
-    largest: float,
-) -> Tensor:
+def variational_step(first: Tensor, second: Tensor, edges: Tensor, flow: Tensor, *numbers: float) -> Tensor:
     """See definition.variational_step."""
-    terms = normaliser, mismatch, least, alpha, delta, gamma, epsilon
+    terms, weights, (sweeps, factor, largest) = StepNumbers._make(numbers).parts()
     if suits(first, second, edges, flow):
         batch, _, height, width = flow.shape
         grey, pair = (batch, 1, height, width), (batch, 2, height, width)
         moved = writes(*pair)
         images = reads("first", first, grey), reads("second", second, grey)
         memory = *images, reads("edges", edges, pair), reads("flow", flow, pair), moved
-        numbers = *map(float, terms), float(factor), float(largest)
+        reals = map(float, (*terms, *weights, factor, largest))
         threads = native_call.threads_for((2 * _FLOPS + 20 * sweeps) * flow.numel())
-        if native_call.run("variational_step", *memory, batch, height, width, sweeps, *numbers, threads=threads):
+        if native_call.run("variational_step", *memory, batch, height, width, sweeps, *reals, threads=threads):
             return moved.tensor.to(flow.dtype)
-    return definition.variational_step(first, second, edges, flow, *terms, sweeps, factor, largest)
+    return definition.variational_step(first, second, edges, flow, *numbers)

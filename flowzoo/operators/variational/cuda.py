@@ -5,39 +5,28 @@ import torch
 from torch import Tensor
 
 from flowzoo.operators import launch
-from flowzoo.operators.launch import Argument, Launch, numbers
+from flowzoo.operators.launch import Argument, Launch
+from flowzoo.operators.launch import numbers as whole_numbers
 from flowzoo.operators.relaxation.cuda import relax_in_place
 from flowzoo.operators.variational import definition
+from flowzoo.operators.variational.numbers import StepNumbers
 
 _THREADS = 256
 
 
-def variational_step(
-    first: Tensor,
-    second: Tensor,
-    edges: Tensor,
-    flow: Tensor,
-    normaliser: float,
-    mismatch: float,
-    least: float,
-    alpha: float,
-    delta: float,
-    gamma: float,
-    epsilon: float,
-    sweeps: int,
-    factor: float,
-    largest: float,
-) -> Tensor:
+def variational_step(first: Tensor, second: Tensor, edges: Tensor, flow: Tensor, *numbers: float) -> Tensor:
     """See definition.variational_step."""
-    terms = normaliser, mismatch, least, alpha, delta, gamma, epsilon
     if flow.dtype != torch.float32 or flow.numel() == 0:
-        return definition.variational_step(first, second, edges, flow, *terms, sweeps, factor, largest)
+        return definition.variational_step(first, second, edges, flow, *numbers)
+    terms, weights, (sweeps, factor, largest) = StepNumbers._make(numbers).parts()
     first, second, edges, flow = (map.to(torch.float32).contiguous() for map in (first, second, edges, flow))
     batch, _, height, width = flow.shape
-    sizes = numbers(batch, height, width)
+    sizes = whole_numbers(batch, height, width)
     compared, system = flow.new_empty(batch, 3, height, width), flow.new_empty(batch, 7, height, width)
     _start("compare_images", batch * height * width, first, second, flow, compared, *sizes)
-    _start("make_system", batch * height * width, compared, edges, flow, system, *sizes, *map(np.float32, terms))
+    _start(
+        "make_system", batch * height * width, compared, edges, flow, system, *sizes, *map(np.float32, terms + weights)
+    )
     step, moved = torch.zeros_like(flow), torch.empty_like(flow)
     relax_in_place(system, step, sweeps, factor)
     _start("move_flow", flow.numel(), flow, step, moved, np.int64(flow.numel()), np.float32(largest))

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from flowzoo.operators.precision import working_dtype
 from flowzoo.operators.relaxation.definition import relaxation
+from flowzoo.operators.variational.numbers import StepNumbers
 from flowzoo.operators.warp import warp
 
 AROUND = 5
@@ -75,26 +76,12 @@ def variational_system(
     ).to(kept)
 
 
-def variational_step(
-    first: Tensor,
-    second: Tensor,
-    edges: Tensor,
-    flow: Tensor,
-    normaliser: float,
-    mismatch: float,
-    least: float,
-    alpha: float,
-    delta: float,
-    gamma: float,
-    epsilon: float,
-    sweeps: int,
-    factor: float,
-    largest: float,
-) -> Tensor:
-    """(B,1,H,W) twice and (B,2,H,W) twice -> (B,2,H,W)."""
-    data = variational_data(first, second, flow, normaliser, mismatch, least)
+def variational_step(first: Tensor, second: Tensor, edges: Tensor, flow: Tensor, *numbers: float) -> Tensor:
+    """(B,1,H,W) twice, (B,2,H,W) twice, and those of `StepNumbers` -> (B,2,H,W)."""
+    terms, weights, (sweeps, factor, largest) = StepNumbers._make(numbers).parts()
+    data = variational_data(first, second, flow, *terms)
     still = torch.zeros_like(flow)
-    system = variational_system(data, edges, flow, still, alpha, delta, gamma, epsilon)
+    system = variational_system(data, edges, flow, still, *weights)
     step = relaxation(system, still, sweeps, factor)
     # A single pixel has neither derivatives nor neighbours: 0 / 0.
     return flow + step.nan_to_num(nan=0.0, posinf=torch.inf, neginf=-torch.inf).clamp(-largest, largest)
