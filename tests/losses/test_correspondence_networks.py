@@ -26,24 +26,26 @@ def images_of(arrays, kind):
     return both[0].requires_grad_(), both[1]
 
 
-def far(found, wanted, left_out=False):
-    """Norm of the difference, of the norm of what is wanted."""
+def far(found, wanted, slack=0.0):
+    """Norm of the difference beyond `slack` (a number for every value), of the norm of what is wanted."""
     wanted = torch.from_numpy(wanted).double()
-    return float(((found.double() - wanted) * ~torch.as_tensor(left_out)).norm() / wanted.norm())
+    return float((((found.double() - wanted).abs() - slack).clamp(min=0)).norm() / wanted.norm())
 
 
-def equal_places(prediction, target, flows):
-    """Values of the prediction whose gradient hangs on warped and true colours that are equal, as in flat places.
+def slopes_at_kinks(prediction, target, flows):
+    """For each value of the prediction half the jump of the derivative there; 0 where there is a derivative.
 
-    The sign that L1 takes there is that of a rounding, which a millionth of a pixel of flow changes.
+    L1 has a kink where a warped and a true colour are equal, as in flat places: every slope between those on either
+    side is a subgradient, and a millionth of a pixel of flow decides which one comes out. Colours are moved by weights
+    that are not negative, so the jumps of all kinks that a value takes part in add up.
     """
-    touched = torch.zeros_like(prediction, dtype=torch.bool)
+    total = torch.zeros_like(prediction)
     for moved, reference, flow in ((prediction, target, flows[0]), (target, prediction, flows[1])):
         warped = warp_image(moved, 0.9 * flow)
         equal = (warped - reference).abs() < 1e-9
-        (read,) = torch.autograd.grad((warped + reference)[equal].sum(), prediction)
-        touched |= read != 0
-    return touched
+        (read,) = torch.autograd.grad((warped + reference)[equal].sum() / equal.numel(), prediction)
+        total += read
+    return total
 
 
 @pytest.fixture(scope="module")
@@ -64,10 +66,31 @@ def test_around_pwcnet(name, kind, pwcnet):
     loss.backward()
     exact = kind == torch.float64
     flows = tuple(torch.from_numpy(arrays[key]).to(kind) for key in FLOWS)
-    rounding = equal_places(prediction, target, flows) if exact else torch.tensor(False)
-    assert rounding.double().mean() < 3e-3
+    jumps = 2 * slopes_at_kinks(prediction, target, flows) if exact else torch.tensor(0.0)
+    assert (jumps > 0).double().mean() < 3e-3
     assert loss.item() == pytest.approx(float(arrays[f"loss_{name}"]), abs=1e-6 if exact else 1e-5)
-    assert far(prediction.grad, arrays[f"grad_pred_{name}"], rounding) < (1e-4 if exact else 3e-2)
+    assert far(prediction.grad, arrays[f"grad_pred_{name}"], jumps) < (1e-5 if exact else 3e-2)
+
+
+def test_the_gradient_jumps_at_equal_colours(pwcnet):
+    """By differences to either side, whose slopes enclose the reference's gradient; elsewhere both are the gradient."""
+    arrays, _ = pwcnet
+    prediction, target = images_of(arrays, torch.float64)
+    flows = tuple(torch.from_numpy(arrays[key]).double() for key in FLOWS)
+    halves = slopes_at_kinks(prediction, target, flows)
+    loss = CorrespondenceLoss("l1")
+    step = 1e-7
+    with torch.no_grad():
+        middle = loss(prediction, target, flows)
+        kinks, smooth = halves.nonzero(), (halves == 0).nonzero()
+        for place in (*kinks[:: len(kinks) // 8], *smooth[:: len(smooth) // 8]):
+            moved = torch.zeros_like(prediction)
+            moved[tuple(place)] = step
+            left = (middle - loss(prediction - moved, target, flows)) / step
+            right = (loss(prediction + moved, target, flows) - middle) / step
+            wanted, half = float(arrays["grad_pred_detached"][tuple(place)]), float(halves[tuple(place)])
+            assert float(right - left) == pytest.approx(2 * half, abs=1e-8)
+            assert float(left) - 1e-8 < wanted < float(right) + 1e-8
 
 
 def test_the_flow_of_pwcnet_given(pwcnet):
