@@ -109,10 +109,14 @@ def _in_child(reader: Reader, start: Seed, folder: Path, examples: int, number: 
     child = os.fork()
     if child == 0:
         _silent_end(lambda: _round(reader, start, path, report, examples, number))
-    status, waited = 0, 0.0
+    status, waited, now, written = 0, 0.0, time.monotonic(), _written(path)
     while os.waitpid(child, os.WNOHANG)[0] == 0:
         time.sleep(0.02)
-        waited = time.time() - path.stat().st_mtime if path.exists() else waited + 0.02
+        # Where this process stood still as well, the machine was given to others.
+        before, now = now, time.monotonic()
+        waited += min(now - before, 0.2)
+        if _written(path) != written:
+            waited, written = 0.0, _written(path)
         if waited > HANGS_AFTER:
             os.kill(child, signal.SIGKILL)
             status = os.waitpid(child, 0)[1]
@@ -127,6 +131,11 @@ def _in_child(reader: Reader, start: Seed, folder: Path, examples: int, number: 
         path.with_name("broken").unlink(missing_ok=True)
         fault += f"\n(input kept as {kept})"
     return Counter(found), fault
+
+
+def _written(path: Path) -> float:
+    """When the input was written."""
+    return path.stat().st_mtime if path.exists() else 0.0
 
 
 def _silent_end(work: Callable[[], None]) -> None:

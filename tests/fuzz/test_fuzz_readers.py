@@ -94,3 +94,16 @@ def test_a_reader_that_breaks_the_rule_is_caught(known: dict[str, Reader], tmp_p
             _, faults = harness.fuzz(broken, tmp_path, examples=3)
         assert said in faults[0]
         assert "input kept as" in faults[0]
+
+
+def test_a_hang_is_the_reader_s_own(known: dict[str, Reader], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It counts from the input's beginning, not from a file of an earlier reader; a busy machine is none."""
+    good = known["HPatches"]
+    earlier = tmp_path / good.file
+    earlier.parent.mkdir(parents=True, exist_ok=True)
+    earlier.write_bytes(b"")
+    os.utime(earlier, (0, 0))
+    assert harness.fuzz(good, tmp_path, examples=3)[1] == []
+    monkeypatch.setattr(harness, "HANGS_AFTER", 0.5)
+    endless = Reader(good.seeds, good.file, lambda path: harness.time.sleep(600))
+    assert "hung for" in harness.fuzz(endless, tmp_path, examples=3)[1][0]
