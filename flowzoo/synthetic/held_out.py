@@ -21,12 +21,12 @@ def _clear(**changes: object) -> SceneSettings:
 
 KINDS: dict[str, SceneSettings] = {
     "calm": _clear(calm=1.0),
-    "fast": _clear(motion=3.0, solid=0.3),
-    "blurred": _clear(motion=2.0, motion_blur=1.0, longest_blur=60.0, frame_blur=0.4),
-    "fog": _clear(motion=1.5, fog=1.0, haze=0.6),
-    "thin": _clear(motion=1.5, objects=(6, 14), cutouts=0.0, thin=1.0, size=(0.1, 0.6)),
-    "solids": _clear(motion=2.0, solid=1.0),
-    "repeated": _clear(motion=1.5, procedural=1.0),
+    "fast": _clear(motion=1.5, large=0.6, solid=0.3),
+    "blurred": _clear(motion=1.5, large=0.4, motion_blur=1.0, longest_blur=60.0, frame_blur=0.4),
+    "fog": _clear(motion=1.5, large=0.2, fog=1.0, haze=0.6),
+    "thin": _clear(motion=1.5, large=0.2, objects=(6, 14), cutouts=0.0, thin=1.0, size=(0.1, 0.6)),
+    "solids": _clear(motion=1.5, large=0.4, solid=1.0),
+    "repeated": _clear(motion=1.5, large=0.2, procedural=1.0),
     "dark": _clear(motion=1.5, low_light=1.0, noise=1.0),
 }
 """By name; pixels of motion are those of frames of `SIZE`."""

@@ -26,6 +26,7 @@ class SceneSettings:
     foreground: float = 0.06  # share of scenes with one object larger than the frame, near the camera
     # how it moves
     motion: float = 1.0  # factor on every displacement
+    large: float = 0.0  # share of displacements that are 20 to 110 px, times `motion`
     calm: float = 0.35  # share of scenes slowed down, by a log-uniform factor 0.02-0.5
     camera: float = 0.5  # share of scenes where a camera translation couples background and objects
     driving: float = 0.14  # share of scenes seen from a moving vehicle
@@ -81,7 +82,8 @@ class SceneSettings:
         """Large motion, long blur and thick air: what the plain scenes have little of."""
         return cls(
             cutouts=0.1,
-            motion=2.0,
+            motion=1.3,
+            large=0.4,
             calm=0.15,
             driving=0.2,
             thin=0.4,
@@ -100,7 +102,7 @@ class SceneSettings:
     @classmethod
     def solids(cls) -> "SceneSettings":
         """Cards, boxes and ground under a camera that moves and turns, half of them fast."""
-        return dataclasses.replace(cls.fast(), solid=1.0, motion=1.5, calm=0.25, haze=0.1, motion_blur=0.35, fog=0.3)
+        return dataclasses.replace(cls.fast(), solid=1.0, motion=1.2, calm=0.25, haze=0.1, motion_blur=0.35, fog=0.3)
 
     @classmethod
     def swarm(cls) -> "SceneSettings":
@@ -112,7 +114,7 @@ class SceneSettings:
     @classmethod
     def repeated(cls) -> "SceneSettings":
         """Bricks, stripes, dots: texture that looks the same in many places."""
-        return dataclasses.replace(cls.fast(), procedural=0.9, motion=1.2, motion_blur=0.2, solid=0.4)
+        return dataclasses.replace(cls.fast(), procedural=0.9, motion=1.0, motion_blur=0.2, solid=0.4)
 
 
 SCENES = {

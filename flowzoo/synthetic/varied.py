@@ -79,8 +79,10 @@ class VariedDraw:
 
     def translation(self) -> Array:
         """A displacement: many small ones, some medium, few large."""
-        rng, kind = self.rng, self.rng.random()
-        if kind < 0.2:
+        rng, settings, kind = self.rng, self.settings, self.rng.random()
+        if settings.large and self.happens(settings.large):
+            length = rng.uniform(20, 110)
+        elif kind < 0.2:
             length = abs(rng.normal(0, 0.8))
         elif kind < 0.62:
             length = abs(rng.normal(0, 3))
