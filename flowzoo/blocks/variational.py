@@ -22,7 +22,7 @@ from flowzoo.blocks.halves import halves
 from flowzoo.blocks.relaxation import relax
 from flowzoo.blocks.resize import scale_flow
 from flowzoo.operators.checks import check_flow, check_maps, check_shape
-from flowzoo.operators.variational.numbers import StepNumbers
+from flowzoo.operators.variational.definition import StepNumbers
 
 EPSILON = 1e-2
 NORMALISER = 0.1  # grey levels per pixel: gradients below it do not count as edges

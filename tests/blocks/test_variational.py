@@ -20,7 +20,7 @@ from flowzoo.operators import (
 )
 from flowzoo.operators.relaxation import definition as relaxation_definition
 from flowzoo.operators.variational import definition as variational_definition
-from flowzoo.operators.variational.numbers import StepNumbers
+from flowzoo.operators.variational.definition import StepNumbers
 
 SIZES = [(1, 2, 2), (2, 5, 7), (1, 17, 33), (1, 2, 40), (3, 40, 2), (1, 35, 65)]
 TRUST = NORMALISER, VariationalSettings.mismatch, LEAST

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from flowzoo.errors import InputError
 from flowzoo.operators.checks import check_flow, check_maps, check_real, check_shape, check_whole
-from flowzoo.operators.variational.numbers import StepNumbers
+from flowzoo.operators.variational.definition import StepNumbers
 from flowzoo.operators.variational.registered import (
     FLOW_RELIABILITY,
     VARIATIONAL_DATA,

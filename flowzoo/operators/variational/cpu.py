@@ -5,7 +5,6 @@ from torch import Tensor
 from flowzoo.operators import native_call
 from flowzoo.operators.native_call import reads, suits, writes
 from flowzoo.operators.variational import definition
-from flowzoo.operators.variational.numbers import StepNumbers
 
 _FLOPS = 100
 """Of a pixel, about."""
@@ -60,7 +59,7 @@ def variational_system(
 
 def variational_step(first: Tensor, second: Tensor, edges: Tensor, flow: Tensor, *numbers: float) -> Tensor:
     """See definition.variational_step."""
-    terms, weights, (sweeps, factor, largest) = StepNumbers._make(numbers).parts()
+    terms, weights, (sweeps, factor, largest) = definition.StepNumbers._make(numbers).parts()
     if suits(first, second, edges, flow):
         batch, _, height, width = flow.shape
         grey, pair = (batch, 1, height, width), (batch, 2, height, width)

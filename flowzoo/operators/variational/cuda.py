@@ -9,7 +9,6 @@ from flowzoo.operators.launch import Argument, Launch
 from flowzoo.operators.launch import numbers as whole_numbers
 from flowzoo.operators.relaxation.cuda import relax_in_place
 from flowzoo.operators.variational import definition
-from flowzoo.operators.variational.numbers import StepNumbers
 
 _THREADS = 256
 
@@ -18,7 +17,7 @@ def variational_step(first: Tensor, second: Tensor, edges: Tensor, flow: Tensor,
     """See definition.variational_step."""
     if flow.dtype != torch.float32 or flow.numel() == 0:
         return definition.variational_step(first, second, edges, flow, *numbers)
-    terms, weights, (sweeps, factor, largest) = StepNumbers._make(numbers).parts()
+    terms, weights, (sweeps, factor, largest) = definition.StepNumbers._make(numbers).parts()
     first, second, edges, flow = (map.to(torch.float32).contiguous() for map in (first, second, edges, flow))
     batch, _, height, width = flow.shape
     sizes = whole_numbers(batch, height, width)

@@ -1,16 +1,46 @@
 """The terms of variational flow in plain torch: the definitions of its operators."""
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from flowzoo.operators.precision import working_dtype
 from flowzoo.operators.relaxation.definition import relaxation
-from flowzoo.operators.variational.numbers import StepNumbers
 from flowzoo.operators.warp import warp
 
 AROUND = 5
 """Pixels: side of the window over which images are compared for the reliability."""
+
+
+class StepNumbers(NamedTuple):
+    """The numbers of a step, in the order in which the operator and its kernels take them.
+
+    Attributes:
+        normaliser, mismatch, least: see `variational_data`.
+        alpha, delta, gamma, epsilon: see `variational_system`.
+        sweeps, factor: see `relaxation`.
+        largest: pixels; either component of the flow changes by at most this.
+    """
+
+    normaliser: float
+    mismatch: float
+    least: float
+    alpha: float
+    delta: float
+    gamma: float
+    epsilon: float
+    sweeps: int
+    factor: float
+    largest: float
+
+    def parts(
+        self,
+    ) -> tuple[tuple[float, float, float], tuple[float, float, float, float], tuple[int, float, float]]:
+        """Those of the data, of the system, and of the solver with `largest`."""
+        data = self.normaliser, self.mismatch, self.least
+        return data, (self.alpha, self.delta, self.gamma, self.epsilon), (self.sweeps, self.factor, self.largest)
 
 
 def variational_data(
