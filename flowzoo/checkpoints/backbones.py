@@ -37,7 +37,8 @@ def load_backbone(name: str, path: str | PathLike[str]) -> "dict[str, Tensor]":
     try:
         network.load_published(read_checkpoint(path).tensors)
     except InputError as error:
-        raise InputError(f"{path}: {error}; torchvision's {name} is at {published.url}") from error
+        where = "" if str(error).startswith(str(path)) else f"{path}: "
+        raise InputError(f"{where}{error}; torchvision's {name} is at {published.url}") from error
     _compare(path, published)
     return network.state_dict()
 

@@ -1,6 +1,6 @@
 """One small run of every kind of preset that makes frames; as a script, a run in a process of its own.
 
-    python frame_kinds.py KIND CLIPS OUTPUT [--resume]
+    python frame_kinds.py KIND FOLDER OUTPUT [--resume]
 
 A kind is a network with its number of inputs, a base loss, and how correspondences come in; presets that differ in
 their data alone are one kind. Correspondences are found by wren, whose weights ship, and VGG-19 has random weights.
@@ -31,31 +31,36 @@ NETWORKS = {
 }
 CALM = {
     "data": "clips", "resize": "0,0", "crop": "64,64", "batch": "2", "validate_every": "0", "log_every": "1",
-    "flips": "", "jitter": "0", "place": "centre",
+    "flips": "", "jitter": "0", "place": "centre", "backbone": "../vgg19.pth",
 }  # fmt: skip
 SIZES = {
     "predictor": {"steps": "16", "learning_rate": "2e-3"},
     "svg": {"steps": "12", "learning_rate": "2e-3", "inputs": "0,1", "targets": "2"},
-    "svg-prime": {"steps": "12", "learning_rate": "1e-3", "inputs": "0,1", "targets": "2"},
+    "svg-prime": {"steps": "8", "learning_rate": "1e-3", "inputs": "0,1", "targets": "2"},
     "flavr": {"steps": "12", "learning_rate": "2e-4", "batch": "1", "crop": "32,32"},
 }
 BY_WREN = {"flow": "wren", "flow_weights": "", "flow_settings": "refinement=none"}
 WARM_STEPS = 40
 
 
-def make_clips(root: Path, count: int = 3, backbone: bool = False) -> Path:
-    """Clips of eight frames of a texture that moves by two pixels a frame, and random weights of VGG-19."""
-    for clip in range(count):
-        noise = torch.rand(1, 3, 24, 32, generator=torch.Generator().manual_seed(clip))
-        wide = torch.nn.functional.interpolate(noise, (72, 96), mode="bicubic").clamp(0, 1)
-        pixels = (wide[0].permute(1, 2, 0) * 255).round().byte().numpy()
-        for index in range(8):
-            shifted = np.ascontiguousarray(pixels[:, 2 * index : 2 * index + 80])
-            write_image(root / f"clip_{clip}" / f"{index:03d}.png", shifted)
-    if backbone:
+def make_data(root: Path) -> Path:
+    """Folders with one and with three clips of eight frames of a texture that moves by two pixels a frame."""
+    for name, count in (("one", 1), ("three", 3)):
+        for clip in range(count):
+            noise = torch.rand(1, 3, 24, 32, generator=torch.Generator().manual_seed(clip))
+            wide = torch.nn.functional.interpolate(noise, (72, 96), mode="bicubic").clamp(0, 1)
+            pixels = (wide[0].permute(1, 2, 0) * 255).round().byte().numpy()
+            for index in range(8):
+                shifted = np.ascontiguousarray(pixels[:, 2 * index : 2 * index + 80])
+                write_image(root / name / f"clip_{clip}" / f"{index:03d}.png", shifted)
+    return root
+
+
+def make_backbone(root: Path) -> None:
+    """Random weights of VGG-19 for the perceptual losses: 80 MB."""
+    if not (root / "vgg19.pth").exists():
         torch.manual_seed(0)
         torch.save(vgg19().state_dict(), root / "vgg19.pth")
-    return root
 
 
 def kinds() -> dict[str, str]:
@@ -94,10 +99,19 @@ def small(preset: str, **changes: str) -> Recipe:
     return dataclasses.replace(recipe, stages=tuple(stages), validate=())
 
 
-def run(recipe: Recipe, clips: Path, output: Path, *, resume: bool = False) -> Trained:
-    """Train; with a magnitude penalty from a warm start, as the paper's."""
-    weights = warm_start(recipe, clips, clips / "warm") if recipe.stages[-1].task.loss.magnitude else None
-    return _train(recipe, clips, output, resume=resume, weights=weights)
+def run(recipe: Recipe, root: Path, output: Path, *, resume: bool = False) -> Trained:
+    """Train on what `make_data` wrote.
+
+    A penalty on the flow's magnitude is large where wren finds no flow in a blurred image, whatever the step: such
+    kinds go on from a warm start, as the paper's, and train on one clip, whose losses can be compared with each other.
+    """
+    loss = recipe.stages[-1].task.loss
+    if "perceptual" in loss.base:
+        make_backbone(root)
+    if not loss.magnitude:
+        return _train(recipe, root / "three", output, resume=resume, weights=None)
+    weights = warm_start(recipe, root / "one", root / "warm")
+    return _train(recipe, root / "one", output, resume=resume, weights=weights)
 
 
 def warm_start(recipe: Recipe, clips: Path, folder: Path) -> dict[str, torch.Tensor]:
@@ -126,12 +140,13 @@ def losses_of(output: Path) -> list[float]:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("kind")
-    parser.add_argument("clips", type=Path)
+    parser.add_argument("root", type=Path)
     parser.add_argument("output", type=Path)
     parser.add_argument("--resume", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    run(small(kinds()[options.kind], save_every="1"), options.clips, options.output, resume=options.resume)
+    recipe = small(kinds()[options.kind], save_every="1", steps="4")
+    run(recipe, options.root, options.output, resume=options.resume)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from frame_kinds import make_backbone
 from preset_samples import TINY, make_samples
 
 from flowzoo import registry
@@ -42,8 +43,9 @@ VIDEO_TASKS = ("prediction", "interpolation", "super-resolution", "alignment")
 
 
 def make_data(root: Path) -> Path:
-    """What all recipes train on: pairs (see `preset_samples`), `clips` of frames, and `photographs`."""
+    """What all recipes train on: pairs (see `preset_samples`), `clips` of frames, `photographs`, weights of VGG-19."""
     make_samples(root)
+    make_backbone(root)
     random = torch.Generator().manual_seed(0)
     for clip in range(2):
         noise = torch.rand(1, 3, 24, 32, generator=random)
@@ -103,7 +105,7 @@ def _video_stage(recipe: Recipe, stage: str) -> Recipe:
         clips = dataclasses.replace(task.clips, data=("clips",), resize=(0, 0), crop=(64, 64))
         if recipe.model.startswith("svg"):
             clips = dataclasses.replace(clips, inputs=(0, 1), targets=(2,))
-        loss = task.loss
+        loss = dataclasses.replace(task.loss, backbone="../vgg19.pth")
         if loss.correspondence:
             loss = dataclasses.replace(loss, flow="wren", flow_weights="", flow_settings=("refinement=none",))
         task = dataclasses.replace(task, clips=clips, loss=loss)
@@ -146,24 +148,20 @@ def flow_stages(everything: bool) -> list[str]:
 
 
 def video_stages() -> list[str]:
-    """One stage of every network and kind of loss that presets of video have; without those that need VGG's weights."""
+    """One stage of every network and kind of loss that presets of video have."""
     found = {}
     for task in VIDEO_TASKS:
         for preset in list_presets(task):
             recipe = load_recipe(preset)
             for stage in recipe.stages:
-                kind = _kind_of_loss(task, stage)
-                if kind is not None:
-                    found[recipe.model, kind] = f"{preset}:{stage.name}"
+                found[recipe.model, _kind_of_loss(task, stage)] = f"{preset}:{stage.name}"
     return sorted(found.values())
 
 
-def _kind_of_loss(task: str, stage: Stage) -> tuple[object, ...] | None:
+def _kind_of_loss(task: str, stage: Stage) -> tuple[object, ...]:
     if task == "alignment":
         return (stage.task.fidelity_weight > 0,)
     loss = stage.task.loss
     if task == "super-resolution":
         return loss.fidelity_weight > 0, loss.aligned_weight > 0, stage.task.clips.mirror
-    if "perceptual" in loss.base:
-        return None
-    return loss.correspondence, loss.flow_model != "dense", loss.magnitude > 0
+    return "perceptual" in loss.base, loss.correspondence, loss.flow_model != "dense", loss.magnitude > 0
