@@ -16,6 +16,7 @@ import pytest
 
 from flowzoo.cli import main
 from flowzoo.demo.server import DemoServer
+from flowzoo.operators import native
 
 
 def ask(server: DemoServer, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, bytes]:
@@ -54,8 +55,12 @@ def error(answer: tuple[int, bytes]) -> tuple[int, str]:
     return answer[0], text
 
 
+@pytest.mark.parametrize("kernels", ["portable", "native"])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_the_flow_is_that_of_infer_to_the_last_bit(precision, server, images, tmp_path):
+def test_the_flow_is_that_of_infer_to_the_last_bit(kernels, precision, server, images, tmp_path, monkeypatch):
+    monkeypatch.setenv("FLOWZOO_NATIVE", "1" if kernels == "native" else "0")
+    if kernels == "native" and native.library() is None:
+        pytest.skip("there is no compiler for the kernels")
     status, content = send(server, images / "a.png", images / "b.png", query=f"precision={precision}")
     assert status == 200
     facts, parts = unpacked(content)
