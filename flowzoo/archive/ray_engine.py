@@ -16,7 +16,7 @@ from flowzoo.archive.plan import ArchivePlan
 from flowzoo.archive.videos import ArchiveVideo
 from flowzoo.errors import InputError
 
-FAREWELL = {"RAY_gcs_server_request_timeout_seconds": "25", "RAY_DASHBOARD_AGENT_CHECK_PARENT_INTERVAL_S": "1"}
+FAREWELL = {"RAY_gcs_rpc_server_reconnect_timeout_s": "20", "RAY_gcs_server_request_timeout_seconds": "20"}
 MOST_BLOCKS = 10_000
 """Parts that the list of videos is cut into at most; a part is what is tried again."""
 
@@ -85,9 +85,9 @@ class RayEngine:
 
 @contextmanager
 def _short_farewell() -> Iterator[None]:
-    """For what is started in the block: Ray's agents end some half a minute after a driver that was killed.
+    """For what is started in the block: Ray's agents end some twenty seconds after a driver that was killed.
 
-    By default they notice after ten seconds, and then try for a minute to tell a server that died with it.
+    They notice at once, but by default try for a minute to tell a server that died with it.
     """
     missing = {name: value for name, value in FAREWELL.items() if name not in os.environ}
     os.environ.update(missing)

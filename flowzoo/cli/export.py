@@ -83,6 +83,8 @@ def run(arguments: argparse.Namespace) -> None:
     print(
         f"run at {places}: at most {found.largest:.1e} px from the network; {found.bytes / 1e6:.1f} MB, {seconds:.0f} s"
     )
+    if found.rounding:
+        print(f"the network itself is up to {found.rounding:.1e} px from float64: its flow depends on the last bits")
 
 
 def _network(arguments: argparse.Namespace) -> "tuple[FlowNetwork, dict[str, Any]]":

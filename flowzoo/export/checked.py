@@ -1,5 +1,6 @@
 """Whether a written file gives the flow of the network that it was made from."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -10,8 +11,12 @@ from torch import Tensor
 from flowzoo.errors import InputError
 from flowzoo.export.program import FlowProgram
 
-LARGEST_DIFFERENCE = {torch.float32: 1e-2, torch.float16: 0.5, torch.bfloat16: 2.0}
+LARGEST_DIFFERENCE = {torch.float32: 1e-4, torch.float16: 0.5, torch.bfloat16: 2.0}
 """Pixels, by precision."""
+SHARE_OF_FLOW = 1e-5
+"""Of the longest flow component, where that is more: float32 has no more left after so many layers."""
+TIMES_ROUNDING = 4
+"""How many times as far from float64 a file may be, on average, as the network in float32 is."""
 MOST_BEYOND = 1e-3
 """Share of the pixels that may differ by more: networks with hard choices (HD3) flip a few at the last bit."""
 
@@ -23,12 +28,15 @@ class Checked:
     Attributes:
         shapes: (batch, height, width) of each comparison.
         largest: largest difference of a flow component from the network's, in pixels.
+        rounding: how far the network's own float32 flow is from float64, in pixels, where the difference was so large
+            that this was asked; else 0.
         notes: what the file leaves out of the network, in words.
         bytes: size of the file.
     """
 
     shapes: list[tuple[int, int, int]] = field(default_factory=list)
     largest: float = 0.0
+    rounding: float = 0.0
     notes: list[str] = field(default_factory=list)
     bytes: int = 0
 
@@ -49,7 +57,7 @@ def check(
     Raises:
         InputError: they differ by more than rounding.
     """
-    limit = LARGEST_DIFFERENCE[next(program.network.parameters()).dtype]
+    precision = next(program.network.parameters()).dtype
     for batch, height, width in shapes:
         pair = sample_pair(batch, height, width)
         with torch.no_grad():
@@ -59,7 +67,22 @@ def check(
         if flow.shape != wanted.shape:
             raise InputError(f"{where} it gives {tuple(flow.shape)} instead of {tuple(wanted.shape)}")
         difference = (flow - wanted).abs().nan_to_num(torch.inf)
-        if (difference > limit).double().mean() > MOST_BEYOND:
+        limit = max(LARGEST_DIFFERENCE[precision], SHARE_OF_FLOW * wanted.abs().max().item())
+        differs = (difference > limit).double().mean() > MOST_BEYOND
+        if differs and not (precision == torch.float32 and _as_exact(program, pair, wanted, flow, found)):
             raise InputError(f"{where} its flow is up to {difference.max():.2g} px from the network's")
         found.shapes.append((batch, height, width))
         found.largest = max(found.largest, difference.max().item())
+
+
+def _as_exact(program: FlowProgram, pair: tuple[Tensor, Tensor], wanted: Tensor, flow: Tensor, found: Checked) -> bool:
+    """Whether `flow` is about as near to the network's in float64 as `wanted`, its flow in float32, is.
+
+    Networks that minimise something (GOCor) turn the last bit of an image into hundredths of a pixel, and with random
+    weights into more: there no two float32 runs with another order of sums agree.
+    """
+    with torch.no_grad():
+        exact = copy.deepcopy(program).double()(*pair)
+    own, its = (exact - wanted).abs(), (exact - flow).abs().nan_to_num(torch.inf)
+    found.rounding = max(found.rounding, own.max().item())
+    return bool(its.mean() <= TIMES_ROUNDING * own.mean())

@@ -16,7 +16,7 @@ from flowzoo import registry
 from flowzoo.cli.parser import run
 from flowzoo.errors import InputError
 from flowzoo.export import Shape, export_network
-from flowzoo.export.checked import sample_pair
+from flowzoo.export.checked import Checked, check, sample_pair
 from flowzoo.export.program import exportable, trace
 from flowzoo.network import FlowNetwork
 from flowzoo.operators.registration import REGISTERED, plain_operators
@@ -161,6 +161,43 @@ def test_a_file_that_gives_another_flow_is_not_kept(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"net\.pt2 is not kept: spynet at 64x32, batch 1 its flow is up to 1 px"):
         export_network(small("spynet"), tmp_path / "net.pt2", Shape((32, 64)))
     assert not list(tmp_path.iterdir())
+
+
+class Trembling(torch.nn.Module):
+    """Turns the last bits of the images into flow."""
+
+    def __init__(self):
+        super().__init__()
+        self.network = torch.nn.Conv2d(1, 1, 1)
+
+    def forward(self, first, second):
+        values = first.to(next(self.network.parameters()).dtype).mean(dim=1, keepdim=True)
+        return (1e6 * values).sin().repeat(1, 2, 1, 1).float()
+
+
+def test_what_no_two_runs_agree_on_is_compared_with_float64():
+    found, program = Checked(), Trembling()
+    one = torch.ones(())
+
+    def last_bit(first, second):
+        return program(torch.cat([torch.nextafter(first[:, :1], one), first[:, 1:]], dim=1), second)
+
+    check(program, last_bit, [(1, 64, 64)], found)
+    assert found.largest > 0.01
+    assert found.rounding > 0.01
+    with pytest.raises(InputError, match="px from the network's"):
+        check(program, lambda first, second: program(first * (1 + 1e-5), second), [(1, 64, 64)], Checked())
+
+
+def test_long_flow_may_differ_by_a_share_of_it():
+    program = exportable(small("spynet"), torch.float32)[0]
+    program.forward = lambda first, second: 100 * second[:, :2]  # float64 gives the same: no rounding to excuse
+    check(program, lambda first, second: 100 * second[:, :2] + 9e-4, [(1, 64, 64)], Checked())
+    with pytest.raises(InputError, match="px from the network's"):
+        check(program, lambda first, second: 100 * second[:, :2] + 2e-3, [(1, 64, 64)], Checked())
+    program.forward = lambda first, second: second[:, :2]
+    with pytest.raises(InputError, match="px from the network's"):
+        check(program, lambda first, second: second[:, :2] + 2e-4, [(1, 64, 64)], Checked())
 
 
 def test_without_the_libraries_the_extra_is_named(tmp_path, monkeypatch):

@@ -50,6 +50,7 @@ def test_frames_come_back_in_order_and_colour(tmp_path: Path, suffix: str) -> No
 
 
 def test_opencv_sees_the_same_colours(tmp_path: Path) -> None:
+    pytest.importorskip("cv2", minversion="5", reason="OpenCV 4 takes every video for BT.601")
     capture = cv2.VideoCapture(str(write(tmp_path / "a.mp4", [stripes()] * 2)))
     found, frame = capture.read()
     assert found
@@ -86,7 +87,9 @@ def test_rotation_is_applied(tmp_path: Path, angle: int) -> None:
     with open_video(tmp_path / "a.mp4") as video:
         shown = next(iter(video))
         assert shown.shape == (video.height, video.width, 3)
-    expected = cv2.VideoCapture(str(tmp_path / "a.mp4")).read()[1][..., ::-1]
+    capture = cv2.VideoCapture(str(tmp_path / "a.mp4"))
+    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # OpenCV 4 does not turn by itself
+    expected = capture.read()[1][..., ::-1]
     assert shown.shape == expected.shape
     assert np.abs(shown.astype(int) - expected).max() <= 2
 
