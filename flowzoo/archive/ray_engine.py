@@ -5,18 +5,16 @@ actor that dies is started again and its video given to another one; because res
 video that is computed twice has one result.
 """
 
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from flowzoo.archive.farewell import agents_end_with_us
 from flowzoo.archive.job import Job, Outcome, Worker
 from flowzoo.archive.plan import ArchivePlan
 from flowzoo.archive.videos import ArchiveVideo
 from flowzoo.errors import InputError
 
-FAREWELL = {"RAY_gcs_rpc_server_reconnect_timeout_s": "20", "RAY_gcs_server_request_timeout_seconds": "20"}
 MOST_BLOCKS = 10_000
 """Parts that the list of videos is cut into at most; a part is what is tried again."""
 
@@ -48,10 +46,10 @@ class RayEngine:
         ray = ray_module()
         started = not ray.is_initialized()
         if started:
-            with _short_farewell():
-                ray.init(log_to_driver=False, include_dashboard=False, logging_level="error")
+            ray.init(log_to_driver=False, include_dashboard=False, logging_level="error")
         try:
-            yield from self._outcomes(ray, plan, videos)
+            with agents_end_with_us():
+                yield from self._outcomes(ray, plan, videos)
         finally:
             if started:
                 ray.shutdown()
@@ -81,21 +79,6 @@ class RayEngine:
             yield Outcome(
                 key, "failed", f"{key}: its worker failed, or died {self.retries + 1} times (killed? out of memory?)"
             )
-
-
-@contextmanager
-def _short_farewell() -> Iterator[None]:
-    """For what is started in the block: Ray's agents end some twenty seconds after a driver that was killed.
-
-    They notice at once, but by default try for a minute to tell a server that died with it.
-    """
-    missing = {name: value for name, value in FAREWELL.items() if name not in os.environ}
-    os.environ.update(missing)
-    try:
-        yield
-    finally:
-        for name in missing:
-            os.environ.pop(name, None)
 
 
 class _Actor:
