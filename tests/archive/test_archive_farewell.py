@@ -18,7 +18,8 @@ RAYLET = (
 DRIVER = """
 import subprocess, sys
 from flowzoo.archive.farewell import agents_end_with_us
-with subprocess.Popen([sys.executable, "raylet.py"], stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True) as raylet:
+pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+with subprocess.Popen([sys.executable, "raylet.py"], **pipes) as raylet:
     agent = raylet.stdout.readline().strip()
     with agents_end_with_us():
         print(agent, flush=True)
