@@ -4,6 +4,9 @@ LONGEST_MESSAGE = 990
 """Characters of a message; of a longer one the middle is left out."""
 
 
+_OF_ONE = {"are": "is", "have": "has"}
+
+
 class InputError(ValueError):
     """Bad input. The message is one line: what is wrong, where, and what to do.
 
@@ -23,6 +26,21 @@ def one_line(message: str) -> str:
         return line
     kept = (LONGEST_MESSAGE - 5) // 2
     return f"{line[:kept]} ... {line[-kept:]}"
+
+
+def counted(number: int, noun: str, verb: str = "", *, of: int | None = None) -> str:
+    """A number of things in words: "1 pair", "2 pairs are", "1 of 8 pairs is".
+
+    Args:
+        number: how many.
+        noun: the thing, without its s.
+        verb: what they do, as several do it: "are", "have", "hold".
+        of: how many there could be.
+    """
+    things = number if of is None else of
+    text = f"{number}" if of is None else f"{number} of {of}"
+    text += f" {noun}" + "s" * (things != 1)
+    return f"{text} {_OF_ONE.get(verb, verb + 's') if number == 1 else verb}" if verb else text
 
 
 def _escape(letter: str) -> str:

@@ -11,7 +11,7 @@ from flowzoo.archive import staging
 from flowzoo.archive.job import Job, Outcome, Worker
 from flowzoo.archive.motion import check_table, write_table
 from flowzoo.archive.videos import ArchiveVideo, in_shard
-from flowzoo.errors import InputError
+from flowzoo.errors import InputError, counted
 from flowzoo.files.run_files import RunFiles
 
 Engine = Callable[["ArchivePlan"], Iterator[Outcome]]
@@ -92,7 +92,7 @@ class ArchivePlan:
                 _append(failures, {"video": outcome.video, "error": outcome.error})
                 say(f"failed: {outcome.error}")
             elif outcome.status == "done":
-                say(f"{outcome.video}: {outcome.pairs} pairs in {outcome.seconds:.1f} s")
+                say(f"{outcome.video}: {counted(outcome.pairs, 'pair')} in {outcome.seconds:.1f} s")
         staging.sweep(out)
         if self.motion_score is not None:
             write_table(self._sharded(self.motion_score), self._scores())

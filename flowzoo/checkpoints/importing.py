@@ -10,7 +10,7 @@ from torch.overrides import TorchFunctionMode
 from flowzoo import registry
 from flowzoo.checkpoints.formats.nested import find_state_dict
 from flowzoo.checkpoints.keymap import shorten
-from flowzoo.errors import InputError
+from flowzoo.errors import InputError, counted
 from flowzoo.network import ZooNetwork
 
 
@@ -79,13 +79,13 @@ def matched(network: ZooNetwork, tensors: Mapping[str, Tensor]) -> dict[str, Ten
     if wrong:
         first = wrong[0]
         raise InputError(
-            f"{len(wrong)} shapes differ ({first} is {tuple(tensors[first].shape)}, "
+            f"{counted(len(wrong), 'shape', 'differ')} ({first} is {tuple(tensors[first].shape)}, "
             f"wanted {tuple(wanted[first].shape)})"
         )
     result = {name: tensors[name].to(device="cpu", dtype=value.dtype) for name, value in wanted.items()}
     broken = [name for name, value in result.items() if not torch.isfinite(value).all()]
     if broken:
-        raise InputError(f"{len(broken)} tensors hold NaN or infinity ({shorten(broken)})")
+        raise InputError(f"{counted(len(broken), 'tensor', 'hold')} NaN or infinity ({shorten(broken)})")
     return result
 
 

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from flowzoo.errors import InputError
+from flowzoo.errors import InputError, counted
 
 ENGINES = ("local", "ray")
 FORMATS = ("zarr", "jpeg", "mp4", "none")
@@ -116,7 +116,7 @@ def run_archive(arguments: argparse.Namespace) -> None:
         },
         **{name: value for name, value in given.items() if value is not None},
     )
-    parts = [f"{summary.done} videos done, {summary.pairs} pairs"]
+    parts = [f"{counted(summary.done, 'video')} done, {counted(summary.pairs, 'pair')}"]
     parts += [f"{summary.skipped} there already"] * bool(summary.skipped)
     parts += [f"{summary.failed} failed, listed in {os.fspath(summary.failures or '')}"] * bool(summary.failed)
     print("; ".join(parts))

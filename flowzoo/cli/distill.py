@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from flowzoo.cli.common import add_model_arguments
 from flowzoo.datasets.catalogue import list_datasets, open_dataset
-from flowzoo.errors import InputError
+from flowzoo.errors import InputError, counted
 
 if TYPE_CHECKING:
     from flowzoo.inference.pseudo_truth import Task
@@ -91,13 +91,13 @@ def run(arguments: argparse.Namespace) -> None:
     relative, absolute = arguments.consistency
     trust = Trust(relative, absolute, arguments.min_confidence, arguments.max_difference)
     labels = PseudoTruth(estimator, arguments.output, trust, arguments.format)
-    print(f"labelling {len(tasks)} pairs with {network.model_name} ({weights})")
+    print(f"labelling {counted(len(tasks), 'pair')} with {network.model_name} ({weights})")
     share = labels(
         tasks,
         overwrite=arguments.overwrite,
         progress=lambda all_tasks: iter(tqdm(all_tasks, unit="pair", disable=not sys.stderr.isatty())),
     )
-    print(f"wrote {arguments.output / LIST}: {len(tasks)} pairs, {share:.1%} of the pixels kept")
+    print(f"wrote {arguments.output / LIST}: {counted(len(tasks), 'pair')}, {share:.1%} of the pixels kept")
 
 
 def check(arguments: argparse.Namespace) -> None:

@@ -4,7 +4,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from flowzoo.cli.common import add_model_arguments
-from flowzoo.errors import InputError
+from flowzoo.errors import InputError, counted
 
 if TYPE_CHECKING:
     from flowzoo.inference.enlarger import Enlarger
@@ -107,11 +107,13 @@ def describe(enlarger: "Enlarger", weights: str, sequence: "FrameSequence", batc
     ]
     found = enlarger.plan(sequence.size, batch_size)
     if network.frames_in is not None:
-        parts.append(f"windows of {network.frames_in} frames")
+        parts.append(f"windows of {counted(network.frames_in, 'frame')}")
     else:
         assert found.chunk is not None, "the network takes clips"
         short = sequence.count is not None and sequence.count <= found.chunk + found.overlap
-        parts.append("all frames at once" if short else f"chunks of {found.chunk} frames, {found.overlap} shared")
+        parts.append(
+            "all frames at once" if short else f"chunks of {counted(found.chunk, 'frame')}, {found.overlap} shared"
+        )
     if found.tiles is not None:
         tall, wide = found.tiles.tile
         within = f"to stay within {enlarger.memory:g} GB"

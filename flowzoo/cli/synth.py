@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from flowzoo.cli.common import parse_size
-from flowzoo.errors import InputError
+from flowzoo.errors import InputError, counted
 
 HELP = "Render synthetic training pairs with exact flow and occlusion, from photographs or procedural textures."
 
@@ -94,4 +94,4 @@ def run(arguments: argparse.Namespace) -> None:
             progress.update(written)
     rate = rendered / max(time.monotonic() - started, 1e-6)
     new = f"{rendered} new, {rate:.1f} pairs/s" if rendered else "all were there"
-    print(f"{job.count} pairs of {width}x{height} in {job.output} ({new})")
+    print(f"{counted(job.count, 'pair')} of {width}x{height} in {job.output} ({new})")

@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from flowzoo.datasets.server import ServerLayout
-from flowzoo.errors import InputError
+from flowzoo.errors import InputError, counted
 from flowzoo.files.flow import read_flow
 from flowzoo.files.images import image_size, read_image
 from flowzoo.files.reading import existing_folder
@@ -187,15 +187,18 @@ class FlowDataset:
             raise InputError(f"no {self.title} ({self.subset}) under {self.root}: expected {self.layout}{first_gone}")
         if not self.partial and (missing or len(present) < expected):
             gone = ", ".join(map(self._shown, missing[:3]))
-            gone = f"missing {len(missing)} files such as {gone}" if missing else f"expected {self.layout}"
+            gone = f"missing {counted(len(missing), 'file')} such as {gone}" if missing else f"expected {self.layout}"
             raise InputError(
-                f"{self.title} ({self.subset}) under {self.root} is incomplete: {len(present)} of {expected} pairs, "
-                f"{gone}; add them, or give --partial to evaluate what is there"
+                f"{self.title} ({self.subset}) under {self.root} is incomplete: "
+                f"{counted(len(present), 'pair', of=expected)}, {gone}; add them, or give --partial to evaluate what "
+                "is there"
             )
         for kind in kinds:
             if len(there[kind]) < len(present):
                 meaning = self.without_extra.get(kind, "numbers that need them cover these pairs only")
-                self.notes.append(f"{kind} files are there for {len(there[kind])} of {len(present)} pairs: {meaning}")
+                self.notes.append(
+                    f"{kind} files are there for {counted(len(there[kind]), 'pair', of=len(present))}: {meaning}"
+                )
         self.expected, self.missing = expected, missing
         return [
             dataclasses.replace(pair, extras={kind: path for kind, path in pair.extras.items() if path.is_file()})

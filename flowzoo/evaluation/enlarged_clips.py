@@ -13,7 +13,7 @@ import torch
 from flowzoo.datasets.scaled.catalogue import scaled_dataset_class
 from flowzoo.datasets.scaled.scaled_dataset import ScaledClip, ScaledDataset
 from flowzoo.distributed import Ranks, start
-from flowzoo.errors import InputError
+from flowzoo.errors import InputError, counted
 from flowzoo.evaluation.report import Report
 from flowzoo.files.images import SUFFIXES, read_image
 from flowzoo.files.run_files import RunFiles
@@ -220,7 +220,7 @@ class ClipEvaluation:
             kind = "bicubic" if dataset.degradation == "stored" else dataset.degradation
             notes.append(f"small frames made here: {kind}, a quarter of the size, 8 bits")
         if len(dataset) < dataset.expected:
-            notes.insert(0, f"partial: {len(dataset)} of {dataset.expected} clips are there")
+            notes.insert(0, f"partial: {counted(len(dataset), 'clip', 'are', of=dataset.expected)} there")
         notes += dataset.notes
         if enlarger is not None and enlarger.network.frames_in is None:
             first = dataset.clips[0]

@@ -15,7 +15,7 @@ from flowzoo.checkpoints.backbones import load_backbone, lpips_calibration
 from flowzoo.datasets.clips.catalogue import open_clips
 from flowzoo.datasets.clips.clip_dataset import Clip
 from flowzoo.distributed import Ranks, start
-from flowzoo.errors import InputError
+from flowzoo.errors import InputError, counted
 from flowzoo.evaluation.frame_protocols import PROTOCOLS, RANDOM_WINDOWS, FrameProtocol
 from flowzoo.evaluation.report import Report
 from flowzoo.files.images import read_image
@@ -132,11 +132,11 @@ class FrameEvaluation:
             drawn = np.random.RandomState(0).permutation(len(starts))[:RANDOM_WINDOWS]
             starts = [starts[index] for index in drawn]
         if not starts:
-            raise InputError(f"{self.dataset} under {self.root} has no clip of {length} frames")
+            raise InputError(f"{self.dataset} under {self.root} has no clip of {counted(length, 'frame')}")
         short = sum(clip.length < length for clip in clips)
-        self.left_out = dataset.notes + [f"{short} clips have fewer than {length} frames and are left out"] * bool(
-            short
-        )
+        self.left_out = dataset.notes + [
+            f"left out: {counted(short, 'clip', 'have')} fewer than {counted(length, 'frame')}"
+        ] * bool(short)
         files = RunFiles()
         files.reads(*self.inputs)
         for path in self.reports:
@@ -214,7 +214,9 @@ class FrameEvaluation:
             for name in names:
                 steps = [_mean([row[f"{name}_step{step}"] for row in rows]) for step in range(1, count + 1)]
                 metrics[f"{name}_next{count}"] = _mean([value for value in steps if value is not None])
-                titles.append((f"{name}_next{count}", f"{TITLES[name][0]}, mean of {count} steps", TITLES[name][1]))
+                titles.append(
+                    (f"{name}_next{count}", f"{TITLES[name][0]}, mean of {counted(count, 'step')}", TITLES[name][1])
+                )
         clean = [{k: v if isinstance(v, str) or np.isfinite(v) else None for k, v in row.items()} for row in rows]
         notes = [{"nearest": "8-bit frames", "down": "frames truncated to 8 bits for SSIM", "no": "frames not rounded"}
                  [protocol.rounded]]  # fmt: skip

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from flowzoo.datasets.dataset import FlowDataset, Pair
-from flowzoo.errors import InputError
+from flowzoo.errors import InputError, counted
 from flowzoo.evaluation.frame_cache import FrameCache
 from flowzoo.files.flow import read_flow
 from flowzoo.files.reading import existing_folder
@@ -117,17 +117,17 @@ class FilePredictor:
         if missing and not (partial and self.files):
             hint = ", or score those that are there with --partial" if self.files else ""
             raise InputError(
-                f"--predictions {folder} lacks {len(missing)} of {len(pairs)} files, first {missing[0]}; add them "
-                f"(their names mirror the ground truth's){hint}"
+                f"--predictions {folder} lacks {counted(len(missing), 'file', of=len(pairs))}, first {missing[0]}; add "
+                f"them (their names mirror the ground truth's){hint}"
             )
         extra = self._strangers(dataset)
         if extra:
             raise InputError(
-                f"--predictions {folder} holds {len(extra)} files that belong to no pair of {dataset.name}, first "
+                f"--predictions {folder} holds {counted(len(extra), 'file')} of no pair of {dataset.name}, first "
                 f"{extra[0]}; remove them"
             )
         if missing:
-            dataset.notes.append(f"predictions are there for {len(self.files)} of {len(pairs)} pairs")
+            dataset.notes.append(f"predictions are there for {counted(len(self.files), 'pair', of=len(pairs))}")
             dataset.pairs = [pair for pair in pairs if pair.name in self.files]
 
     def _find(self, pair: Pair) -> Path | None:
@@ -186,8 +186,10 @@ def check_prediction(found: Found, size: tuple[int, int], *, sparse: bool, where
             f"{where} is {valid.shape[1]}x{valid.shape[0]} pixels, expected {width}x{height}; predict it again"
         )
     wrong = valid & ~np.isfinite(flow).all(axis=-1)
-    gone = np.count_nonzero(wrong) if sparse else np.count_nonzero(wrong | ~valid)
+    gone = int(np.count_nonzero(wrong) if sparse else np.count_nonzero(wrong | ~valid))
     if gone:
         kind = "NaN or infinite" if np.count_nonzero(wrong) or not np.isfinite(flow).all() else "NaN or unknown"
-        raise InputError(f"{where}: {gone} of {valid.size} pixels are {kind}; a prediction must be complete")
+        raise InputError(
+            f"{where}: {counted(gone, 'pixel', 'are', of=valid.size)} {kind}; a prediction must be complete"
+        )
     return flow, valid

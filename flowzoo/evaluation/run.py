@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from flowzoo.datasets.catalogue import dataset_class, open_dataset
 from flowzoo.datasets.dataset import FlowDataset
 from flowzoo.distributed import Ranks, start
-from flowzoo.errors import InputError
+from flowzoo.errors import InputError, counted
 from flowzoo.evaluation.contact_sheet import contact_sheet
 from flowzoo.evaluation.loop import EvaluationLoop, Scored
 from flowzoo.evaluation.pictures import write_error_pictures
@@ -104,7 +104,7 @@ class Evaluation:
             subset = server.subset
         dataset = open_dataset(self.dataset, self.root, subset, partial=self.partial, images=self.predictions is None)
         if self.partial and len(dataset) < dataset.expected:
-            dataset.notes.insert(0, f"partial: {len(dataset)} of {dataset.expected} pairs are there")
+            dataset.notes.insert(0, f"partial: {counted(len(dataset), 'pair', 'are', of=dataset.expected)} there")
         scored = (
             FilePredictor(self.predictions, dataset, self.limit, partial=self.partial) if self.predictions else None
         )
@@ -211,4 +211,6 @@ def _without_truth(results: list[Scored]) -> list[str]:
             f"no pixel of the ground truth of any pair is valid, {empty[0]} for one: in KITTI's format the third "
             "channel is 0 everywhere, in others all values are NaN or too large; write it again with its valid mask"
         )
-    return [f"no pixel of the ground truth is valid for {len(empty)} pairs, first {empty[0]}"] if empty else []
+    if not empty:
+        return []
+    return [f"no pixel of the ground truth is valid for {counted(len(empty), 'pair')}, first {empty[0]}"]

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flowzoo.checkpoints.index import Entry, entries
+from flowzoo.errors import counted
 
 HEADER = ("weights", "data set", "metric", "published", "measured here")
 LEGEND = (
@@ -52,7 +53,7 @@ def _shown(value: float, record: dict[str, Any], dataset: str, ours: bool) -> st
     """2.48* (authors, test)."""
     facts = [] if ours or "by" not in record else [str(record["by"])]
     facts += [str(record["split"])] if record.get("split", "train") != "train" else []
-    facts += [f"{record['pairs']} pairs"] if "pairs" in record else []
+    facts += [counted(record["pairs"], "pair")] if "pairs" in record else []
     star = "*" if dataset in record.get("seen", ()) else ""
     return f"{value:g}{star}" + (f" ({', '.join(facts)})" if facts else "")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from flowzoo.datasets.dataset import FlowDataset, Pair
-from flowzoo.errors import InputError
+from flowzoo.errors import InputError, counted
 from flowzoo.files.claim import NAME as LOCK
 from flowzoo.files.claim import claimed
 from flowzoo.files.flow import read_flow, write_flow
@@ -114,7 +114,8 @@ class Submission:
                 f"--submission: cannot fill {self.target}: {error.strerror}; choose another place"
             ) from error
         self.discard()
-        return f"wrote {len(self.dataset)} flow files to {self.target}; {self.layout.advice.format(self.target)}"
+        files = counted(len(self.dataset), "flow file")
+        return f"wrote {files} to {self.target}; {self.layout.advice.format(self.target)}"
 
     def _pack(self) -> None:
         with zipfile.ZipFile(self.staging / self.layout.archive, "w", zipfile.ZIP_STORED) as archive:

@@ -1,13 +1,14 @@
 """A report as text for the terminal."""
 
+from flowzoo.errors import counted
 from flowzoo.evaluation.report import Report
 
 
 def table(report: Report) -> str:
     """Title, numbers, notes, and the worst pairs if they were asked for."""
     what = f"{report.model} ({report.weights})" if report.model else f"files in {report.predictions}"
-    count = f"{report.pairs}" if report.pairs == report.expected else f"{report.pairs} of {report.expected}"
-    lines = [f"{report.dataset} ({report.subset}), {count} {report.counted}: {what}", ""]
+    count = counted(report.pairs, report.counted[:-1], of=None if report.pairs == report.expected else report.expected)
+    lines = [f"{report.dataset} ({report.subset}), {count}: {what}", ""]
     shown = [(name, title, unit, report.metrics[name]) for name, title, unit in report.titles]
     widths = [max(map(len, texts), default=0) for texts in ([row[0] for row in shown], [row[1] for row in shown])]
     for name, title, unit, value in shown:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from flowzoo.errors import InputError
+from flowzoo.errors import InputError, counted
 from flowzoo.files.exr import is_exr
 from flowzoo.files.images import SUFFIXES, image_size, natural_key
 from flowzoo.files.reading import reason
@@ -109,11 +109,11 @@ def frames_of(
                 raise InputError(f"{error}; mend it, {choice}, or --partial") from error
     frames = list(sizes)
     if not frames:
-        raise InputError(f"{folder} has no images" + (f", only {_counted(others)}" if others else ""))
+        raise InputError(f"{folder} has no images" + (f", only {_told(others)}" if others else ""))
     if others:
-        notes.append(f"left out of {folder}, no images: {_counted(others)}")
+        notes.append(f"left out of {folder}, no images: {_told(others)}")
     if faults:
-        notes.append(f"left out of {folder}: {len(faults)} pictures that cannot be read, first: {faults[0]}")
+        notes.append(f"left out of {folder}: {counted(len(faults), 'picture')} that cannot be read, first: {faults[0]}")
     _refuse_doubles(folder, frames, choice)
     if 0 < sum(map(is_exr, frames)) < len(frames):
         raise InputError(f"{folder} holds .exr files and other images: {choice} (such as '*.exr'), or move some away")
@@ -145,7 +145,7 @@ def frames_in_folders(
         clips.append((folder, frames.files))
         notes += frames.notes
     if others:
-        notes.append(f"without images: {_counted(others)}")
+        notes.append(f"without images: {_told(others)}")
     return clips, notes
 
 
@@ -178,7 +178,7 @@ def told_gaps(folder: Path, frames: Sequence[Path]) -> str:
         return ""
     first, second, _ = gaps[0]
     missing = sum(count for _, _, count in gaps)
-    return f"{folder}: {missing} frames are missing, first between {first.name} and {second.name}"
+    return f"{folder}: {counted(missing, 'frame', 'are')} missing, first between {first.name} and {second.name}"
 
 
 def _entries(folder: Path) -> list[str]:
@@ -203,7 +203,7 @@ def _refuse_doubles(folder: Path, frames: list[Path], choice: str) -> None:
             )
 
 
-def _counted(files: list[Path]) -> str:
+def _told(files: list[Path]) -> str:
     """ "5 entries (a.txt, b.txt, c.txt, ...)"."""
     names = ", ".join(file.name for file in files[:SHOWN]) + (", ..." if len(files) > SHOWN else "")
     return f"{len(files)} {'entry' if len(files) == 1 else 'entries'} ({names})"

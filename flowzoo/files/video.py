@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from flowzoo.errors import InputError
+from flowzoo.errors import InputError, counted
 from flowzoo.files.atomic import replacing
 from flowzoo.files.reading import existing_file, reason
 from flowzoo.files.video_ends import what_is_missing
@@ -155,7 +155,7 @@ class Video:
                 problem = problem or reason(error)
             if problem is None and 0 < count < stream.frames and container.format.name != "avi":
                 # AVI counts frames that repeat the one before, and has no packets for them.
-                problem = f"{count} of {stream.frames} frames are there"
+                problem = f"{counted(count, 'frame', 'are', of=stream.frames)} there"
             stated = (container.duration or 0) / 1e6 if container.format.name.startswith(STATED_LENGTH) else 0.0
             begin = (container.start_time or 0) / 1e6
             if problem is None and stated and end - begin + LEAST_GAP + 2 / (self.rate or 25.0) < stated:

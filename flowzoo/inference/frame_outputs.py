@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from flowzoo.errors import InputError
+from flowzoo.errors import InputError, counted
 from flowzoo.files.images import FORMATS, write_image
 from flowzoo.files.run_files import RunFiles
 from flowzoo.inference.outputs import VIDEO_SUFFIXES
@@ -62,7 +62,7 @@ class FrameOutputs:
                 progress.set_postfix_str(name)
         seconds = time.perf_counter() - began
         target = self.video or self.folder
-        say(f"wrote {count} frames to {target} in {seconds:.1f} s ({seconds / max(count, 1):.2f} s a frame)")
+        say(f"wrote {counted(count, 'frame')} to {target} in {seconds:.1f} s ({seconds / max(count, 1):.2f} s a frame)")
 
     def _into_files(self, results: Iterator[tuple[str, np.ndarray]]) -> Iterator[str]:
         for name, frame in results:

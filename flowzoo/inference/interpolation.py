@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flowzoo.errors import InputError
+from flowzoo.errors import InputError, counted
 from flowzoo.flow.intermediate import between, half_flow
 from flowzoo.inference.estimator import Estimator
 from flowzoo.losses.correspondence import CorrespondenceLoss
@@ -91,7 +91,9 @@ class AverageInterpolator(Interpolator):
     refresh: int = 5
 
     def __post_init__(self) -> None:
-        self.title = f"correspondence-wise average with {self.estimator.network.model_name}, {self.steps} steps"
+        self.title = (
+            f"correspondence-wise average with {self.estimator.network.model_name}, {counted(self.steps, 'step')}"
+        )
 
     def images(self, frames: Sequence[np.ndarray], times: Sequence[float]) -> list[Tensor]:
         """See `Interpolator`.
@@ -148,7 +150,7 @@ class FlavrInterpolator(Interpolator):
             )
         self.network, self.precision = network, precision
         self.window = network.settings.inputs
-        self.title = f"flavr, {self.window} frames in"
+        self.title = f"flavr, {counted(self.window, 'frame')} in"
 
     def images(self, frames: Sequence[np.ndarray], times: Sequence[float]) -> list[Tensor]:
         """See `Interpolator`."""

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from flowzoo.errors import counted
 from flowzoo.flow.intermediate import projected, sample
 from flowzoo.inference.estimator import Estimator
 from flowzoo.inference.frame_outputs import DEFAULT_RATE, FrameOutputs
@@ -77,7 +78,7 @@ class NetworkPredictor(FramePredictor):
 
     def __init__(self, network: PredictionNetwork, precision: torch.dtype, context: int, seed: int = 0) -> None:
         self.network, self.precision, self.context, self.seed = network, precision, context, seed
-        self.title = f"{network.model_name}, {context} frames of context"
+        self.title = f"{network.model_name}, {counted(context, 'frame')} of context"
 
     def images(self, frames: Sequence[np.ndarray], steps: int) -> list[Tensor]:
         """See `FramePredictor`."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from flowzoo.errors import counted
 from flowzoo.inference.estimator import Estimate, Estimator
 from flowzoo.inference.outputs import OutputChoice
 from flowzoo.inference.sources import Pair, PairSource
@@ -68,7 +69,8 @@ class InferenceRun:
             self.say(note)
         if many:
             target = "standard output" if self.outputs.stream else self.outputs.video or self.outputs.folder
-            self.say(f"wrote {count} pairs to {target} in {seconds:.1f} s ({seconds / max(count, 1):.2f} s a pair)")
+            each = seconds / max(count, 1)
+            self.say(f"wrote {counted(count, 'pair')} to {target} in {seconds:.1f} s ({each:.2f} s a pair)")
 
     def _files(self) -> Iterator[tuple[str, list[str]]]:
         """Compute and write every pair's files."""
@@ -124,7 +126,7 @@ class InferenceRun:
             if index + 1 == len(samples) or index == last:
                 break
         scale = max(lengths, default=1.0)
-        self.say(f"full colour is {scale:.1f} pixels, from {len(lengths)} pairs (--max-flow sets it)")
+        self.say(f"full colour is {scale:.1f} pixels, from {counted(len(lengths), 'pair')} (--max-flow sets it)")
         return scale
 
 

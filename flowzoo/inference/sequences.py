@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from flowzoo.errors import InputError
+from flowzoo.errors import InputError, counted
 from flowzoo.files.frames import frames_of
 from flowzoo.files.images import image_depth, image_size, read_image
 from flowzoo.inference.sources import unique_names
@@ -61,7 +61,7 @@ class FolderFrames:
         self.count: int | None = len(self.inputs)
         if self.count < least:
             left_out = "".join(f"; {note}" for note in self.notes)
-            raise InputError(f"{folder} has {_counted(self.count)}: a clip has at least {least}{left_out}")
+            raise InputError(f"{folder} has {counted(self.count, 'frame')}: a clip has at least {least}{left_out}")
         self.size = found.size
         if (bits := image_depth(self.inputs[0])) > 8:
             self.notes.append(f"{self.inputs[0].name} holds {bits} bits a channel: frames are taken, and made, with 8")
@@ -95,7 +95,7 @@ class VideoFrames:
             self.rate, self.count, self.notes = video.rate, video.frames, list(video.notes)
             found = sum(1 for _ in itertools.islice(video, least))
         if found < least:
-            raise InputError(f"{path} has {_counted(found)}: a clip has at least {least}")
+            raise InputError(f"{path} has {counted(found, 'frame')}: a clip has at least {least}")
 
     def names(self) -> Iterator[str]:
         """See `FrameSequence`."""
@@ -139,7 +139,3 @@ def open_frames(
         except InputError:
             raise error from None
         raise InputError(f"{path} is one image: give a folder of frames or a video ({error})") from error
-
-
-def _counted(frames: int) -> str:
-    return "1 frame" if frames == 1 else f"{frames} frames"

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from flowzoo.errors import InputError
+from flowzoo.errors import InputError, counted
 from flowzoo.files.exr import is_exr
 from flowzoo.files.frames import frames_of
 from flowzoo.files.images import image_depth, image_size, read_picture
@@ -153,7 +153,8 @@ class FilePairs:
         """See `PairSource`."""
         if not self.damaged:
             return []
-        return [f"left out {len(self.damaged)} pairs with damaged images, first: {next(iter(self.damaged.values()))}"]
+        first = next(iter(self.damaged.values()))
+        return [f"left out {counted(len(self.damaged), 'pair')} with damaged images, first: {first}"]
 
 
 def _told_depth(path: Path) -> list[str]:
@@ -304,9 +305,9 @@ def _listed_pairs(path: str, partial: bool) -> FilePairs:
     if path != STANDARD_INPUT:
         source.inputs.append(Path(path))
     if faults:
-        source.notes.append(f"left out {len(faults)} of {len(listed)} lines, first: {faults[0]}")
+        source.notes.append(f"left out {counted(len(faults), 'line', of=len(listed))}, first: {faults[0]}")
     if with_flow := sum(pair.flow is not None for pair in pairs):
-        source.notes.append(f"the third column of {path} (flow, {with_flow} lines) is not needed here")
+        source.notes.append(f"the third column of {path} (flow, {counted(with_flow, 'line')}) is not needed here")
         source.inputs += [pair.flow for pair in pairs if pair.flow is not None]
     return source
 

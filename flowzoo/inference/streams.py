@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Self
 
 import numpy as np
 
-from flowzoo.errors import InputError
+from flowzoo.errors import InputError, counted
 from flowzoo.files.reading import reason, shown
 from flowzoo.files.video import FORMATS, pyav, upright
 from flowzoo.inference.sources import Pair
@@ -263,7 +263,9 @@ class LiveFrames(FrameStream):
             stop.set()
             reader.join(2 * PATIENCE)
             if passed_over:
-                self.last_words.append(f"{passed_over} frames of {self.title} came while others were computed")
+                self.last_words.append(
+                    f"{counted(passed_over, 'frame')} of {self.title} came while others were computed"
+                )
 
 
 class RawFrames:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from flowzoo.augmentation.sample import TrainingSample
-from flowzoo.errors import InputError
+from flowzoo.errors import InputError, counted
 from flowzoo.files.atomic import replacing
 from flowzoo.files.reading import DAMAGE, content_of, quiet
 from flowzoo.synthetic.render import RenderedPairs
@@ -74,7 +74,8 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
                 raise InputError(f"{folder} holds pairs rendered with another {name}: give another folder")
         if there.count > manifest.count or (there.count % SHARD and there.count != manifest.count):
             raise InputError(
-                f"{folder} holds {there.count} pairs: give that --count, or more if it is a multiple of {SHARD}"
+                f"{folder} holds {counted(there.count, 'pair')}: give that --count, or more if it "
+                f"is a multiple of {SHARD}"
             )
     with replacing(path) as temporary:
         temporary.write_text(json.dumps({"version": VERSION, **asdict(manifest)}, indent=1, sort_keys=True) + "\n")

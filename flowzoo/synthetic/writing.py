@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from flowzoo.errors import InputError
+from flowzoo.errors import InputError, counted
 from flowzoo.files.atomic import replacing
 from flowzoo.files.run_files import RunFiles
 from flowzoo.synthetic.packed import MANIFEST, SHARD, Manifest, shard_files, write_manifest, write_shard
@@ -156,8 +156,8 @@ def check_files(job: RenderJob) -> None:
         foreign = [path for path in outputs if path.exists()]
         if foreign:
             raise InputError(
-                f"{job.output} holds {len(foreign)} files that would be replaced, first {foreign[0].name}, and no "
-                f"{MANIFEST} of flowzoo synth, so they are not its own; give another folder"
+                f"{job.output} holds {counted(len(foreign), 'file')} that would be replaced, first {foreign[0].name}, "
+                f"and no {MANIFEST} of flowzoo synth, so they are not its own; give another folder"
             )
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from flowzoo.checkpoints import save_weights
 from flowzoo.distributed import Ranks
-from flowzoo.errors import InputError
+from flowzoo.errors import InputError, counted
 from flowzoo.network import ZooNetwork
 from flowzoo.training import loader, optimise, state
 from flowzoo.training.journal import Clock, Journal, duration
@@ -155,7 +155,8 @@ class StageRun:
             if self.is_due(stage.save_every) or self.stopped:
                 self.save()
         if self.stopped:
-            log.info("%s stops at step %d: no better for %d validations", stage.name, self.step, self.stale)
+            validations = counted(self.stale, "validation")
+            log.info("%s stops at step %d: no better for %s", stage.name, self.step, validations)
         return self.best or self.last()
 
     def is_due(self, every: int) -> bool:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from flowzoo.checkpoints.formats.torch_files import read_values
-from flowzoo.errors import InputError
+from flowzoo.errors import InputError, counted
 from flowzoo.files.atomic import replacing
 from flowzoo.files.reading import reason
 from flowzoo.settings import flat, shown
@@ -198,6 +198,6 @@ def _difference(old: dict[str, Any], here: Recipe, place: tuple[int, int] | None
                 present = new["stages"][stage]["name"]
                 over = f", and that stage is over; --set {present}.steps sets the present one's"
                 if number == stage:
-                    over = f", and {stage_step} steps are done"
+                    over = f", and {counted(stage_step, 'step', 'are')} done"
             return f"stage {after['name']}: {key} was {shown(before.get(key))}, here it is {shown(value)}{over}"
     return ""

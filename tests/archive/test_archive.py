@@ -179,14 +179,14 @@ def test_what_is_there_is_left_if_it_is_of_this_video_with_these_settings(tmp_pa
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.flo")} == times
     make_video(videos / "clip_1.mp4", 77)
     assert infer(*words) == 0
-    assert "1 videos done, 2 pairs; 1 there already" in capsys.readouterr().out
+    assert "1 video done, 2 pairs; 1 there already" in capsys.readouterr().out
     assert infer(*words, "--scale", "0.5") == 0
     assert "2 videos done" in capsys.readouterr().out
     for path in (out / "clip_1").iterdir():
         path.unlink()
     (out / "clip_1").rmdir()
     assert infer(*words, "--scale", "0.5") == 0
-    assert "1 videos done" in capsys.readouterr().out
+    assert "1 video done" in capsys.readouterr().out
     assert contents(out).keys() == before.keys() - {"clip_1/000002.flo"}
 
 

@@ -68,7 +68,7 @@ def test_a_folder_keeps_its_frames_and_skips_what_is_there(frames, tmp_path, cap
     (tmp_path / "out" / "000003.png").unlink()
     status, out, _ = run(capsys, *words, "--skip-existing")
     assert status == 0
-    assert "wrote 1 frames" in out
+    assert "wrote 1 frame " in out
     assert (tmp_path / "out" / "000003.png").read_bytes() == made
     assert "nothing to do" in run(capsys, *words, "--skip-existing")[1]
 

@@ -38,7 +38,7 @@ def openers(root: Path, **options: bool):
 
 
 FAULTS = {
-    "a gap": (lambda clip: (clip / "3.png").unlink(), "1 frames are missing, first between 2.png and 4.png"),
+    "a gap": (lambda clip: (clip / "3.png").unlink(), "1 frame is missing, first between 2.png and 4.png"),
     "a frame twice": (lambda clip: write_image(clip / "1.jpg", FRAME), "holds one frame twice, 1.jpg and 1.png"),
     "two sizes": (lambda clip: write_image(clip / "5.png", FRAME[:8]), "1.png is 20x16 but .*5.png is 20x8"),
     "a link to nothing": (lambda clip: (clip / "5.png").symlink_to("nowhere"), "5.png does not exist"),
@@ -65,8 +65,8 @@ def test_what_is_left_out_is_noted(root: Path) -> None:
     (root / "two" / "read.me").write_text("hello")
     for opener in openers(root, partial=True):
         notes = " ".join(opener().notes)
-        assert "1 frames are missing" in notes
-        assert "1 pictures that cannot be read" in notes
+        assert "1 frame is missing" in notes
+        assert "1 picture that cannot be read" in notes
         assert "without images: 1 entry (two)" in notes
 
 
@@ -86,7 +86,7 @@ def test_training_says_what_it_leaves_out(root: Path, caplog: pytest.LogCaptureF
     settings = ClipSettings(data=("clips",), inputs=(0, 1), targets=(2,))
     with caplog.at_level("INFO"):
         Windows(settings, root, 0)
-    assert "1 clips have fewer than 3 frames and are left out" in caplog.text
+    assert "left out: 1 clip has fewer than 3 frames" in caplog.text
 
 
 def test_drives_with_gaps_are_asked_about(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_drives_with_gaps_are_asked_about(tmp_path: Path) -> None:
         for number in (0, 1, 3):
             folder = tmp_path / "2011_09_26" / f"2011_09_26_drive_{drive:04d}_sync" / "image_03" / "data"
             write_image(folder / f"{number:010d}.png", FRAME)
-    with pytest.raises(InputError, match=r"1 frames are missing, first between 0000000001\.png"):
+    with pytest.raises(InputError, match=r"1 frame is missing, first between 0000000001\.png"):
         open_clips("kitti-raw", tmp_path, "test")
     assert len(open_clips("kitti-raw", tmp_path, "test", partial=True).notes) == 3
 

@@ -105,7 +105,7 @@ def test_incomplete_data_set(chairs: tuple[Path, Path], capsys: pytest.CaptureFi
     assert "3 of 640 pairs" in failure(capsys, *words)
     (chairs[0] / "data" / "00002_img1.ppm").unlink()
     message = failure(capsys, *words)
-    assert "2 of 640 pairs, missing 1 files such as data/00002_img1.ppm" in message
+    assert "2 of 640 pairs, missing 1 file such as data/00002_img1.ppm" in message
     assert "--partial" in message
 
 

@@ -64,7 +64,7 @@ def test_the_folder_of_a_kitti_run_with_all_its_pictures(
     assert found["metrics"]["epe"] == pytest.approx(direct["metrics"]["epe"], abs=0.02)
     Path("p/000000_10.png").rename("p/000009_12.png")
     assert run(["evaluate", *base, "--predictions", "p"]) == 2
-    assert "belong to no pair of kitti-2015, first 000009_12.png" in capsys.readouterr().err
+    assert "of no pair of kitti-2015, first 000009_12.png" in capsys.readouterr().err
 
 
 def test_files_named_after_the_first_images(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_ground_truth_without_a_valid_pixel(tmp_path: Path) -> None:
     report = Evaluation("pairs", tmp_path / "l.txt", predictions=tmp_path / "p").run()
     assert report is not None
     assert report.metrics["epe"] == pytest.approx(2**0.5)
-    assert "no pixel of the ground truth is valid for 1 pairs, first none" in report.notes
+    assert "no pixel of the ground truth is valid for 1 pair, first none" in report.notes
 
 
 class TwoPairs:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flowzoo.errors import InputError
+from flowzoo.errors import InputError, counted
 from flowzoo.files.frames import frames_of, missing_between
 
 
@@ -51,7 +51,7 @@ def test_a_picture_that_cannot_be_read_is_not_passed_over(tmp_path: Path, name: 
         frames_of(tmp_path)
     found = frames_of(tmp_path, partial=True)
     assert [file.name for file in found.files] == ["f1.png", "f3.png"]
-    assert "1 pictures that cannot be read" in found.notes[0]
+    assert "1 picture that cannot be read" in found.notes[0]
     assert name in found.notes[0]
 
 
@@ -108,7 +108,8 @@ def test_gaps_in_the_numbers(tmp_path: Path, stems: list[str], expected: list[tu
         frames_of(tmp_path)
     found = frames_of(tmp_path, partial=True)
     assert len(found.files) == len(stems)
-    assert f"{sum(count for _, _, count in expected)} frames are missing" in found.notes[0]
+    missing = sum(count for _, _, count in expected)
+    assert counted(missing, "frame", "are") + " missing" in found.notes[0]
 
 
 def test_folders_without_frames(tmp_path: Path) -> None:

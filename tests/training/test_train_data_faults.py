@@ -136,7 +136,7 @@ def test_pairs_without_a_reverse_or_labels_are_counted(folder: Path) -> None:
     assert source.notes == ["10 of 12 pairs are left out: the reverse of them is not there"]
     (folder / "labels").mkdir()
     (folder / "labels" / "pairs.txt").write_text("../a2.png\t../b2.png\t../f2.flo\n")
-    assert sources.open_source("pairs", folder, "labels").notes == ["1 of 12 pairs have labels"]
+    assert sources.open_source("pairs", folder, "labels").notes == ["1 of 12 pairs has labels"]
     write_flow(folder / "f2.flo", np.ones((39, 48, 2), np.float32))
     write_flow(folder / "g2.flo", np.ones((40, 48, 2), np.float32))
     changed(folder, "f2.flo", "g2.flo")

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from flowzoo.datasets.degradations import Degradation, degrade, to_8bit
-from flowzoo.errors import InputError
+from flowzoo.errors import InputError, counted
 from flowzoo.files.images import image_size, read_image
 from flowzoo.files.reading import existing_folder
 from flowzoo.settings import suggestion
@@ -117,8 +117,8 @@ class ScaledDataset:
                 present.append(clip)
         if missing and not self.partial:
             raise InputError(
-                f"{self.title} in {self.root} is incomplete: {len(missing)} files are missing, first {missing[0]}; "
-                f"its layout is {self.layout} (--partial takes the clips that are there)"
+                f"{self.title} in {self.root} is incomplete: {counted(len(missing), 'file', 'are')} missing, "
+                f"first {missing[0]}; its layout is {self.layout} (--partial takes the clips that are there)"
             )
         if not present:
             raise InputError(f"no clip of {self.title} in {self.root}: its layout is {self.layout}")

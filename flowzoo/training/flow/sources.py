@@ -10,7 +10,7 @@ from flowzoo import settings
 from flowzoo.augmentation import TrainingSample
 from flowzoo.datasets.catalogue import dataset_class, list_datasets, open_dataset
 from flowzoo.datasets.dataset import FlowDataset, Pair
-from flowzoo.errors import InputError
+from flowzoo.errors import InputError, counted
 from flowzoo.files.flow import read_flow
 
 HELD_OUT = 10  # of a list of pairs without subsets of its own, every tenth pair is for validation
@@ -41,7 +41,7 @@ class DatasetSource:
         self.notes = [*dataset.notes]
         left_out = len(dataset.pairs) - len(self.indices)
         if left_out:
-            self.notes.append(f"{left_out} of {len(dataset.pairs)} pairs have no ground truth and are left out")
+            self.notes.append(f"left out: {counted(left_out, 'pair', 'have', of=len(dataset.pairs))} no ground truth")
         if both_directions:
             found = len(self.indices)
             self.reverses = reverses_of(dataset.pairs, self.indices)
@@ -50,11 +50,13 @@ class DatasetSource:
                 raise InputError(f"{dataset.name} ({dataset.subset}) has no pairs with ground truth in both directions")
             single = found - 2 * len(self.indices)
             if single:
-                self.notes.append(f"{single} of {found} pairs are left out: the reverse of them is not there")
+                self.notes.append(
+                    f"{counted(single, 'pair', 'are', of=found)} left out: the reverse of them is not there"
+                )
         if labels is not None:
             labelled = sum(labels.path_of(dataset.pairs[index]) is not None for index in self.indices)
             if labelled < len(self.indices):
-                self.notes.append(f"{labelled} of {len(self.indices)} pairs have labels")
+                self.notes.append(f"{counted(labelled, 'pair', 'have', of=len(self.indices))} labels")
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -212,7 +214,7 @@ def open_training_set(name: str, root: Path) -> FlowDataset:
     dataset = open_dataset(base, _folder_of(base, root), None if split else subset or None, partial=True)
     if len(dataset) < dataset.expected:
         first = f", the first file that is missing is {dataset.missing[0]}" if dataset.missing else ""
-        dataset.notes.append(f"{len(dataset)} of {dataset.expected} pairs are there{first}")
+        dataset.notes.append(f"{counted(len(dataset), 'pair', 'are', of=dataset.expected)} there{first}")
     if split:
         held_out = [index % HELD_OUT == HELD_OUT - 1 for index in range(len(dataset.pairs))]
         dataset.pairs = [p for p, out in zip(dataset.pairs, held_out, strict=True) if out == (subset == "val")]

@@ -11,7 +11,7 @@ from torch import Tensor
 from flowzoo.augmentation.batch import Tensors
 from flowzoo.datasets.clips.catalogue import list_clip_datasets, open_clips
 from flowzoo.datasets.clips.clip_dataset import Clip, ClipDataset
-from flowzoo.errors import InputError
+from flowzoo.errors import InputError, counted
 from flowzoo.settings import convert, suggestion
 from flowzoo.training.frames.settings import ClipSettings
 
@@ -49,7 +49,7 @@ class Windows(torch.utils.data.Dataset[FrameBatch]):
             if not long_enough:
                 raise InputError(f"{name} in {root} has no clip of {self.length} frames, which a window takes")
             if (short := len(dataset.clips) - len(long_enough)) > 0:
-                log.info("%s: %d clips have fewer than %d frames and are left out", name, short, self.length)
+                log.info("%s: left out: %s fewer than %d frames", name, counted(short, "clip", "have"), self.length)
             self.sources.append(long_enough)
             self.turns += [number] * max(1, convert(share or "1", int, f"the share of {name!r}"))
 
