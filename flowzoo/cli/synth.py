@@ -7,6 +7,7 @@ from pathlib import Path
 from flowzoo.cli.common import parse_size
 from flowzoo.errors import InputError, counted
 
+KINDS = ("varied", "fast", "solids", "swarm", "repeated", "static", "dynamic")
 HELP = "Render synthetic training pairs with exact flow and occlusion, from photographs or procedural textures."
 
 EXAMPLES = """examples:
@@ -35,9 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backward", action="store_true", help="with --packed: also the backward flow")
     parser.add_argument(
         "--kind",
-        choices=("varied", "static", "dynamic"),
+        choices=KINDS,
         default="varied",
-        help="varied: optical flow; static, dynamic: the geometric-matching sets of GLU-Net and GOCor",
+        help="varied, fast, solids, swarm, repeated: optical flow (docs/synthetic.md); static, dynamic: the "
+        "geometric-matching sets of GLU-Net and GOCor",
     )
     parser.add_argument(
         "--set",
@@ -67,10 +69,11 @@ def run(arguments: argparse.Namespace) -> None:
     from flowzoo import settings
     from flowzoo.devices import pick_device
     from flowzoo.synthetic import SceneSettings
+    from flowzoo.synthetic.settings import SCENES
     from flowzoo.synthetic.textures import PROCEDURAL
     from flowzoo.synthetic.writing import RenderJob, render_to_disk
 
-    start = {"varied": SceneSettings, "static": SceneSettings.static, "dynamic": SceneSettings.dynamic}
+    start = {**SCENES, "static": SceneSettings.static, "dynamic": SceneSettings.dynamic}
     device = pick_device(arguments.device)
     if device.type != "cpu" and arguments.workers > 1:
         raise InputError("--workers is for the CPU: one process keeps a GPU busy")

@@ -125,9 +125,9 @@ class Wren(FlowNetwork):
         batch, _, height, width = maps[-1].shape
         flow = maps[-1].new_zeros(batch // 2, 2, height, width)
         hidden = maps[-1].new_zeros(batch // 2, self.settings.hidden, height, width)
-        decoded, pyramid = hidden, []
-        coarse_to_fine = reversed(range(len(maps)))
-        for index, iterations in zip(coarse_to_fine, self.settings.iterations, strict=True):
+        decoded, pyramid, index = hidden, list[Tensor](), 0
+        coarse_to_fine = [*reversed(range(len(maps)))]
+        for index, iterations in zip(coarse_to_fine, self.settings.decoded_iterations, strict=False):
             if index < len(maps) - 1:
                 flow, hidden = _doubled(flow, hidden)
             if index == GLOBAL and distant is not None:
@@ -136,6 +136,8 @@ class Wren(FlowNetwork):
             for _ in range(iterations):
                 flow, hidden, decoded = self.decoder(maps[index], flow, hidden)
                 pyramid.append(flow * FINEST * 2**index)
+        if index > 0:
+            return _bilinear(flow, FINEST * 2**index), pyramid, (flow, hidden)
         return self._enlarged(flow, decoded), pyramid, (flow, hidden)
 
     def _chosen(self, maps: Tensor, flow: Tensor, hidden: Tensor, distant: Tensor) -> Tensor:
@@ -152,7 +154,7 @@ class Wren(FlowNetwork):
     def _enlarged(self, flow: Tensor, decoded: Tensor) -> Tensor:
         """Flow of the finest level at four times its size."""
         if self.settings.upsampling == "bilinear":
-            return F.interpolate(flow, scale_factor=FINEST, mode="bilinear", align_corners=False) * FINEST
+            return _bilinear(flow, FINEST)
         return convex_upsampling(flow, self.upsampling_weights(decoded), FINEST)
 
     def _cascade(self, images: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, list[Tensor]]:
@@ -247,6 +249,10 @@ def _normalised(maps: Tensor, groups: int) -> Tensor:
     """Mean 0 and deviation 1 per sample and group of channels, over the pixels of both of the sample's images."""
     pairs = torch.stack(halves(at_least_float32(maps).contiguous()), dim=2)
     return torch.cat(F.group_norm(pairs, groups).unbind(2))
+
+
+def _bilinear(flow: Tensor, factor: int) -> Tensor:
+    return F.interpolate(flow, scale_factor=factor, mode="bilinear", align_corners=False) * factor
 
 
 def _doubled(flow: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:

@@ -149,18 +149,20 @@ class PackedPairs(Dataset[TrainingSample]):
     """The pairs of a packed folder, read through memory maps; safe in any number of loader workers.
 
     `pairs[i]` is a `TrainingSample` with uint8 frames. With `flip_time` it may also be asked for pair `count + i`,
-    which is pair i played backwards (needs backward flow in the folder).
+    which is pair i played backwards (needs backward flow in the folder). With `both_directions` each sample has the
+    flow from the second frame to the first, too (`reverse`; needs it as well).
 
     Raises:
         InputError: no manifest, a missing or broken shard (render again: finished shards are kept).
     """
 
-    def __init__(self, folder: Folder, *, flip_time: bool = False) -> None:
+    def __init__(self, folder: Folder, *, flip_time: bool = False, both_directions: bool = False) -> None:
         self.folder = Path(folder)
         self.manifest = read_manifest(self.folder)
-        self.flip_time = flip_time
-        if flip_time and not self.manifest.backward:
-            raise InputError(f"{self.folder} holds no backward flow: render with --backward to play pairs backwards")
+        self.flip_time, self.both_directions = flip_time, both_directions
+        if (flip_time or both_directions) and not self.manifest.backward:
+            use = "play pairs backwards" if flip_time else "train on both directions"
+            raise InputError(f"{self.folder} holds no backward flow: render with --backward to {use}")
         self._maps: dict[int, dict[str, NDArray[Any]]] = {}
         height, width = self.manifest.size
         for shard in range(self.manifest.shards):
@@ -182,11 +184,13 @@ class PackedPairs(Dataset[TrainingSample]):
         backwards, index = divmod(index, self.manifest.count)
         maps, row = self._shard(index // SHARD), index % SHARD
         frames = torch.from_numpy(np.array(maps["frames"][row]))
-        flow = torch.from_numpy(maps["backward" if backwards else "flow"][row].astype(np.float32))
-        invalid = BACKWARD_INVALID if backwards else INVALID
-        valid = torch.from_numpy((maps["masks"][row] & invalid) == 0)
+        flow, valid = _flow(maps, row, backwards=bool(backwards))
+        reverse = None
+        if self.both_directions:
+            back, known = _flow(maps, row, backwards=not backwards)
+            reverse = torch.cat([back, known[None].float()])
         first, second = (frames[1], frames[0]) if backwards else (frames[0], frames[1])
-        return TrainingSample(first, second, flow, valid)
+        return TrainingSample(first, second, flow, valid, reverse=reverse)
 
     def occluded(self, index: int) -> NDArray[np.bool_]:
         """(H, W): what of the first frame of pair `index` is hidden in the second."""
@@ -220,3 +224,9 @@ class PackedPairs(Dataset[TrainingSample]):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_maps": {}}
+
+
+def _flow(maps: dict[str, NDArray[Any]], row: int, *, backwards: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Flow (2, H, W) float32 and where it is valid (H, W) of a pair of a shard."""
+    flow = torch.from_numpy(maps["backward" if backwards else "flow"][row].astype(np.float32))
+    return flow, torch.from_numpy((maps["masks"][row] & (BACKWARD_INVALID if backwards else INVALID)) == 0)

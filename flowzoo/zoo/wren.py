@@ -21,7 +21,8 @@ class WrenSettings(PyramidSettings):
             to match after fewer steps of training.
         width: channels inside the decoder that the levels from 1/64 to 1/4 share.
         hidden: channels of the state that the decoder hands to the next finer level.
-        iterations: how often the decoder runs at 1/64, 1/32, ... 1/4; the second map is warped anew for each run.
+        iterations: how often the decoder runs at 1/64, 1/32, ... 1/4; the second map is warped anew for each run. 0 at
+            the last levels: the flow of the one before is enlarged, for training what only coarser levels have.
         upsampling: of the flow from 1/4 of the image: "convex" (learned), or "bilinear" (the first stages of training).
         cascade: run again on the pair at twice the size, starting from the flow of the first run: four times the
             time, finer small motion.
@@ -45,8 +46,18 @@ class WrenSettings(PyramidSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if min(self.iterations) < 1:
-            raise InputError(f"iterations must be at least 1 at every level, got {self.iterations}")
+        decoded = [entry > 0 for entry in self.iterations]
+        if min(self.iterations) < 0 or not decoded[0] or decoded != sorted(decoded, reverse=True):
+            raise InputError(
+                f"iterations must be at least 1 at every level, or 0 from some level on, got {self.iterations}"
+            )
+        if self.cascade and not all(decoded):
+            raise InputError(f"the cascade needs iterations of at least 1 at every level, got {self.iterations}")
+
+    @property
+    def decoded_iterations(self) -> tuple[int, ...]:
+        """`iterations` of the levels that are decoded."""
+        return tuple(entry for entry in self.iterations if entry)
 
 
 CARDS = (

@@ -131,8 +131,25 @@ def test_iterations_add_flows_of_a_level() -> None:
     with torch.inference_mode():
         sizes = [flow.shape[-1] for flow in network(torch.rand(1, 3, 64, 128), torch.rand(1, 3, 64, 128)).pyramid]
     assert sizes == [2, 4, 4, 8, 16, 16, 16, 32]
-    with pytest.raises(InputError, match="iterations"):
-        flowzoo.create("wren", iterations=(1, 1, 0, 1, 1))
+    for wrong in ({"iterations": (1, 1, 0, 1, 1)}, {"iterations": (0,) * 5}, {"iterations": (1, 1, 1, 1, -1)},
+                  {"iterations": (1, 1, 1, 1, 0), "cascade": True}):  # fmt: skip
+        with pytest.raises(InputError, match="iterations"):
+            flowzoo.create("wren", **wrong)
+
+
+def test_levels_that_are_not_decoded_leave_the_flow_of_the_one_before() -> None:
+    torch.manual_seed(0)
+    network = flowzoo.create("wren", refinement="none").eval()
+    short = flowzoo.create("wren", refinement="none", iterations=(2, 2, 2, 0, 0)).eval()
+    short.load_state_dict(network.state_dict())
+    images = torch.rand(2, 1, 3, 64, 128)
+    with torch.inference_mode():
+        whole, part = network(*images), short(*images)
+    assert len(part.pyramid) == 6
+    for one, other in zip(part.pyramid, whole.pyramid, strict=False):
+        assert torch.equal(one, other)
+    expected = torch.nn.functional.interpolate(part.pyramid[-1], (64, 128), mode="bilinear")
+    torch.testing.assert_close(part.flow, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_both_directions_are_those_of_the_exchanged_pair() -> None:

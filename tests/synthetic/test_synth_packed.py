@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from flowzoo.cli import main
+from flowzoo.cli import main, synth
 from flowzoo.errors import InputError
 from flowzoo.files.flow import read_flow
 from flowzoo.files.images import read_image
 from flowzoo.synthetic import PackedPairs, SceneSettings, SyntheticPairs, Textures
 from flowzoo.synthetic import packed as packed_module
+from flowzoo.synthetic.settings import SCENES
+from flowzoo.training.flow.sources import open_source
 
 COMMON = ["synth", "--procedural", "3", "--set", "objects=0,2"]
 WORDS = [*COMMON, "--packed", "--size", "32x24", "--seed", "3"]
@@ -134,3 +136,24 @@ def test_ordinary_files_read_back(tmp_path):
     (target / "0000000-flow_10.flo").unlink()
     assert main(words) == 0
     assert contents(target) == before
+
+
+def test_packed_pairs_know_both_directions(folder, tmp_path):
+    data = open_source("synthetic/pairs", folder.parent, both_directions=True)
+    backwards = PackedPairs(folder, flip_time=True, both_directions=True)
+    for index in (0, 59):
+        there, back = data[index], backwards[60 + index]
+        assert torch.equal(there.reverse[:2], back.flow)
+        assert torch.equal(there.reverse[2] > 0, back.valid)
+        assert torch.equal(back.reverse[:2], there.flow)
+    assert PackedPairs(folder)[0].reverse is None
+    assert main([*WORDS, "-o", str(tmp_path / "one"), "--count", "1"]) == 0
+    with pytest.raises(InputError, match="train on both directions"):
+        PackedPairs(tmp_path / "one", both_directions=True)
+
+
+def test_every_ready_made_kind_of_scene_can_be_packed(tmp_path):
+    assert set(synth.KINDS) == {*SCENES, "static", "dynamic"}
+    words = ["synth", "--procedural", "1", "--packed", "--size", "32x24", "--count", "1", "--kind", "swarm"]
+    assert main([*words, "-o", str(tmp_path)]) == 0
+    assert PackedPairs(tmp_path).manifest.recipe["settings"]["thin"] == SceneSettings.swarm().thin

@@ -155,8 +155,8 @@ def open_source(name: str, root: Path | None, labels: str = "", both_directions:
     "scenes", "static" and "dynamic" are rendered on the fly from the folder photographs in `root`, or from `root`
     itself; scenes and dynamic with the cut-outs in its folder cutouts where there is one. "scenes/NAME" has the
     settings of that name in `flowzoo.synthetic.settings.SCENES`. "synthetic" is a folder that `flowzoo synth --packed`
-    wrote: `root` itself, or a folder of that name in it; the other names are those of `flowzoo evaluate`. Of a data set
-    that is not complete, the pairs that are there are taken.
+    wrote: `root` itself, or a folder of that name in it, "synthetic/FOLDER" the one called FOLDER; the other names are
+    those of `flowzoo evaluate`. Of a data set that is not complete, the pairs that are there are taken.
     `labels` is a folder of `flowzoo distill`, relative to `root`; pairs that it does not list have no labels.
     `both_directions` joins pairs that are each other's reverse; rendered ones know both.
 
@@ -167,10 +167,12 @@ def open_source(name: str, root: Path | None, labels: str = "", both_directions:
         raise InputError("give the training data: --root DIR, or --data with a list of pairs")
     if name.partition("/")[0] in RENDERED:
         return rendered(name, root, both_directions)
-    if name == "synthetic":
+    if name.partition("/")[0] == "synthetic":
         from flowzoo.synthetic import PackedPairs
 
-        return PackedPairs(root if (root / "manifest.json").is_file() else root / name)
+        base, _, folder = name.partition("/")
+        packed = root / folder if folder else root if (root / "manifest.json").is_file() else root / base
+        return PackedPairs(packed, both_directions=both_directions)
     return DatasetSource(open_training_set(name, root), Labels(root / labels) if labels else None, both_directions)
 
 
