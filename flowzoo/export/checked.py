@@ -62,8 +62,11 @@ def check(
         pair = sample_pair(batch, height, width)
         with torch.no_grad():
             wanted = program(*pair)
-        flow = run(*pair)
         where = f"at {width}x{height}, batch {batch}"
+        if not wanted.isfinite().all():
+            kind = str(precision).removeprefix("torch.")
+            raise InputError(f"{where} the network itself gives no finite flow in {kind}: choose another --precision")
+        flow = run(*pair)
         if flow.shape != wanted.shape:
             raise InputError(f"{where} it gives {tuple(flow.shape)} instead of {tuple(wanted.shape)}")
         difference = (flow - wanted).abs().nan_to_num(torch.inf)

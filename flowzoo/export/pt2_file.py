@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch._export.serde.serialize import SerializeError
 from torch.export import ExportedProgram
 
 from flowzoo.errors import InputError
@@ -16,10 +17,17 @@ FACTS = "flowzoo.json"
 
 
 def save(program: ExportedProgram, path: Path, facts: dict[str, str]) -> None:
-    """Write `program` with its `facts`."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.export.save(program, path, extra_files={FACTS: json.dumps(facts, sort_keys=True)})
+    """Write `program` with its `facts`.
+
+    Raises:
+        InputError: the format has no form of a part of the program.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.export.save(program, path, extra_files={FACTS: json.dumps(facts, sort_keys=True)})
+    except (SerializeError, AssertionError) as error:
+        raise InputError(f"cannot be held by a .pt2 file: {reason_of(error)}") from error
 
 
 def run(path: Path, first: Tensor, second: Tensor) -> Tensor:

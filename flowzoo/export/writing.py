@@ -48,6 +48,8 @@ def write(
     precision = precision or torch.float32
     if precision not in LARGEST_DIFFERENCE:
         raise InputError(f"precision must be float32, float16 or bfloat16, got {precision}")
+    if suffix == ".onnx" and precision == torch.bfloat16:
+        raise InputError("ONNX's convolutions take no bfloat16: use float16 or float32, or write .pt2")
     program, notes = exportable(network, precision)
     graph = trace(program, shape)
     described = describe(network, shape, precision, notes, facts)

@@ -110,6 +110,15 @@ def test_a_pt2_file_runs_where_flowzoo_is_not(tmp_path):
     assert facts["weights"] == "none of them"
 
 
+@pytest.mark.parametrize(("name", "precision"), [("net.onnx", torch.float16), ("net.pt2", torch.bfloat16)])
+def test_half_precision_is_inside_and_float32_outside(name, precision, tmp_path):
+    if name == "net.onnx":
+        pytest.importorskip("onnxruntime", reason="needs the extra export: pip install 'flowzoo[export]'")
+    found = export_network(small("spynet"), tmp_path / name, Shape((64, 64)), precision)
+    assert found.largest < 0.05
+    assert found.bytes < 3.5e6  # 5.7 MB in float32
+
+
 def test_the_shipped_weights_are_exported_and_named(tmp_path, capsys):
     pytest.importorskip("onnxruntime", reason="needs the extra export: pip install 'flowzoo[export]'")
     path = tmp_path / "wren.onnx"
@@ -137,11 +146,13 @@ def test_the_shipped_weights_are_exported_and_named(tmp_path, capsys):
         (["wren", "--size", "64x64", "--batch", "0"], "batch must be at least 1"),
         (["edvr-m", "--random-weights", "--size", "64x64"], "superresolve"),
         (["wren"], "--size --dynamic"),
+        (["spynet", "--random-weights", "--size", "64x64", "--precision", "bfloat16", "-o", "net.onnx"], "no bfloat16"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(words, said, tmp_path, capsys):
     path = tmp_path / "net.pt2"
-    assert run(["export", *words, "-o", str(path)]) == 2
+    output = [] if "-o" in words else ["-o", str(path)]
+    assert run(["export", *words, *output]) == 2
     message = capsys.readouterr().err
     assert message.count("\n") == 1
     assert said in message
@@ -200,6 +211,13 @@ def test_long_flow_may_differ_by_a_share_of_it():
         check(program, lambda first, second: second[:, :2] + 2e-4, [(1, 64, 64)], Checked())
 
 
+def test_a_network_that_overflows_its_precision_is_told_so():
+    program = exportable(small("spynet"), torch.float16)[0]
+    program.forward = lambda first, second: (1e6 * first[:, :2]).half().float()
+    with pytest.raises(InputError, match="the network itself gives no finite flow in float16"):
+        check(program, program, [(1, 64, 64)], Checked())
+
+
 def test_without_the_libraries_the_extra_is_named(tmp_path, monkeypatch):
     from flowzoo.export import onnx_file
 
@@ -218,6 +236,8 @@ def test_networks_whose_passes_depend_on_the_size_are_not_traced(name):
 def test_no_operator_of_ours_is_in_a_program():
     program = trace(exportable(small("liteflownetx"), torch.float32)[0], Shape((64, 64)))
     assert not [node for node in program.graph.nodes if "flowzoo." in str(node.target)]
+    assert not [node for node in program.graph.nodes if "autocast" in str(node.target)]
+    assert torch.autocast is torch.amp.autocast
 
 
 @pytest.mark.parametrize("name", ["correlate", "gather", "sampled_volume"])
