@@ -5,7 +5,7 @@ import ctypes
 import kernel_sanitizer
 import pytest
 import torch
-from kernel_compile import ARCHITECTURES, compile_source, nvrtc
+from kernel_compile import ARCHITECTURES, compile_source, nvrtc_of_budgets
 from kernel_host import FORWARD, REVERSED, SHUFFLED, HostLauncher, build
 from torch import Tensor
 
@@ -192,7 +192,7 @@ def test_order_of_threads(order, deterministic, monkeypatch):
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_compiles_without_spills(architecture):
-    nvrtc()
+    nvrtc_of_budgets()
     variants = [(9, 0, 0), (9, 0, 1), (7, 2, 0)] if architecture == 90 else [(9, 0, 0)]
     for side, storage, fixed in variants:
         defines = {"SIDE": side, "STORAGE": storage, "FIXED": fixed}
