@@ -109,7 +109,8 @@ class GlobalMatching(nn.Module):
         first, second = self._sides(features)
         batch, height, width, _ = first.shape
         rows = height
-        if not torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+        # A traced program has whole matrices: it serves other sizes, too.
+        if not torch.compiler.is_compiling() and not torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
             rows = max(1, SCORES_AT_ONCE // (batch * height * width * width))
         parts = [
             read_scores(_products(first[:, top : top + rows], second), (height, width), top)
@@ -124,8 +125,10 @@ class GlobalMatching(nn.Module):
 
 
 def _products(first: Tensor, second: Tensor) -> Tensor:
-    with torch.autocast(first.device.type, enabled=False):  # a likelihood's exponent wants more than bfloat16 has
-        found: Tensor = (first.flatten(1, 2) @ second).unflatten(1, first.shape[1:3])
+    if torch.is_autocast_enabled(first.device.type):  # a likelihood's exponent wants more than bfloat16 has
+        with torch.autocast(first.device.type, enabled=False):
+            return _products(first, second)
+    found: Tensor = (first.flatten(1, 2) @ second).unflatten(1, first.shape[1:3])
     return found
 
 

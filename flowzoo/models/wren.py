@@ -15,7 +15,7 @@ from flowzoo.blocks.convolution import Convolution, ConvolutionStack, as_weights
 from flowzoo.blocks.cost_volume import make_cost_volume
 from flowzoo.blocks.directions import split_directions, with_reverse
 from flowzoo.blocks.flow_cues import CUE_CHANNELS, flow_cues
-from flowzoo.blocks.global_matching import CandidateChoice, GlobalMatching
+from flowzoo.blocks.global_matching import CandidateChoice, GlobalMatching, Match
 from flowzoo.blocks.halves import halves
 from flowzoo.blocks.precision import at_least_float32, flow_head
 from flowzoo.blocks.resize import ratio, scale_flow
@@ -142,8 +142,7 @@ class Wren(FlowNetwork):
 
     def _chosen(self, maps: Tensor, flow: Tensor, hidden: Tensor, distant: Tensor) -> Tensor:
         """The flow (B,2,h,w) of the coarser levels, or the global match where that fits better."""
-        with torch.no_grad():  # it learns from the density's own loss
-            match = self.global_matching(distant)
+        match = Match(*(part.detach() for part in self.global_matching(distant)))  # the density has its own loss
         first, second = halves(maps)
         flow = flow.detach() if self.settings.stop_flow_gradient else flow
         seen = [self.decoder.evidence(first, second, candidate) for candidate in (flow, match.flow)]
