@@ -2,13 +2,14 @@
 
     python tools/toy_prediction.py -o FOLDER [--loss l1|l2|correspondence] [--steps 4000] [--size 128x256]
     python tools/toy_prediction.py -o FOLDER --flow raft --weights raft-things.pth --precision bfloat16
+    python tools/toy_prediction.py -o FOLDER --pixels --rate 0.02 --batch 2 --steps 100
 
 A generator learns one image from fixed noise; each target shows the same object at a random place on the same
 background. Pixel by pixel, the best image is a blur (L1: the median over places); by correspondences it should be
 one crisp object. Gradients cannot tell the two apart, since the background has most of them; what does is the mean
 absolute distance, over the region where the object may be, to the nearest crisp image of all places. It is printed
 beside that of the pixel-wise optimum, and both images are written. Goes on where it was when called again. RAFT runs 5
-updates, as the paper's.
+updates, as the paper's. With --pixels there is no generator: the image itself is moved, from the pixel-wise optimum.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import flowzoo
 from flowzoo.creation import create_flow_network, default_weights
@@ -77,6 +78,18 @@ def make_scene(height: int, width: int) -> Scene:
     return Scene(ground[:, :height].contiguous(), colours, alpha)
 
 
+class Pixels(nn.Module):
+    """An image (3,H,W) in [0,1] that is learned value by value, in place of a generator."""
+
+    def __init__(self, start: Tensor) -> None:
+        super().__init__()
+        self.values = nn.Parameter(start.clone())
+
+    def image(self, noise: Tensor) -> Tensor:
+        """(1,3,H,W), whatever the noise."""
+        return self.values.clamp(0, 1)[None]
+
+
 def nearest(image: Tensor, places: Tensor) -> float:
     """Distance to the nearest crisp image where images differ at all, of 255."""
     region = (places.amax(dim=0) - places.amin(dim=0)).amax(dim=0) > 1 / 255
@@ -100,11 +113,11 @@ def make_loss(options: argparse.Namespace) -> ImageLoss:
     return CorrespondenceLoss("l1", flow, image_range=(0, 1))
 
 
-def train(options: argparse.Namespace, scene: Scene) -> Tensor:
+def train(options: argparse.Namespace, scene: Scene, blur: Tensor) -> Tensor:
     """Run the steps that are left; returns the image."""
     torch.manual_seed(0)
-    network = flowzoo.create("toy-generator", width=options.width).train()
-    assert isinstance(network, ToyGenerator)
+    network = Pixels(blur) if options.pixels else flowzoo.create("toy-generator", width=options.width).train()
+    assert isinstance(network, (Pixels, ToyGenerator))
     optimizer = torch.optim.Adam(network.parameters(), lr=options.rate)
     noise = torch.randn(1, 3, *scene.background.shape[1:], generator=torch.Generator().manual_seed(1))
     path = options.output / f"{options.title}.pt"
@@ -153,10 +166,12 @@ def main() -> None:
     parser.add_argument("--size", default="128x256", help="HEIGHTxWIDTH")
     parser.add_argument("--width", type=int, default=16, help="of the generator (the paper's has 64)")
     parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--pixels", action="store_true", help="no generator: the image itself, from the blur")
     parser.add_argument("--rate", type=float, default=2e-4)
     parser.add_argument("--every", type=int, default=100, help="steps between reports")
     options = parser.parse_args()
     options.title = options.loss + (f"-{options.flow}" if options.loss == "correspondence" else "")
+    options.title += "-pixels" * options.pixels
     height, width = (int(side) for side in options.size.split("x"))
     options.output.mkdir(parents=True, exist_ok=True)
     scene = make_scene(height, width)
@@ -165,7 +180,7 @@ def main() -> None:
     save(blur, options.output / "optimum_of_pixels.png")
     save(places[len(places) // 2], options.output / "crisp.png")
     print(f"the pixel-wise optimum is {nearest(blur, places):.2f} grey levels from the nearest crisp image", flush=True)
-    image = train(options, scene)
+    image = train(options, scene, blur)
     print(f"{options.title}: {nearest(image, places):.2f} grey levels; wrote {options.output / options.title}.png")
 
 
