@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from flowzoo.errors import InputError
+from flowzoo.files.reading import shown
 from flowzoo.training.stage import Stage
 
 
@@ -17,8 +18,15 @@ def make_optimizer(network: nn.Module, stage: Stage) -> torch.optim.Optimizer:
     Parameters that the network has frozen itself stay so.
 
     Raises:
-        InputError: nothing is left to train.
+        InputError: nothing is left to train, or an entry of `frozen` is the beginning of no parameter's name.
     """
+    for start in stage.frozen:
+        if not any(name.startswith(start) for name, _ in network.named_parameters()):
+            parts = ", ".join(sorted({name.partition(".")[0] for name, _ in network.named_parameters()}))
+            raise InputError(
+                f"stage {stage.name!r} freezes {shown(start)!r}, but no parameter's name begins so; parts of the "
+                f"network are {shown(parts, 400)}"
+            )
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {(1.0, True): [], (1.0, False): []}
     for name, parameter in network.named_parameters():
         if stage.frozen and name.startswith(stage.frozen):

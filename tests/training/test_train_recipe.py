@@ -9,6 +9,7 @@ import torch
 from flowzoo.cli.parser import run as flowzoo
 from flowzoo.errors import InputError
 from flowzoo.training import optimise
+from flowzoo.training.flow.settings import LossSettings
 from flowzoo.training.recipe import describe, list_presets, load_recipe
 from flowzoo.training.stage import Stage
 
@@ -164,3 +165,16 @@ def test_biases_are_not_decayed_and_frozen_parts_rest() -> None:
     assert not network["c"].weight.requires_grad
     with pytest.raises(InputError, match="trains nothing"):
         optimise.make_optimizer(network, Stage(frozen=("a.", "b.")))
+
+
+def test_what_is_frozen_is_there() -> None:
+    network = torch.nn.ModuleDict({name: torch.nn.Linear(2, 2) for name in "ab"})
+    with pytest.raises(InputError, match=r"freezes 'b\.wight', .* parts of the network are a, b"):
+        optimise.make_optimizer(network, Stage(frozen=("a.", "b.wight")))
+
+
+@pytest.mark.parametrize("weights", [{"level_weights": (0.1, float("nan"))}, {"full_weight": float("inf")}])
+def test_weights_of_the_loss_are_numbers(weights: dict) -> None:
+    (name,) = weights
+    with pytest.raises(InputError, match=f"setting '{name}' must be"):
+        LossSettings(**weights)

@@ -74,8 +74,11 @@ class LossSettings:
             raise InputError(
                 f"max_pooling must be above 0 up to 1 and reach above 0, not {self.max_pooling} and {self.reach}"
             )
-        if not 0 <= self.matching < float("inf"):
-            raise InputError(f"setting 'matching' must be a number, 0 or more, not {self.matching}")
+        for name in ("full_weight", "matching", "epsilon", "gamma"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise InputError(f"setting {name!r} must be a number, 0 or more, not {getattr(self, name)}")
+        if not all(0 <= weight < float("inf") for weight in self.level_weights):
+            raise InputError(f"setting 'level_weights' must be numbers, 0 or more, not {self.level_weights}")
         if not 0 <= self.distillation <= 1:
             raise InputError(f"setting 'distillation' must be 0 to 1, not {self.distillation}")
 
