@@ -37,7 +37,7 @@ SIZES = {
     "predictor": {"steps": "16", "learning_rate": "2e-3"},
     "svg": {"steps": "12", "learning_rate": "2e-3", "inputs": "0,1", "targets": "2"},
     "svg-prime": {"steps": "8", "learning_rate": "1e-3", "inputs": "0,1", "targets": "2"},
-    "flavr": {"steps": "12", "learning_rate": "2e-4", "batch": "1", "crop": "32,32"},
+    "flavr": {"steps": "14", "learning_rate": "1e-3", "batch": "1", "crop": "32,32"},
 }
 BY_WREN = {"flow": "wren", "flow_weights": "", "flow_settings": "refinement=none"}
 WARM_STEPS = 40
@@ -104,14 +104,14 @@ def run(recipe: Recipe, root: Path, output: Path, *, resume: bool = False) -> Tr
 
     A penalty on the flow's magnitude is large where wren finds no flow in a blurred image, whatever the step: such
     kinds go on from a warm start, as the paper's, and train on one clip, whose losses can be compared with each other.
+    So does FLAVR, which learns slowly.
     """
     loss = recipe.stages[-1].task.loss
     if "perceptual" in loss.base:
         make_backbone(root)
-    if not loss.magnitude:
-        return _train(recipe, root / "three", output, resume=resume, weights=None)
-    weights = warm_start(recipe, root / "one", root / "warm")
-    return _train(recipe, root / "one", output, resume=resume, weights=weights)
+    weights = warm_start(recipe, root / "one", root / "warm") if loss.magnitude else None
+    alike = loss.magnitude or recipe.model == "flavr"
+    return _train(recipe, root / ("one" if alike else "three"), output, resume=resume, weights=weights)
 
 
 def warm_start(recipe: Recipe, clips: Path, folder: Path) -> dict[str, torch.Tensor]:
