@@ -92,7 +92,9 @@ def _pyarrow() -> tuple[Any, Any]:
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
+        # One that is there may not go with this NumPy, and says so.
+        fault = "" if isinstance(error, ModuleNotFoundError) else f" ({error})"
         raise InputError(
-            ".parquet tables need the package pyarrow: pip install 'flowzoo[archive]', or give a .csv or .jsonl file"
+            f".parquet tables need the package pyarrow{fault}: pip install 'flowzoo[archive]', or give a .csv or .jsonl file"
         ) from error
     return pyarrow, pyarrow.parquet
