@@ -95,6 +95,7 @@ def _pyarrow() -> tuple[Any, Any]:
         # One that is there may not go with this NumPy, and says so.
         fault = "" if isinstance(error, ModuleNotFoundError) else f" ({error})"
         raise InputError(
-            f".parquet tables need the package pyarrow{fault}: pip install 'flowzoo[archive]', or give a .csv or .jsonl file"
+            f".parquet tables need the package pyarrow{fault}: pip install 'flowzoo[archive]', or give a "
+            ".csv or .jsonl file"
         ) from error
     return pyarrow, pyarrow.parquet
