@@ -103,7 +103,8 @@ def test_what_cannot_be_computed_is_one_line_with_the_senders_names(server, imag
     assert error(send(server, images / "a.png", empty)) == (400, "empty.png is empty")
 
 
-def test_200_megabytes_are_refused_in_one_line(server, images):
+def test_200_megabytes_are_refused_in_one_line(server, images, monkeypatch):
+    monkeypatch.setattr("flowzoo.demo.upload.PATIENCE", 300)  # a busy machine sends them slowly
     with (images / "huge.bin").open("rb") as body:
         connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=60)
         connection.request("POST", "/flow", body, {"Content-Length": "200000000", "X-Files": "[]"})
