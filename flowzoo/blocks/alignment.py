@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from flowzoo.operators import warp
+from flowzoo.operators.precision import without_autocast
 
 
 def inside_share(flow: Tensor) -> Tensor:
@@ -42,7 +43,7 @@ def warp_border(features: Tensor, flow: Tensor) -> Tensor:
     y = torch.arange(height, dtype=flow.dtype, device=flow.device).view(-1, 1) + flow[:, 1]
     grid = torch.stack([2 * x / max(width - 1, 1) - 1, 2 * y / max(height - 1, 1) - 1], dim=-1)
     # Coordinates need more than the 8 or 11 bits of the half types.
-    with torch.autocast(features.device.type, enabled=False):
+    with without_autocast(features.device):
         warped = F.grid_sample(features.to(grid.dtype), grid, padding_mode="border", align_corners=True)
     return warped.to(features.dtype)
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from flowzoo.blocks.convolution import Convolution, convolution
 from flowzoo.blocks.halves import halves
 from flowzoo.blocks.precision import at_least_float32
+from flowzoo.operators.precision import without_autocast
 
 SLOPE = 0.1
 KERNEL = 7
@@ -125,10 +126,8 @@ class GlobalMatching(nn.Module):
 
 
 def _products(first: Tensor, second: Tensor) -> Tensor:
-    if torch.is_autocast_enabled(first.device.type):  # a likelihood's exponent wants more than bfloat16 has
-        with torch.autocast(first.device.type, enabled=False):
-            return _products(first, second)
-    found: Tensor = (first.flatten(1, 2) @ second).unflatten(1, first.shape[1:3])
+    with without_autocast(first.device):  # a likelihood's exponent wants more than bfloat16 has
+        found: Tensor = (first.flatten(1, 2) @ second).unflatten(1, first.shape[1:3])
     return found
 
 

@@ -11,6 +11,7 @@ from flowzoo.blocks.filter_optimiser import FilterOptimiser, FilterTrace, Proble
 from flowzoo.blocks.gocor_initialisers import make_initialiser
 from flowzoo.blocks.radial_profile import window_distances
 from flowzoo.operators import correlation, correlation_transpose
+from flowzoo.operators.precision import without_autocast
 from flowzoo.zoo.shared import GOCorSettings
 
 
@@ -33,7 +34,7 @@ class GOCor(nn.Module):
 
     def forward(self, reference: Tensor, query: Tensor) -> Tensor:
         """Features (B,C,H,W) twice -> scores, in float32 or float64."""
-        with torch.autocast(reference.device.type, enabled=False):
+        with without_autocast(reference.device):
             query = working_copy(query)
             return self.correlate(self.filter_map(reference, query), query)
 
@@ -51,7 +52,7 @@ class GOCor(nn.Module):
         """
         if iterations is None:
             iterations = self.training_iterations if self.training else self.iterations
-        with torch.autocast(reference.device.type, enabled=False):
+        with without_autocast(reference.device):
             problem = self.problem(working_copy(reference), working_copy(query))
             return self.as_map(self.optimiser(problem, iterations, trace), reference)
 

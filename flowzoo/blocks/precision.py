@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from flowzoo.blocks.convolution import Convolution
 from flowzoo.blocks.upsampling import BilinearDoubling
+from flowzoo.operators.precision import without_autocast
 
 
 def at_least_float32(values: Tensor) -> Tensor:
@@ -22,7 +23,7 @@ class FlowConvolution(Convolution):
 
     def forward(self, input: Tensor) -> Tensor:
         """(B,C,H,W) -> (B,2,H,W), float32 or better."""
-        with torch.autocast(input.device.type, enabled=False):
+        with without_autocast(input.device):
             weight, bias = at_least_float32(self.weight), None if self.bias is None else at_least_float32(self.bias)
             return self._conv_forward(input.to(weight.dtype), weight, bias)
 
@@ -35,7 +36,7 @@ class FlowDoubling(nn.ConvTranspose2d):
 
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
         """(B,2,H,W) -> (B,2,2H,2W), float32 or better."""
-        with torch.autocast(input.device.type, enabled=False):
+        with without_autocast(input.device):
             weight, bias = at_least_float32(self.weight), None if self.bias is None else at_least_float32(self.bias)
             return F.conv_transpose2d(input.to(weight.dtype), weight, bias, stride=2, padding=1)
 
@@ -48,7 +49,7 @@ class BilinearFlowDoubling(BilinearDoubling):
 
     def forward(self, maps: Tensor) -> Tensor:
         """(B,2,H,W) -> (B,2,2H,2W), float32 or better."""
-        with torch.autocast(maps.device.type, enabled=False):
+        with without_autocast(maps.device):
             maps = at_least_float32(maps)
             return F.conv_transpose2d(maps, self.weight.to(maps.dtype), stride=2, padding=1, groups=2)
 

@@ -1,8 +1,6 @@
 """A network as a torch.export program of plain PyTorch operators."""
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from typing import cast
 
 import torch
@@ -70,25 +68,11 @@ def trace(program: FlowProgram, shape: Shape) -> ExportedProgram:
         free = {0: Dim("batch", min=1, max=MOST_PAIRS), 2: rows, 3: columns}
         axes = (free, free)
     try:
-        with torch.no_grad(), plain_operators(), _without_autocast(), warnings.catch_warnings():
+        with torch.no_grad(), plain_operators(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return torch.export.export(program, pair, dynamic_shapes=axes, strict=False)
     except (RuntimeError, TypeError, ValueError) as error:
         raise InputError(f"{network.model_name} cannot be exported like this: {reason_of(error)}") from error
-
-
-@contextmanager
-def _without_autocast() -> Iterator[None]:
-    """While it is traced, a network's `torch.autocast(enabled=False)` has nothing to switch off.
-
-    As a part of the graph it would be a graph of its own, whose free sizes .pt2 files cannot hold.
-    """
-    before = torch.autocast
-    torch.autocast = lambda *_, **__: nullcontext()  # type: ignore[misc,assignment]
-    try:
-        yield
-    finally:
-        torch.autocast = before  # type: ignore[misc]
 
 
 def reason_of(error: BaseException) -> str:

@@ -49,6 +49,11 @@ def plain_operators() -> Iterator[None]:
         _in_plain_torch = before
 
 
+def in_plain_torch() -> bool:
+    """Whether a program is traced now, in `plain_operators`."""
+    return _in_plain_torch
+
+
 def decompositions() -> dict[Any, Callable[..., Any]]:
     """Each operator's exported form, for `torch.export.ExportedProgram.run_decompositions`."""
     return {entry.call: entry.exported for entry in REGISTERED.values()}

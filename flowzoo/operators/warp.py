@@ -6,6 +6,7 @@ from torch import Tensor
 
 from flowzoo.operators.checks import check_flow, check_maps
 from flowzoo.operators.coordinates import bounded, coordinates
+from flowzoo.operators.precision import without_autocast
 
 
 def warp(features: Tensor, flow: Tensor) -> Tensor:
@@ -29,7 +30,7 @@ def warp(features: Tensor, flow: Tensor) -> Tensor:
     if batch == 0:
         return features * flow[:, :1]
     # Coordinates need more than the 8 or 11 bits of the half types.
-    with torch.autocast(features.device.type, enabled=False):
+    with without_autocast(features.device):
         dtype = torch.float64 if features.dtype == torch.float64 else torch.float32
         x, y = coordinates(bounded(flow.to(dtype), height, width))
         sampled = features.to(dtype)

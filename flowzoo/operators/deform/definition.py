@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from flowzoo.operators.precision import working_dtype
+from flowzoo.operators.precision import without_autocast, working_dtype
 
 
 class Grid(NamedTuple):
@@ -121,7 +121,7 @@ def deform(
     """(B,C,H,W), (B,2*G*N,h,w), (O,C,N), (O), (B,G*N,h,w), `Grid` -> (B,O,h,w); of differentiable steps."""
     outputs, _, taps = weight.shape
     batch, _, rows, columns = offset.shape
-    with torch.autocast(features.device.type, enabled=False):
+    with without_autocast(features.device):
         problem = _Problem(features, offset, taps, Grid(*grid))
         dtype, weights = problem.dtype, weight.to(problem.dtype)
         total = problem.table.new_zeros(batch, rows * columns, outputs)

@@ -16,7 +16,7 @@ from flowzoo.operators.checks import check_maps, check_same_kind
 from flowzoo.operators.lookup import definition
 from flowzoo.operators.lookup.cpu import has_kernel
 from flowzoo.operators.lookup.registered import LOOKUP
-from flowzoo.operators.precision import working_dtype
+from flowzoo.operators.precision import without_autocast, working_dtype
 
 Form = Literal["auto", "stored", "on-demand"]
 
@@ -97,7 +97,7 @@ def prepare_lookup(
         form = "stored" if fits and not has_kernel(radius, levels, first, second) else "on-demand"
     size = (second.shape[2], second.shape[3])
     if is_autocast_available(first.device.type) and torch.is_autocast_enabled(first.device.type):
-        with torch.autocast(first.device.type, enabled=False):
+        with without_autocast(first.device):
             wide = [maps.to(working_dtype(maps)) for maps in (first, second)]
             return prepare_lookup(wide[0], wide[1], radius, levels, form, memory)
     if form == "stored":
