@@ -90,5 +90,5 @@ def test_the_former_name_of_wrens_radius_is_taken_and_read_from_files(tmp_path):
         assert load_weights("wren", tmp_path / file).settings == network.settings
     # The user's word counts, whichever name either of them has.
     for changes in ({"radius": 3}, {"cost_range": 3}):
-        with pytest.raises(InputError, match="shapes? differ"):
+        with pytest.raises(InputError, match=r"shapes? differ"):
             load_weights("wren", tmp_path / "old.safetensors", **changes)
