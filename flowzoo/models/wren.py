@@ -125,7 +125,8 @@ class Wren(FlowNetwork):
         batch, _, height, width = maps[-1].shape
         flow = maps[-1].new_zeros(batch // 2, 2, height, width)
         hidden = maps[-1].new_zeros(batch // 2, self.settings.hidden, height, width)
-        decoded, pyramid, index = hidden, list[Tensor](), 0
+        pyramid: list[Tensor] = []
+        decoded, index = hidden, 0
         coarse_to_fine = [*reversed(range(len(maps)))]
         for index, iterations in zip(coarse_to_fine, self.settings.decoded_iterations, strict=False):
             if index < len(maps) - 1:

@@ -25,7 +25,7 @@ EVERYTHING = os.environ.get("FLOWZOO_TEST_EXPORT") == "all"
 NETWORKS = registry.list_models(task="flow")
 STATIC_ONLY = ("basenet", "basenet-gocor", "glunet", "glunet-gocor", "semantic-glunet")
 PYRAMIDS = [name for name in NETWORKS if name not in STATIC_ONLY]
-QUICK = {"dynamic": ("spynet",), "static": ("spynet",), "compiled": ("spynet",)}
+QUICK = {"dynamic": ("spynet",), "static": ("spynet",), "compiled": ("spynet", "wren")}
 TOLERANCE = 1e-4
 """Pixels; of flows that are longer than ten, a hundred-thousandth: float32 has no more after so many layers."""
 
