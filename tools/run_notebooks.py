@@ -1,6 +1,6 @@
 """Runs the notebooks of docs/notebooks from a clean kernel and keeps their outputs: python tools/run_notebooks.py
 
-Needs nbclient and ipykernel. What differs from run to run (times, places of temporary files) is taken out.
+Needs the extra `notebooks`. What differs from run to run (times, places of temporary files) is taken out.
 """
 
 import argparse
