@@ -39,11 +39,13 @@ def shown(text: str, longest: int = 60) -> str:
 
 
 class _Quiet:
-    """Silence for warnings and Pillow's log while any thread decodes; Python's own tool mixes up threads."""
+    """Silence for warnings and the decoders' logs while any thread decodes; Python's own tool mixes up threads."""
+
+    LOGS = "PIL", "tifffile"
 
     def __init__(self) -> None:
         self.lock, self.users = threading.Lock(), 0
-        self.level = logging.NOTSET
+        self.levels: dict[str, int] = {}
         self.saved = warnings.catch_warnings()
 
     def __enter__(self) -> None:
@@ -53,15 +55,17 @@ class _Quiet:
                 self.saved = warnings.catch_warnings()
                 self.saved.__enter__()
                 warnings.simplefilter("ignore")
-                self.level = logging.getLogger("PIL").level
-                logging.getLogger("PIL").setLevel(logging.CRITICAL + 1)
+                self.levels = {name: logging.getLogger(name).level for name in self.LOGS}
+                for name in self.LOGS:
+                    logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
     def __exit__(self, *_: object) -> None:
         with self.lock:
             self.users -= 1
             if self.users == 0:
                 self.saved.__exit__(None, None, None)
-                logging.getLogger("PIL").setLevel(self.level)
+                for name, level in self.levels.items():
+                    logging.getLogger(name).setLevel(level)
 
 
 _QUIET = _Quiet()

@@ -57,11 +57,6 @@ def library() -> ctypes.CDLL | None:
     return _load() if switched_on() else None
 
 
-def loaded() -> ctypes.CDLL | None:
-    """`library` without a look at FLOWZOO_NATIVE, for whoever has just asked: the look takes longer than the rest."""
-    return _load()
-
-
 @functools.cache
 def _load() -> ctypes.CDLL | None:
     try:

@@ -74,14 +74,14 @@ def writes(
 
 
 def run(kernel: str, *arguments: Argument, threads: int) -> bool:
-    """Call the native function flowzoo_`kernel`, after `suits`; False where there is none or it could not do it.
+    """Call the native function flowzoo_`kernel`; False where there is none or it could not do it.
 
     Args:
         kernel: its name.
         arguments: in the kernel's order. None is a null pointer; bool counts as a whole number.
         threads: the last argument of every kernel.
     """
-    library = native.loaded()
+    library = native.library()
     if library is None:
         return False
     values: list[ctypes.c_void_p | ctypes.c_int64 | ctypes.c_float] = []

@@ -222,7 +222,7 @@ def changed(state: dict, **changes) -> dict:
         ({"conv3a__0__bias": None}, r"1 missing \(conv3a\.0\.bias\)"),
         ({"conv9z__0__bias": torch.zeros(1)}, r"1 left over \(conv9z\.0\.bias\)"),
         ({"conv3a__0__bias": None, "x": torch.zeros(1)}, r"1 missing .* and 1 left over"),
-        ({"conv3a__0__bias": torch.zeros(65)}, r"shapes differ .*\(65,\), wanted \(64,\)"),
+        ({"conv3a__0__bias": torch.zeros(65)}, r"shape differs .*\(65,\), wanted \(64,\)"),
         ({"deconv2__weight": None}, r"1 left over \(deconv2\.bias\)"),
         ({"conv2_0__0__weight": torch.full((128, 117, 3, 3), float("nan"))}, "NaN"),
     ],

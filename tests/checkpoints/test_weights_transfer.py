@@ -218,7 +218,7 @@ def test_weights_of_another_network_or_settings_are_not_kept(server: Answers, ca
 def test_numbers_that_are_none_are_not_kept(server: Answers, cache: Path) -> None:
     state = flowzoo.create("spynet").state_dict()
     next(iter(state.values())).view(-1)[0] = float("nan")
-    refused(server, cache, answer(archives.saved(state)), "hold NaN", name="net.pth", model="spynet")
+    refused(server, cache, answer(archives.saved(state)), "holds NaN", name="net.pth", model="spynet")
 
 
 def test_prefixes_of_hashes_are_compared(server: Answers, cache: Path) -> None:

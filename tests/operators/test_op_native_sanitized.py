@@ -67,7 +67,7 @@ def sanitized(name: str, files: str = "*.cpp", replaced: tuple[str, str, str] | 
 def run(library: Path, operators: str = "") -> subprocess.CompletedProcess[str]:
     settings = {
         "LD_PRELOAD": sanitizer_runtime(),
-        "ASAN_OPTIONS": "detect_leaks=0",
+        "ASAN_OPTIONS": "detect_leaks=0:redzone=2048",  # what is read beyond a buffer is not another one
         "PYTHONPATH": os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")]),
     }
     return subprocess.run(
