@@ -43,7 +43,8 @@ def test_a_kind_falls_and_resumes_bit_for_bit(kind: str, data: Path, tmp_path: P
     recipe = frame_kinds.small(KINDS[kind], save_every=str(half))
     whole = frame_kinds.run(recipe, data, tmp_path / "whole")
     losses = frame_kinds.losses_of(tmp_path / "whole")
-    assert np.mean(losses[-3:]) < 0.98 * np.mean(losses[:3])
+    few = max(3, len(losses) // 4)
+    assert np.mean(losses[-few:]) < 0.98 * np.mean(losses[:few])
     first, last = sorted((tmp_path / "whole").glob("checkpoint-*.pt"))
     expected = whole.file.read_bytes()
     (tmp_path / "cut").mkdir()
@@ -54,7 +55,7 @@ def test_a_kind_falls_and_resumes_bit_for_bit(kind: str, data: Path, tmp_path: P
     again = frame_kinds.run(recipe, data, tmp_path / "cut", resume=True)
     assert again.file.read_bytes() == expected
     shutil.rmtree(tmp_path / "whole")  # checkpoints of FLAVR have half a gigabyte
-    print(f"{kind}: {np.mean(losses[:3]):.4f} -> {np.mean(losses[-3:]):.4f}, {len(losses)} steps")
+    print(f"{kind}: {np.mean(losses[:few]):.4f} -> {np.mean(losses[-few:]):.4f}, {len(losses)} steps")
 
 
 @pytest.mark.skipif(not EVERY, reason="takes minutes: set FLOWZOO_EVERY_PRESET=1")
