@@ -6,7 +6,6 @@ that the numbers promise, and one that is otherwise is an InputError before anyt
 """
 
 import ctypes
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -21,11 +20,18 @@ LARGEST_NUMBER = 2**31
 """Sizes and steps beyond this are left to the portable operators: products of three must fit into 64 bits."""
 
 
-@dataclass(eq=False, slots=True)
+_DTYPES = frozenset((torch.float32, torch.float16, torch.bfloat16))
+_CPU = torch.device("cpu")
+
+
 class Memory:
     """A tensor that a kernel may use, kept alive until the kernel is done. Made by `reads` and `writes`."""
 
-    tensor: Tensor
+    __slots__ = ("_as_parameter_", "tensor")
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
+        self._as_parameter_ = tensor.data_ptr()  # what ctypes passes
 
 
 Argument = Memory | int | float | None
@@ -37,13 +43,8 @@ def threads_for(flops: int) -> int:
 
 
 def suits(*tensors: Tensor) -> bool:
-    """Whether there are kernels for these: on the CPU, nothing empty, float32 or smaller, and the library is there."""
-    for tensor in tensors:
-        if tensor.device.type != "cpu" or tensor.numel() == 0:
-            return False
-        if tensor.dtype not in (torch.float32, torch.float16, torch.bfloat16):
-            return False
-    return native.library() is not None
+    """Whether kernels take these: on the CPU, nothing empty, float32 or smaller. Whether there are any, `run` says."""
+    return all(tensor.is_cpu and tensor.dtype in _DTYPES and tensor.numel() > 0 for tensor in tensors)
 
 
 def reads(
@@ -61,16 +62,20 @@ def reads(
     """
     if tensor.shape != shape:
         raise InputError(f"{name} must have the shape {tuple(shape)}, got {tuple(tensor.shape)}")
-    if tensor.device.type != "cpu":
+    if not tensor.is_cpu:
         raise InputError(f"{name} must be on the CPU like the other tensors, got {tensor.device}")
-    return Memory(tensor.to(dtype).contiguous(memory_format=layout))
+    if tensor.dtype is not dtype or not tensor.is_contiguous(memory_format=layout):
+        tensor = tensor.to(dtype).contiguous(memory_format=layout)
+    return Memory(tensor)
 
 
 def writes(
     *shape: int, layout: torch.memory_format = torch.contiguous_format, dtype: torch.dtype = torch.float32
 ) -> Memory:
     """A new tensor for a result."""
-    return Memory(torch.empty(shape, dtype=dtype, device="cpu", memory_format=layout))
+    if layout is torch.contiguous_format:
+        return Memory(torch.empty(shape, dtype=dtype, device=_CPU))
+    return Memory(torch.empty(shape, dtype=dtype, device=_CPU, memory_format=layout))
 
 
 def run(kernel: str, *arguments: Argument, threads: int) -> bool:
@@ -84,15 +89,17 @@ def run(kernel: str, *arguments: Argument, threads: int) -> bool:
     library = native.library()
     if library is None:
         return False
-    values: list[ctypes.c_void_p | ctypes.c_int64 | ctypes.c_float] = []
     for argument in arguments:
-        if isinstance(argument, Memory):
-            values.append(ctypes.c_void_p(argument.tensor.data_ptr()))
-        elif isinstance(argument, int):
-            if abs(argument) > LARGEST_NUMBER:
-                return False
-            values.append(ctypes.c_int64(argument))
-        else:
-            values.append(ctypes.c_void_p(None) if argument is None else ctypes.c_float(argument))
-    # Values that carry their types: declaring those of the function anew at every call takes longer than all else here.
-    return bool(getattr(library, f"flowzoo_{kernel}")(*values, ctypes.c_int64(threads)) == 0)
+        if type(argument) is int and not -LARGEST_NUMBER <= argument <= LARGEST_NUMBER:
+            return False
+    function = getattr(library, f"flowzoo_{kernel}")
+    if getattr(function, "argtypes", None) is None:  # once a kernel: it takes longer than all else here
+        function.argtypes = [*map(_c_type, arguments), ctypes.c_int64]
+    return bool(function(*arguments, threads) == 0)
+
+
+def _c_type(argument: Argument) -> type[ctypes.c_void_p | ctypes.c_int64 | ctypes.c_float]:
+    """How C takes it."""
+    if argument is None or isinstance(argument, Memory):
+        return ctypes.c_void_p
+    return ctypes.c_int64 if isinstance(argument, int) else ctypes.c_float
