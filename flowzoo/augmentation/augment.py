@@ -47,7 +47,7 @@ class Augmentation:
         plan = draw_spatial(rng, settings, (sample.flow.shape[-2], sample.flow.shape[-1]), self.crop, strength)
         colours = draw_colour(rng, settings)
         frames = [
-            recolour(_bytes(frame), colour)
+            recolour(_whole_numbers(frame), colour)
             for frame, colour in zip((sample.first, sample.second), colours, strict=True)
         ]
         changed = transform(dataclasses.replace(sample, first=frames[0], second=frames[1]), plan)
@@ -75,8 +75,9 @@ def check(sample: TrainingSample) -> None:
         raise InputError(f"frames, flow and mask of a pair differ in size: {shown}")
 
 
-def _bytes(frame: Tensor) -> Tensor:
-    if frame.dtype == torch.uint8:
+def _whole_numbers(frame: Tensor) -> Tensor:
+    """As it is stored; made frames, which are floats, with 8 bits."""
+    if frame.dtype in (torch.uint8, torch.uint16):
         return frame
     return frame.mul(255).add_(0.5).clamp_(0, 255).to(torch.uint8)
 

@@ -1,4 +1,4 @@
-"""Colour changes: tables on 8-bit values, a colour matrix, and FlowNet2's changes in eigen-space."""
+"""Colour changes: tables on 8- or 16-bit values, a colour matrix, and FlowNet2's changes in eigen-space."""
 
 import math
 from dataclasses import dataclass
@@ -96,15 +96,20 @@ _NOTHING = ColourPlan(1.0, np.ones(3), 0.0, 1.0, np.eye(3))
 
 
 def recolour(frame: Tensor, plan: ColourPlan) -> Tensor:
-    """uint8 (3, h, w) -> float32 in 0..1 after the change. Gamma, gain, offset and contrast are one table look-up."""
-    base = np.arange(256) / 255
+    """uint8 or uint16 (3, h, w) -> float32 in 0..1 after the change.
+
+    Gamma, gain, offset and contrast are one table look-up.
+    """
+    size = torch.iinfo(frame.dtype).max + 1
+    frame = frame.int()
+    base = np.arange(size) / (size - 1)
     curves = plan.gain[:, None] * base**plan.gamma + plan.offset
     if plan.contrast != 1:
-        counts = [torch.bincount(part.flatten(), minlength=256).cpu().numpy() for part in frame[:, ::4, ::4]]
+        counts = [torch.bincount(part.flatten(), minlength=size).cpu().numpy() for part in frame[:, ::4, ::4]]
         means = [float(count @ curve) / max(count.sum(), 1) for count, curve in zip(counts, curves, strict=True)]
         curves = (curves - GREY @ means) * plan.contrast + GREY @ means
     tables = torch.from_numpy(np.clip(curves, 0, 1).astype(np.float32)).to(frame.device)
-    found = [table.index_select(0, part.flatten().int()) for table, part in zip(tables, frame, strict=True)]
+    found = [table.index_select(0, part.flatten()) for table, part in zip(tables, frame, strict=True)]
     result = torch.stack(found).reshape(frame.shape)
     if not np.array_equal(plan.matrix, np.eye(3)):
         matrix = torch.from_numpy(plan.matrix.astype(np.float32)).to(frame.device)

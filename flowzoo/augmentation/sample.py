@@ -12,7 +12,7 @@ class TrainingSample(Tensors):
     """A pair of frames with ground truth.
 
     Attributes:
-        first, second: (3, H, W) RGB; uint8, or float32 in 0..1.
+        first, second: (3, H, W) RGB; uint8, uint16 (0 to 65535), or float32 in 0..1.
         flow: (2, H, W) float32, x then y, pixels of the frames; anything where not valid.
         valid: (H, W) bool.
         sparse: valid is scattered (laser points): neighbours of a valid pixel may carry no flow.

@@ -14,7 +14,7 @@ import numpy as np
 from flowzoo.datasets.server import ServerLayout
 from flowzoo.errors import InputError, counted
 from flowzoo.files.flow import read_flow
-from flowzoo.files.images import image_size, read_image
+from flowzoo.files.images import image_size, read_picture
 from flowzoo.files.reading import existing_folder
 from flowzoo.settings import suggestion
 
@@ -66,7 +66,11 @@ class Truth:
 
 @dataclass(frozen=True)
 class FlowSample:
-    """One pair, read: HxWx3 uint8 RGB twice, HxWx2 float32 flow and HxW bool validity (None without ground truth)."""
+    """One pair, read.
+
+    HxWx3 RGB twice, uint8 or (all of 0 to 65535) uint16; HxWx2 float32 flow and HxW bool validity (None without ground
+    truth).
+    """
 
     name: str
     first: np.ndarray
@@ -132,7 +136,7 @@ class FlowDataset:
         self.subset = self._subset_at(Path(root)) if subset is None else subset
         self.partial = partial
         # How an image file is read; an evaluation puts a cache here.
-        self.read_image: Callable[[Path], np.ndarray] = read_image
+        self.read_image: Callable[[Path], np.ndarray] = read_picture
         self.notes: list[str] = []
         candidates, expected = self.list_pairs()
         self.official = frozenset(pair.prediction for pair in candidates)
@@ -218,7 +222,7 @@ class FlowDataset:
         return list(dict.fromkeys(path for path in found if path is not None))
 
     def read_images(self, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
-        """First and second image, HxWx3 uint8 RGB."""
+        """First and second image, HxWx3 RGB, uint8 or (all of 0 to 65535) uint16."""
         return self.read_image(pair.first), self.read_image(pair.second)
 
     def read_truth(self, pair: Pair) -> Truth | None:

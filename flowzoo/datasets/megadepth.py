@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from flowzoo.datasets.dataset import FlowDataset, Pair, Truth
-from flowzoo.datasets.resampling import pad_to_common
+from flowzoo.datasets.resampling import pad_to_common, resize_lanczos
 from flowzoo.errors import InputError
 from flowzoo.files.images import image_size
 from flowzoo.files.reading import opened, reason
@@ -58,13 +58,11 @@ class MegaDepth(FlowDataset):
 
     def read_images(self, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
         """Target and source at the working size, padded to one size."""
-        from PIL import Image
-
         resized = []
         for path in (pair.first, pair.second):
             image = self.read_image(path)
             height, width = working_size(image.shape[:2])
-            resized.append(np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS)))
+            resized.append(resize_lanczos(image, height, width))
         return pad_to_common(resized[0], resized[1])
 
     def read_truth(self, pair: Pair) -> Truth | None:

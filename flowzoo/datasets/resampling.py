@@ -1,18 +1,33 @@
 """Images at the sizes that the matching protocols ask for."""
 
 import numpy as np
+from PIL import Image
 
 
 def resize_bilinear(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """HxWx3 uint8 at another size: bilinear, pixel centres aligned, no smoothing (OpenCV's INTER_LINEAR)."""
+    """HxWx3 uint8 or uint16 at another size: bilinear, pixel centres aligned, no smoothing (OpenCV's INTER_LINEAR)."""
     import torch
     import torch.nn.functional as F
 
     if image.shape[:2] == (height, width):
         return image
-    planes = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float()
+    planes = torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1)[None]
     resized = F.interpolate(planes, (height, width), mode="bilinear", align_corners=False)[0]
-    return np.ascontiguousarray(resized.permute(1, 2, 0).round().clamp(0, 255).to(torch.uint8).numpy())
+    return _stored_as(image.dtype, resized.permute(1, 2, 0).numpy())
+
+
+def resize_lanczos(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """HxWx3 uint8 or uint16 at another size: Pillow's Lanczos filter, which smooths where it shrinks."""
+    if image.dtype == np.uint8:
+        return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS))
+    # Pillow has no 16-bit colour: channel by channel in floating point.
+    channels = [Image.fromarray(np.ascontiguousarray(image[..., channel], np.float32)) for channel in range(3)]
+    resized = [channel.resize((width, height), Image.Resampling.LANCZOS) for channel in channels]
+    return _stored_as(image.dtype, np.stack([np.asarray(channel) for channel in resized], axis=2))
+
+
+def _stored_as(dtype: np.dtype, values: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(np.rint(values).clip(0, np.iinfo(dtype).max).astype(dtype))
 
 
 def pad_to_common(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,7 @@ from flowzoo.datasets.scaled.scaled_dataset import ScaledClip, ScaledDataset
 from flowzoo.distributed import Ranks, start
 from flowzoo.errors import InputError, counted
 from flowzoo.evaluation.report import Report
-from flowzoo.files.images import SUFFIXES, read_image
+from flowzoo.files.images import SUFFIXES, read_eight_bits
 from flowzoo.files.run_files import RunFiles
 from flowzoo.inference.sequences import Frame
 from flowzoo.inference.windows import chunks, windows
@@ -135,7 +135,7 @@ class ClipEvaluation:
         """Name and scores of every frame that counts, in order."""
         frames: Iterator[tuple[int, np.ndarray]]
         if enlarger is None:
-            frames = ((index, read_image(self._prediction(clip, index))) for index in clip.scored)
+            frames = ((index, read_eight_bits(self._prediction(clip, index))) for index in clip.scored)
         else:
             frames = self._enlarged(dataset, clip, enlarger)
         for index, frame in frames:

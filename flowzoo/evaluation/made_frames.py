@@ -18,7 +18,7 @@ from flowzoo.distributed import Ranks, start
 from flowzoo.errors import InputError, counted
 from flowzoo.evaluation.frame_protocols import PROTOCOLS, RANDOM_WINDOWS, FrameProtocol
 from flowzoo.evaluation.report import Report
-from flowzoo.files.images import read_image
+from flowzoo.files.images import read_eight_bits
 from flowzoo.files.run_files import RunFiles
 from flowzoo.metrics.image import METRICS, to_8bit
 from flowzoo.metrics.lpips import Lpips
@@ -197,7 +197,7 @@ class FrameEvaluation:
         path = self.predictions / self.protocol.file.format(window=window.name, step=step)
         if not path.is_file():
             raise InputError(f"no prediction {path}: they are named {self.protocol.file}")
-        frame = read_image(path)
+        frame = read_eight_bits(path)
         if frame.shape != truth.shape:
             shown = [f"{array.shape[1]}x{array.shape[0]}" for array in (frame, truth)]
             raise InputError(f"{path} is {shown[0]}, wanted {shown[1]}")

@@ -7,7 +7,7 @@ import numpy as np
 
 from flowzoo.datasets.dataset import FlowDataset, Pair, Truth
 from flowzoo.evaluation.contact_sheet import SheetRow, small_jpeg
-from flowzoo.files.images import write_image
+from flowzoo.files.images import eight_bits, write_image
 from flowzoo.metrics.kitti import interpolate_background
 
 SPARSE = 0.5
@@ -43,7 +43,7 @@ def write_error_pictures(
         )
         write_image(folder / file, picture)
         shown = _frames(dataset, pair) | _flows(filled, true_flow, known) | {"error": picture}
-        small = tuple((what, small_jpeg(pixels)) for what, pixels in shown.items())
+        small = tuple((what, small_jpeg(eight_bits(pixels))) for what, pixels in shown.items())
         rows.append(SheetRow(names.index(pair.name) + 1, pair.name, epe, small))
     return rows
 

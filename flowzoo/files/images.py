@@ -59,6 +59,17 @@ def read_picture(path: str | os.PathLike[str]) -> np.ndarray:
     return np.ascontiguousarray(stored[..., :3])
 
 
+def read_eight_bits(path: str | os.PathLike[str]) -> np.ndarray:
+    """As `read_image`, of a file that holds no more than 8 bits a channel: for what keeps no more.
+
+    Raises:
+        InputError: as `read_image`; or it holds more.
+    """
+    if (bits := image_depth(path)) > 8:
+        raise InputError(f"{path} holds {bits} bits a channel, of which only 8 would be used here: save it with 8")
+    return read_image(path)
+
+
 def eight_bits(image: np.ndarray) -> np.ndarray:
     """The upper 8 bits of uint16 values; uint8 as it is."""
     return image if image.dtype == np.uint8 else (image >> 8).astype(np.uint8)

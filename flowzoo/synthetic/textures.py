@@ -106,9 +106,9 @@ def _channels_first(picture: np.ndarray) -> Tensor:
 
 
 def _photograph(path: Path) -> Tensor:
-    from flowzoo.files.images import read_image
+    from flowzoo.files.images import read_eight_bits
 
-    picture = _channels_first(read_image(path))
+    picture = _channels_first(read_eight_bits(path))
     height, width = picture.shape[-2:]
     if min(height, width) < SMALLEST:
         raise InputError(f"texture {path} has {width}x{height} pixels: at least {SMALLEST} a side are needed")
@@ -120,10 +120,11 @@ def _photograph(path: Path) -> Tensor:
 
 def _cutout(path: Path) -> Tensor:
     from flowzoo.files.decoders import decoded_image
+    from flowzoo.files.stored import bits_stored
 
     with decoded_image(path, "a cut-out") as image:
-        picture = np.asarray(image)
-    if picture.ndim != 3 or picture.shape[2] != 4 or picture.dtype != np.uint8:
+        deep, picture = bits_stored(image) > 8, np.asarray(image)
+    if deep or picture.ndim != 3 or picture.shape[2] != 4 or picture.dtype != np.uint8:
         raise InputError(f"cut-out {path} has no 8-bit alpha channel: save it as RGBA PNG")
     alpha = picture[:, :, 3:].astype(np.uint16)
     if not alpha.any():

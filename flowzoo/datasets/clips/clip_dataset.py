@@ -10,7 +10,7 @@ import numpy as np
 
 from flowzoo.errors import InputError
 from flowzoo.files.frames import told_gaps
-from flowzoo.files.images import SUFFIXES, natural_key, read_image
+from flowzoo.files.images import SUFFIXES, natural_key, read_eight_bits
 from flowzoo.files.reading import existing_folder
 from flowzoo.settings import suggestion
 
@@ -38,7 +38,7 @@ class FileFrames:
 
     def __call__(self, index: int) -> np.ndarray:
         """HxWx3 uint8 RGB."""
-        return read_image(self.files[index])
+        return read_eight_bits(self.files[index])
 
 
 class ClipDataset:

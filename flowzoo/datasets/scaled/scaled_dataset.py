@@ -11,7 +11,7 @@ import torch
 
 from flowzoo.datasets.degradations import Degradation, degrade, to_8bit
 from flowzoo.errors import InputError, counted
-from flowzoo.files.images import image_size, read_image
+from flowzoo.files.images import image_size, read_eight_bits
 from flowzoo.files.reading import existing_folder
 from flowzoo.settings import suggestion
 
@@ -135,7 +135,7 @@ class ScaledDataset:
 
     def large(self, clip: ScaledClip, index: int) -> np.ndarray:
         """Frame HxWx3 uint8, cut to multiples of four."""
-        frame = read_image(clip.large[index])
+        frame = read_eight_bits(clip.large[index])
         height, width = (side - side % SCALE for side in frame.shape[:2])
         if not height or not width:
             raise InputError(f"{clip.large[index]} is too small: at least {SCALE} pixels a side")
@@ -148,7 +148,7 @@ class ScaledDataset:
             InputError: the stored one has another size.
         """
         if clip.small and self.degradation == "stored":
-            frame = read_image(clip.small[index])
+            frame = read_eight_bits(clip.small[index])
             wanted = tuple(side // SCALE for side in image_size(clip.large[index]))
             if frame.shape[:2] != wanted:
                 raise InputError(

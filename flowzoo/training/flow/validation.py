@@ -11,7 +11,7 @@ from flowzoo.evaluation.loop import EvaluationLoop
 from flowzoo.evaluation.predictors import NetworkPredictor
 from flowzoo.evaluation.protocols import protocol_for
 from flowzoo.evaluation.report import summarise
-from flowzoo.files.images import write_image
+from flowzoo.files.images import eight_bits, write_image
 from flowzoo.inference.estimator import Estimator
 from flowzoo.network import FlowNetwork
 from flowzoo.training.flow.sources import open_training_set
@@ -72,7 +72,7 @@ class Validation:
                     float(np.linalg.norm(sample.flow[sample.valid], axis=-1).max()) if sample.valid.any() else None
                 )
                 pictures = [
-                    sample.first,
+                    eight_bits(sample.first),
                     flow_picture(sample.flow, sample.valid, max_flow=largest or None),
                     flow_picture(flow, max_flow=largest or None),
                 ]
