@@ -33,6 +33,10 @@ class Memory:
         self.tensor = tensor
         self._as_parameter_ = tensor.data_ptr()  # what ctypes passes
 
+    def in_(self, dtype: torch.dtype) -> Tensor:
+        """The tensor, converted where it has another type."""
+        return self.tensor if self.tensor.dtype is dtype else self.tensor.to(dtype)
+
 
 Argument = Memory | int | float | None
 

@@ -105,9 +105,16 @@ def register(
     REGISTERED[name] = Registered(name, portable, cpu, cuda, backward is not None, autocast, plain, call)
 
     def run(*inputs: Any) -> Any:
-        return (plain if _in_plain_torch or torch.onnx.is_in_onnx_export() else call)(*inputs)
+        return (plain if _in_plain_torch or _for_onnx() else call)(*inputs)
 
     return run
+
+
+def _for_onnx() -> bool:
+    """Whether somebody's own torch.onnx.export traces this. Asked only where a trace is on: it takes a microsecond."""
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[attr-defined,no-untyped-call]
+        return bool(torch.onnx.is_in_onnx_export())
+    return False
 
 
 def _not_differentiable(name: str, ctx: Any, *gradients: Any) -> None:

@@ -19,6 +19,7 @@ from flowzoo.export import Shape, export_network
 from flowzoo.export.checked import Checked, check, sample_pair
 from flowzoo.export.program import exportable, trace
 from flowzoo.network import FlowNetwork
+from flowzoo.operators import correlation, local_convolution
 from flowzoo.operators.registration import REGISTERED, plain_operators
 
 EVERYTHING = os.environ.get("FLOWZOO_TEST_EXPORT") == "all"
@@ -240,6 +241,25 @@ def test_networks_whose_passes_depend_on_the_size_are_not_traced(name):
     network = flowzoo.create(name)
     with pytest.raises(InputError, match="cannot be traced"):
         torch.jit.trace(network, (torch.rand(1, 3, 64, 64), torch.rand(1, 3, 64, 64)), check_trace=False)
+
+
+class Filtered(torch.nn.Module):
+    """Two of our operators in somebody's own network."""
+
+    def forward(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+        return local_convolution(first, torch.softmax(correlation(first, second, 1), 1), 3)
+
+
+@pytest.mark.parametrize("dynamo", [True, False], ids=["torch.export", "TorchScript"])
+@pytest.mark.filterwarnings("ignore")
+def test_torchs_own_exporters_meet_plain_operators(dynamo, tmp_path):
+    runtime = pytest.importorskip("onnxruntime", reason="needs the extra export: pip install 'flowzoo[export]'")
+    images = torch.randn(1, 3, 8, 9), torch.randn(1, 3, 8, 9)
+    path = tmp_path / "net.onnx"
+    torch.onnx.export(Filtered(), images, str(path), dynamo=dynamo, input_names=["a", "b"], verbose=False)
+    session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    (given,) = session.run(None, dict(zip("ab", (image.numpy() for image in images), strict=True)))
+    torch.testing.assert_close(torch.from_numpy(given), Filtered()(*images), atol=1e-6, rtol=1e-5)
 
 
 def test_no_operator_of_ours_is_in_a_program():

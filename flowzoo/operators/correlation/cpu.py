@@ -19,7 +19,7 @@ def correlate(first: Tensor, second: Tensor, radius: int, dilation: int, scale: 
         numbers = *shape, radius, definition.effective_dilation(first, dilation), float(scale)
         threads = native_call.threads_for(2 * first.numel() * displacements)
         if native_call.run("correlate", *memory, *numbers, ALL_TASKS, threads=threads):
-            return volume.tensor.to(first.dtype)
+            return volume.in_(first.dtype)
     return definition.correlate(first, second, radius, dilation, scale)
 
 
@@ -46,4 +46,4 @@ def _gather(volume: Tensor, maps: Tensor, radius: int, dilation: int, scale: flo
     threads = native_call.threads_for(2 * maps.numel() * displacements)
     if not native_call.run("gather", *memory, *numbers, ALL_TASKS, threads=threads):
         return None
-    return result.tensor.to(maps.dtype)
+    return result.in_(maps.dtype)

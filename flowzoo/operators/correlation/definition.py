@@ -21,7 +21,7 @@ from flowzoo.operators.precision import working_dtype
 
 def effective_dilation(maps: Tensor, dilation: int) -> int:
     """A dilation of at least the map's larger side sees nothing but the pixel itself, and neither does a larger one."""
-    return min(dilation, max(maps.shape[2:]))
+    return dilation if dilation == 1 else min(dilation, max(maps.shape[2:]))
 
 
 def _windows(padded: Tensor, radius: int, dilation: int, height: int, width: int) -> Iterator[tuple[int, Tensor]]:

@@ -67,7 +67,7 @@ def deform(
         )
         numbers = *where.numbers, -(-channels // groups // _MOST_CHANNELS), turned
         if native_call.run("deform", *memory, *sizes, *numbers, threads=_threads(sizes)):
-            return result.tensor.to(features.dtype)
+            return result.in_(features.dtype)
     return definition.deform(features, offset, weight, bias, mask, *grid)
 
 
@@ -100,9 +100,9 @@ def deform_backward(
         numbers = *where.numbers, slices, turned
         if native_call.run("deform_backward", *memory, *sizes, *numbers, threads=_threads(sizes)):
             return (
-                to_features.tensor.to(features.dtype),
+                to_features.in_(features.dtype),
                 _summed(to_offset).to(offset.dtype),
-                to_weight.tensor.to(weight.dtype),
+                to_weight.in_(weight.dtype),
                 features.new_empty(0) if mask is None or to_mask is None else _summed(to_mask).to(mask.dtype),
             )
     return definition.deform_backward(gradient, features, offset, weight, mask, *grid)

@@ -40,7 +40,7 @@ def lookup(first: Tensor, table: Tensor, coordinates: Tensor, *numbers: int) -> 
         threads = native_call.threads_for(2 * first.numel() * levels * (2 * radius + 2) ** 2)
         sizes = *first.shape, *numbers, table.shape[1]
         if native_call.run("lookup", *memory, costs, *sizes, threads=threads):
-            return costs.tensor.to(first.dtype)
+            return costs.in_(first.dtype)
     return definition.lookup(first, table, coordinates, *numbers)
 
 
@@ -65,5 +65,5 @@ def lookup_backward(
         sizes = *first.shape, height, width, radius, levels, table.shape[1], slices
         if native_call.run("lookup_backward", incoming, *memory, *results, *sizes, threads=threads):
             to_places = to_coordinates.tensor.sum(dim=0).to(coordinates.dtype)
-            return to_first.tensor.to(first.dtype), to_table.tensor.to(table.dtype), to_places
+            return to_first.in_(first.dtype), to_table.in_(table.dtype), to_places
     return definition.lookup_backward(gradient, first, table, coordinates, *numbers)

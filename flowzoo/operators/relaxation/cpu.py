@@ -21,5 +21,5 @@ def relaxation(system: Tensor, step: Tensor, sweeps: int, factor: float) -> Tens
         if len(rows) == 7 and native_call.run(
             "relaxation", *memory, batch, height, width, sweeps, float(factor), threads=threads
         ):
-            return after.tensor.to(step.dtype)
+            return after.in_(step.dtype)
     return definition.relaxation(system, step, sweeps, factor)

@@ -98,7 +98,7 @@ def sampled_volume(first: Tensor, second: Tensor, flow: Tensor, *numbers: int) -
         if table is not None:
             memory = maps, table.memory, whereto, volume
             if native_call.run("sampled_volume", *memory, *sizes, *table.sizes(), absolute, threads=threads):
-                return volume.tensor.to(first.dtype)
+                return volume.in_(first.dtype)
     return definition.sampled_volume(first, second, flow, *numbers)
 
 
