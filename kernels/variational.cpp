@@ -26,7 +26,6 @@ extern "C" __attribute__((visibility("default"))) int flowzoo_variational_data(
     return run_tasks(0, batch * bands, threads, [&](auto next) {
         const int64_t most = (kRows + 2 * kReach) * width;
         std::vector<float> mean(most), change(most), inside(most), gx(most), gy(most), sums(width), trust(width);
-        Targets targets(width);
         for (int64_t task = next(); task >= 0; task = next()) {
             const int64_t sample = task / bands, first = task % bands * kRows;
             const int64_t last = std::min(first + kRows, height);
@@ -39,7 +38,7 @@ extern "C" __attribute__((visibility("default"))) int flowzoo_variational_data(
             for (int64_t y = from; y < to; ++y) {
                 float *warped = row(mean, y), *difference = row(change, y);
                 const float* here = one + y * width;
-                warp_row(two, u + y * width, v + y * width, y, height, width, targets, warped, row(inside, y));
+                warp_row(two, u + y * width, v + y * width, y, height, width, warped, row(inside, y));
 #pragma GCC ivdep
                 for (int64_t x = 0; x < width; ++x) {
                     difference[x] = warped[x] - here[x];
@@ -93,7 +92,6 @@ extern "C" __attribute__((visibility("default"))) int flowzoo_flow_reliability(
     return run_tasks(0, batch * bands, threads, [&](auto next) {
         std::vector<float> change((kRows + 2 * kReach) * width), inside(width), sums(width);
         const std::vector<float> ones(width, 1.0f);
-        Targets targets(width);
         for (int64_t task = next(); task >= 0; task = next()) {
             const int64_t sample = task / bands, first = task % bands * kRows;
             const int64_t last = std::min(first + kRows, height);
@@ -102,7 +100,7 @@ extern "C" __attribute__((visibility("default"))) int flowzoo_flow_reliability(
             for (int64_t y = from; y < to; ++y) {
                 float* difference = change.data() + (y - from) * width;
                 const float* here = first_image + sample * size + y * width;
-                warp_row(second_image + sample * size, u + y * width, v + y * width, y, height, width, targets, difference,
+                warp_row(second_image + sample * size, u + y * width, v + y * width, y, height, width, difference,
                          inside.data());
 #pragma GCC ivdep
                 for (int64_t x = 0; x < width; ++x) difference[x] = std::fabs(difference[x] - here[x]);

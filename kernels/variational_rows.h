@@ -4,67 +4,64 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "exponential.h"
 #include "vector.h"
 
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
 namespace {
 
 constexpr int64_t kReach = 2;  // rows and columns around a pixel that its data terms look at
 
-// Where the four pixels around each target of a row lie: for warp_row.
-struct Targets {
-    std::vector<int32_t> left, top;
-    std::vector<float> across, down, corners;
-    explicit Targets(int64_t width)
-        : left(width), top(width), across(width), down(width), corners(4 * width) {}
-};
+typedef int32_t Whole __attribute__((vector_size(4 * kLanes)));
+
+// The image at some pixels, 0 outside of it.
+static inline __attribute__((always_inline)) Vec pixels(const float* image, Whole column, Whole row, int64_t height,
+                                                        int64_t width) {
+    const int32_t columns = static_cast<int32_t>(width), rows = static_cast<int32_t>(height);
+    const Whole there = (column >= 0) & (column < columns) & (row >= 0) & (row < rows);
+#if defined(__AVX512F__) && !defined(__SANITIZE_ADDRESS__)
+    if (height * width <= std::numeric_limits<int32_t>::max()) {
+        const __m512i mask = reinterpret_cast<__m512i>(there);
+        const Whole place = (row & there) * columns + (column & there);
+        return reinterpret_cast<Vec>(_mm512_mask_i32gather_ps(_mm512_setzero_ps(), _mm512_test_epi32_mask(mask, mask),
+                                                              reinterpret_cast<__m512i>(place), image, 4));
+    }
+#endif
+    float lanes[kLanes];
+    for (int i = 0; i < kLanes; ++i) lanes[i] = there[i] ? image[row[i] * width + column[i]] : 0.0f;
+    return load(lanes);
+}
 
 // One row of `image` at the pixels that `u` and `v` lead to: bilinear, zero outside. `inside`: 1 where they are in the
-// image, else 0. Three loops: only the one that reads the image cannot be done for many pixels at once.
+// image, else 0.
 inline void warp_row(const float* image, const float* u, const float* v, int64_t y, int64_t height, int64_t width,
-                     Targets& targets, float* __restrict out, float* __restrict inside) {
-    int32_t *left = targets.left.data(), *top = targets.top.data();
-    float *across = targets.across.data(), *down = targets.down.data(), *corners = targets.corners.data();
-    const int32_t columns = static_cast<int32_t>(width), rows = static_cast<int32_t>(height), row = static_cast<int32_t>(y);
-    const float last_x = static_cast<float>(columns - 1), last_y = static_cast<float>(rows - 1);
-#pragma GCC ivdep
-    for (int32_t x = 0; x < columns; ++x) {
-        const float px = static_cast<float>(x) + u[x], py = static_cast<float>(row) + v[x];
-        inside[x] = (px >= 0) & (px <= last_x) & (py >= 0) & (py <= last_y) ? 1.0f : 0.0f;
+                     float* __restrict out, float* __restrict inside) {
+    const float last_x = static_cast<float>(width - 1), last_y = static_cast<float>(height - 1);
+    Whole column;
+    for (int i = 0; i < kLanes; ++i) column[i] = i;
+    for (int64_t x = 0; x < width; x += kLanes, column += kLanes) {
+        const int64_t count = std::min<int64_t>(kLanes, width - x);
+        const Vec px = __builtin_convertvector(column, Vec) + load_some(u + x, count);
+        const Vec py = static_cast<float>(y) + load_some(v + x, count);
+        const Whole within = (px >= 0) & (px <= last_x) & (py >= 0) & (py <= last_y);
+        store_some(inside + x, within ? splat(1.0f) : Vec{}, count);
         // Nowhere near, or not a number: to a place whose four pixels are all outside.
-        const bool near = (px > -1) & (px <= last_x + 1) & (py > -1) & (py <= last_y + 1);
-        const float tx = near ? px : -2.0f, ty = near ? py : -2.0f;
-        const float fx = std::floor(tx), fy = std::floor(ty);
-        across[x] = tx - fx;
-        down[x] = ty - fy;
-        left[x] = static_cast<int32_t>(fx);
-        top[x] = static_cast<int32_t>(fy);
-    }
-    for (int32_t x = 0; x < columns; ++x) {
-        const int32_t x0 = left[x], y0 = top[x];
-        if (x0 >= 0 && x0 + 1 < columns && y0 >= 0 && y0 + 1 < rows) {
-            const float* corner = image + y0 * width + x0;
-            corners[x] = corner[0];
-            corners[width + x] = corner[1];
-            corners[2 * width + x] = corner[width];
-            corners[3 * width + x] = corner[width + 1];
-        } else {
-            auto at = [&](int32_t j, int32_t i) {
-                return j >= 0 && j < rows && i >= 0 && i < columns ? image[j * width + i] : 0.0f;
-            };
-            corners[x] = at(y0, x0);
-            corners[width + x] = at(y0, x0 + 1);
-            corners[2 * width + x] = at(y0 + 1, x0);
-            corners[3 * width + x] = at(y0 + 1, x0 + 1);
-        }
-    }
-#pragma GCC ivdep
-    for (int64_t x = 0; x < width; ++x) {
-        const float upper = corners[x] + across[x] * (corners[width + x] - corners[x]);
-        const float lower = corners[2 * width + x] + across[x] * (corners[3 * width + x] - corners[2 * width + x]);
-        out[x] = upper + down[x] * (lower - upper);
+        const Whole near = (px > -1) & (px <= last_x + 1) & (py > -1) & (py <= last_y + 1);
+        const Vec tx = near ? px : splat(-2.0f), ty = near ? py : splat(-2.0f);
+        Whole left = __builtin_convertvector(tx, Whole), top = __builtin_convertvector(ty, Whole);  // towards zero
+        left += __builtin_convertvector(left, Vec) > tx;  // -1 where it is
+        top += __builtin_convertvector(top, Vec) > ty;
+        const Vec across = tx - __builtin_convertvector(left, Vec), down = ty - __builtin_convertvector(top, Vec);
+        const Vec corner = pixels(image, left, top, height, width), below = pixels(image, left, top + 1, height, width);
+        const Vec upper = corner + across * (pixels(image, left + 1, top, height, width) - corner);
+        const Vec lower = below + across * (pixels(image, left + 1, top + 1, height, width) - below);
+        store_some(out + x, upper + down * (lower - upper), count);
     }
 }
 
@@ -101,7 +98,6 @@ inline void mean_row(const float* sums, int64_t rows, int64_t width, float* __re
 
 // Reliability of one row: `trust` has the mean change around each pixel and gets the factors of the data terms.
 inline void trust_row(const float* inside, int64_t width, float mismatch, float least, float* trust) {
-    typedef int32_t Whole __attribute__((vector_size(4 * kLanes)));
     for (int64_t x = 0; x < width; x += kLanes) {
         const int64_t count = std::min<int64_t>(kLanes, width - x);
         const Vec size = exponential<Vec, Whole>(load_some(trust + x, count) * (-1 / mismatch));

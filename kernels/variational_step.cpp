@@ -59,7 +59,6 @@ public:
           gy_(kNear, width),
           part_(kNear, width),
           below_(2, width),
-          targets_(width),
           work_(13 * width) {}
 
     // To begin with row `from`.
@@ -134,7 +133,7 @@ private:
         for (; warped_ <= std::min(y + kReach, height_ - 1); ++warped_) {
             float *warped = mean_.row(warped_), *difference = change_.row(warped_);
             const float* here = first_ + warped_ * width_;
-            warp_row(second_, u_ + warped_ * width_, v_ + warped_ * width_, warped_, height_, width_, targets_, warped,
+            warp_row(second_, u_ + warped_ * width_, v_ + warped_ * width_, warped_, height_, width_, warped,
                      inside_.row(warped_));
 #pragma GCC ivdep
             for (int64_t x = 0; x < width_; ++x) {
@@ -202,7 +201,6 @@ private:
     int64_t height_, width_;
     Numbers n_;
     Ring mean_, change_, inside_, gx_, gy_, part_, below_;
-    Targets targets_;
     std::vector<float> work_;
     const float *first_ = nullptr, *second_ = nullptr, *edges_ = nullptr, *u_ = nullptr, *v_ = nullptr;
     int64_t warped_ = 0, sloped_ = 0, parts_ = 0;

@@ -105,7 +105,7 @@ class Wren(FlowNetwork):
         The second result are the features of global matching at 1/16, or None. The reverse pairs come behind the pairs
         where both directions are inferred.
         """
-        x = (images * 2 - 1).contiguous(memory_format=torch.channels_last)
+        x = (images.contiguous(memory_format=torch.channels_last) * 2).sub_(1)
         levels: list[Tensor] = []
         for block in self.encoder:
             x = block(x)
@@ -211,7 +211,7 @@ class Decoder(nn.Module):
         cost = self.cost_volume(first, second, flow)
         if self.cost_volume.low_is_good:
             cost = UNRELATED - cost  # as a correlation: about 0 without a match, 1 with one
-        return F.leaky_relu(cost, SLOPE) * 2
+        return F.leaky_relu(cost, SLOPE).mul_(2)
 
 
 def peak_bytes(settings: WrenSettings) -> int:

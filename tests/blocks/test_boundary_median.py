@@ -8,7 +8,7 @@ from flowzoo.blocks.boundary_median import DISAGREEMENT, LIKENESS, SPACING, boun
 from flowzoo.operators import native
 from flowzoo.operators.boundary_median import definition
 
-SIZES = [(1, 1, 1), (1, 2, 9), (2, 7, 5), (1, 20, 23)]
+SIZES = [(1, 1, 1), (1, 2, 9), (2, 7, 5), (1, 20, 23), (1, 9, 70)]
 
 
 def pixel_by_pixel(colours: np.ndarray, flow: np.ndarray, trust: np.ndarray) -> np.ndarray:
@@ -37,7 +37,10 @@ def pixel_by_pixel(colours: np.ndarray, flow: np.ndarray, trust: np.ndarray) -> 
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("kernels", [True, False])
-def test_it_is_the_median_of_a_loop(size: tuple[int, int, int], kernels: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("contrast", [0.05, 0.4])
+def test_it_is_the_median_of_a_loop(
+    size: tuple[int, int, int], contrast: float, kernels: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if kernels and native.library() is None:
         pytest.skip("no C++ compiler")
     monkeypatch.setenv("FLOWZOO_NATIVE", str(int(kernels)))
@@ -52,7 +55,7 @@ def test_it_is_the_median_of_a_loop(size: tuple[int, int, int], kernels: bool, m
     monkeypatch.setattr("flowzoo.operators.flow_reliability", some)
     generator = torch.Generator().manual_seed(0)
     batch, height, width = size
-    first = 0.5 + 0.05 * torch.randn(batch, 3, height, width, generator=generator)
+    first = 0.5 + contrast * torch.randn(batch, 3, height, width, generator=generator)
     flow = torch.randn(batch, 2, height, width, generator=generator)
     flow[:, :, :, width // 2 :] += 2
     found = boundary_median(first, first, flow)

@@ -86,8 +86,16 @@ def test_unbroken_kernels_stay_inside_their_buffers() -> None:
     assert done.stdout.strip() == "done"
 
 
-def test_a_missing_bounds_check_is_noticed() -> None:
-    check = ("deform_places.h", "& (top < height) &", "&")
-    done = run(sanitized("sanitized-native-broken", "deform.cpp", check), "deform")
+@pytest.mark.parametrize(
+    ("source", "check", "operator"),
+    [
+        ("deform", ("deform_places.h", "& (top < height) &", "&"), "deform"),
+        ("variational", ("variational_rows.h", " & (row < rows)", ""), "variational_data"),
+        ("boundary_median", ("boundary_median.cpp", "x >= 0 && x + kLanes <= width", "x >= 0"), "boundary_median"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_missing_bounds_check_is_noticed(source: str, check: tuple[str, str, str], operator: str) -> None:
+    done = run(sanitized(f"sanitized-native-broken-{source}", f"{source}.cpp", check), operator)
     assert done.returncode != 0
     assert "AddressSanitizer" in done.stderr, done.stderr[:3000]
