@@ -5,6 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 EPSILON = 1e-5
+STRIP = 1024
+"""Pixels whose mean and variance are taken at a time."""
 
 
 def instance_norm(maps: Tensor) -> Tensor:
@@ -29,6 +31,23 @@ def instance_norm(maps: Tensor) -> Tensor:
 
 def _normalise(sample: Tensor) -> None:
     """In place, which takes two passes over the memory and no other."""
-    mean, variance = torch.batch_norm_update_stats(sample, None, None, 1.0)
+    mean, variance = _moments(sample)
     scale = torch.rsqrt(variance + EPSILON)
     torch.addcmul((-mean * scale).view(1, -1, 1, 1), sample, scale.view(1, -1, 1, 1), out=sample)
+
+
+def _moments(sample: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance of the channels of (1,C,H,W) in channels-last memory layout.
+
+    Of strips of rows, joined in float64: PyTorch adds up the pixels of this layout one after the other in float32, whose
+    rounding grows with their number (1e-4 of a deviation for 100,000 pixels).
+    """
+    strips = sample.split(max(1, STRIP // sample.shape[3]), 2)
+    moments = [torch.batch_norm_update_stats(strip, None, None, 1.0) for strip in strips]
+    if len(moments) == 1:
+        return moments[0]
+    means, variances = (torch.stack(parts).double() for parts in zip(*moments, strict=True))
+    share = torch.tensor([[strip.shape[2] / sample.shape[2]] for strip in strips], dtype=torch.float64)
+    mean = (share * means).sum(0)
+    variance = (share * (variances + (means - mean).square())).sum(0)
+    return mean.float(), variance.float()

@@ -30,3 +30,12 @@ def test_gradient(layout):
 def test_a_single_pixel_is_zero(gradients):
     with torch.set_grad_enabled(gradients):
         assert not instance_norm(torch.randn(2, 3, 1, 1)).any()
+
+
+def test_rounding_does_not_grow_with_the_pixels():
+    maps = (3 * torch.randn(1, 8, 301, 250) + 9).contiguous(memory_format=torch.channels_last)
+    exact = maps.double()
+    mean, variance = exact.mean(dim=(2, 3), keepdim=True), exact.var(dim=(2, 3), correction=0, keepdim=True)
+    with torch.no_grad():
+        found = instance_norm(maps)
+    assert (found.double() - (exact - mean) / (variance + 1e-5).sqrt()).abs().max() < 3e-6
