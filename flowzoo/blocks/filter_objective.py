@@ -107,7 +107,8 @@ class QueryTerm:
     def bend(self, direction: Tensor, axes: Axes) -> Tensor:
         """|J d|^2 (the second summand of equation 24), summed over all but the batch: R ties positions together."""
         self.change = self.kernel(self.correlator.apply(direction))
-        return squared_norm(self.change.flatten(1), 1).view(-1, *[1] * (direction.dim() - 1))
+        total = squared_norm(self.change, tuple(range(1, self.change.dim())))
+        return total.view(-1, *[1] * (direction.dim() - 1))
 
     def step(self, length: Tensor) -> None:
         """w has moved by -length times the last direction."""
@@ -120,7 +121,11 @@ class QueryTerm:
 
 def squared_norm(values: Tensor, axes: Axes) -> Tensor:
     """|values|^2 over `axes`, which stay with length 1."""
-    return (values * values).sum(dim=axes, keepdim=True)
+    squares = values * values
+    # Axis by axis: runtimes of exported networks round more in one sum over a whole volume.
+    for axis in (axes,) if isinstance(axes, int) else reversed(axes):
+        squares = squares.sum(dim=axis, keepdim=True)
+    return squares
 
 
 def _product(values: Tensor, factor: Tensor) -> Tensor:
