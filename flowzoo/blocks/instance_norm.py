@@ -39,8 +39,8 @@ def _normalise(sample: Tensor) -> None:
 def _moments(sample: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and variance of the channels of (1,C,H,W) in channels-last memory layout.
 
-    Of strips of rows, joined in float64: PyTorch adds up the pixels of this layout one after the other in float32, whose
-    rounding grows with their number (1e-4 of a deviation for 100,000 pixels).
+    Of strips of rows, joined in float64: PyTorch adds up the pixels of this layout one after the other in float32,
+    whose rounding grows with their number (to 7e-5 of a deviation for 110,000 pixels).
     """
     strips = sample.split(max(1, STRIP // sample.shape[3]), 2)
     moments = [torch.batch_norm_update_stats(strip, None, None, 1.0) for strip in strips]
