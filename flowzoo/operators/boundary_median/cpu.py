@@ -26,5 +26,5 @@ def boundary_median(
         numbers = batch, height, width, min(spacing, max(height, width)), float(disagreement), float(likeness)
         threads = native_call.threads_for(_FLOPS * flow.numel())
         if native_call.run("boundary_median", *memory, *numbers, threads=threads):
-            return result.tensor.to(flow.dtype)
+            return result.in_(flow.dtype)
     return definition.boundary_median(colours, flow, trust, spacing, disagreement, likeness)

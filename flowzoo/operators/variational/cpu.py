@@ -22,7 +22,7 @@ def variational_data(
         numbers = batch, height, width, float(normaliser), float(mismatch), float(least)
         threads = native_call.threads_for(_FLOPS * flow.numel())
         if native_call.run("variational_data", *memory, *numbers, threads=threads):
-            return data.tensor.to(flow.dtype)
+            return data.in_(flow.dtype)
     return definition.variational_data(first, second, flow, normaliser, mismatch, least)
 
 
@@ -37,7 +37,7 @@ def flow_reliability(first: Tensor, second: Tensor, flow: Tensor, mismatch: floa
         threads = native_call.threads_for(_FLOPS // 2 * flow.numel())
         numbers = batch, height, width, float(mismatch), float(least)
         if native_call.run("flow_reliability", *memory, *numbers, threads=threads):
-            return trust.tensor.to(flow.dtype)
+            return trust.in_(flow.dtype)
     return definition.flow_reliability(first, second, flow, mismatch, least)
 
 
@@ -53,7 +53,7 @@ def variational_system(
         numbers = batch, height, width, float(alpha), float(delta), float(gamma), float(epsilon)
         threads = native_call.threads_for(_FLOPS * flow.numel())
         if native_call.run("variational_system", *memory, *numbers, threads=threads):
-            return system.tensor.to(data.dtype)
+            return system.in_(data.dtype)
     return definition.variational_system(data, edges, flow, step, alpha, delta, gamma, epsilon)
 
 
@@ -69,5 +69,5 @@ def variational_step(first: Tensor, second: Tensor, edges: Tensor, flow: Tensor,
         reals = map(float, (*terms, *weights, factor, largest))
         threads = native_call.threads_for((2 * _FLOPS + 20 * sweeps) * flow.numel())
         if native_call.run("variational_step", *memory, batch, height, width, sweeps, *reals, threads=threads):
-            return moved.tensor.to(flow.dtype)
+            return moved.in_(flow.dtype)
     return definition.variational_step(first, second, edges, flow, *numbers)
