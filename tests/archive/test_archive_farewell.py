@@ -11,10 +11,14 @@ import pytest
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 
-AGENT = "import time; time.sleep(600)"
-RAYLET = (
-    "import subprocess, sys; print(subprocess.Popen([sys.executable, 'agent.py']).pid, flush=True); sys.stdin.read()"
-)
+AGENT = "import time; print('up', flush=True); time.sleep(600)"
+RAYLET = """
+import subprocess, sys
+agent = subprocess.Popen([sys.executable, "agent.py"], stdout=subprocess.PIPE)
+agent.stdout.readline()  # until it runs, /proc may not have its name
+print(agent.pid, flush=True)
+sys.stdin.read()
+"""
 DRIVER = """
 import subprocess, sys
 from flowzoo.archive.farewell import agents_end_with_us
