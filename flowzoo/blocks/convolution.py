@@ -35,14 +35,16 @@ class ConvolutionStack(nn.Sequential):
 
     def forward(self, maps: Tensor) -> Tensor:
         """(B,C,H,W) through all layers."""
-        layers = iter(self)
-        for layer in layers:
-            behind = next(layers, None) if isinstance(layer, Convolution) else None
+        layers = list(self)
+        position = 0
+        while position < len(layers):
+            layer, behind = layers[position], layers[position + 1] if position + 1 < len(layers) else None
             if isinstance(layer, Convolution) and isinstance(behind, nn.LeakyReLU):
                 maps = layer.activated(maps, behind.negative_slope)
+                position += 2
             else:
                 maps = layer(maps)
-                maps = maps if behind is None else behind(maps)
+                position += 1
         return maps
 
 

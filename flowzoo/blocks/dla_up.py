@@ -63,7 +63,7 @@ class DLAUp(nn.Module):
         """Levels, finest first -> features, coarsest first: the coarsest level itself, then every aggregation."""
         maps = list(levels)
         features = [maps[-1]]
-        for level, stage in zip(range(len(maps) - 2, self.finest_used - 1, -1), self.stages, strict=False):
-            maps[level + 1 :] = stage(maps[level], maps[level + 1 :])
+        for index, level in enumerate(range(len(maps) - 2, self.finest_used - 1, -1)):
+            maps[level + 1 :] = self.stages[index](maps[level], maps[level + 1 :])
             features.append(maps[-1])
         return features

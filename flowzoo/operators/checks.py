@@ -17,6 +17,9 @@ MOST_RADIUS = 4096
 FURTHEST = 2**31 - 1
 """Pixels; dilations and strides beyond it are no sizes of images."""
 
+WHOLE, REAL = (int, torch.SymInt), (int, float)
+"""Tuples, because torch 2.7 traces no unions of types."""
+
 
 def check_maps(name: str, maps: Tensor, channels: int | None = None) -> None:
     """`maps` must be a floating-point (B,C,H,W) tensor with at least one channel (or so many) and one pixel."""
@@ -71,7 +74,7 @@ def check_flow(flow: Tensor, maps_name: str, maps: Tensor) -> None:
 
 def check_whole(name: str, value: int, least: int, most: int = FURTHEST) -> None:
     """`value` must be a whole number in least..most."""
-    if not isinstance(value, int | torch.SymInt):
+    if not isinstance(value, WHOLE):
         raise InputError(f"{name} must be a whole number, got {value!r}")
     if value < least or value > most:
         raise InputError(f"{name} must be >= {least}{f' and <= {most}' if value > most else ''}, got {value}")
@@ -79,7 +82,7 @@ def check_whole(name: str, value: int, least: int, most: int = FURTHEST) -> None
 
 def check_real(name: str, value: float) -> None:
     """`value` must be a finite number."""
-    if not isinstance(value, int | float) or not math.isfinite(value):
+    if not isinstance(value, REAL) or not math.isfinite(value):
         raise InputError(f"{name} must be a finite number, got {value!r}")
 
 

@@ -9,7 +9,6 @@ from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
-from torch.amp import is_autocast_available
 
 from flowzoo.errors import InputError
 from flowzoo.operators.checks import check_maps, check_same_kind
@@ -31,7 +30,7 @@ class Lookup(Protocol):
         """(B,2,h,w) -> (B,levels*(2*radius+1)^2,h,w)."""
 
 
-@dataclass(frozen=True)
+@dataclass  # torch 2.7 traces no frozen ones
 class StoredLookup:
     """Reads from the pyramid of all pairs' volumes, each (B*h*w,H_l*W_l), of second maps of `size`."""
 
@@ -45,7 +44,7 @@ class StoredLookup:
         return definition.read_volumes(self.pyramid, coordinates, self.size, self.radius).to(self.dtype)
 
 
-@dataclass(frozen=True)
+@dataclass  # torch 2.7 traces no frozen ones
 class OnDemandLookup:
     """Multiplies what it reads: `first` (B,C,h,w) and the packed pyramid of the second features, (B,N,C)."""
 
@@ -96,7 +95,7 @@ def prepare_lookup(
         fits = volume_bytes(first, second, levels) <= memory
         form = "stored" if fits and not has_kernel(radius, levels, first, second) else "on-demand"
     size = (second.shape[2], second.shape[3])
-    if is_autocast_available(first.device.type) and torch.is_autocast_enabled(first.device.type):
+    if first.device.type != "meta" and torch.is_autocast_enabled(first.device.type):
         with without_autocast(first.device):
             wide = [maps.to(working_dtype(maps)) for maps in (first, second)]
             return prepare_lookup(wide[0], wide[1], radius, levels, form, memory)
