@@ -47,6 +47,7 @@ class Video:
 
     Use it in a `with` statement. Each iteration starts at the first frame. A rotation in the file (phones) is applied.
     Opening reads the file once without decoding it, so that one that was cut off is noticed before any work.
+    A stream of packets without an end (MPEG-TS, MPEG-PS) that was cut between two of them is a shorter video.
 
     Args:
         path: the file; its content gives the format, not its name.

@@ -24,12 +24,13 @@ WHOLE, REAL = (int, torch.SymInt), (int, float)
 def check_maps(name: str, maps: Tensor, channels: int | None = None) -> None:
     """`maps` must be a floating-point (B,C,H,W) tensor with at least one channel (or so many) and one pixel."""
     check_tensor(name, maps)
-    if maps.dim() != 4:
-        raise InputError(f"{name} must be (batch, channels, height, width), got shape {tuple(maps.shape)}")
-    if maps.shape[1] == 0 or maps.shape[2] == 0 or maps.shape[3] == 0:
-        raise InputError(f"{name} needs at least one channel and one pixel, got shape {tuple(maps.shape)}")
-    if channels is not None and maps.shape[1] != channels:
-        raise InputError(f"{name} must have {channels} channels, got shape {tuple(maps.shape)}")
+    shape = maps.shape
+    if len(shape) != 4:
+        raise InputError(f"{name} must be (batch, channels, height, width), got shape {tuple(shape)}")
+    if shape[1] == 0 or shape[2] == 0 or shape[3] == 0:
+        raise InputError(f"{name} needs at least one channel and one pixel, got shape {tuple(shape)}")
+    if channels is not None and shape[1] != channels:
+        raise InputError(f"{name} must have {channels} channels, got shape {tuple(shape)}")
 
 
 def check_tensor(name: str, tensor: Tensor) -> None:

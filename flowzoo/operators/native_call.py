@@ -19,9 +19,10 @@ FLOPS_PER_THREAD = 4_000_000
 LARGEST_NUMBER = 2**31
 """Sizes and steps beyond this are left to the portable operators: products of three must fit into 64 bits."""
 
-
+_SMALLEST_NUMBER = -LARGEST_NUMBER
 _DTYPES = frozenset((torch.float32, torch.float16, torch.bfloat16))
 _CPU = torch.device("cpu")
+_FLOAT32 = torch.empty(0, dtype=torch.float32, device=_CPU)
 
 
 class Memory:
@@ -43,12 +44,16 @@ Argument = Memory | int | float | None
 
 def threads_for(flops: int) -> int:
     """How many of torch's threads a call of this size is worth."""
-    return max(1, min(torch.get_num_threads(), flops // FLOPS_PER_THREAD))
+    worth = flops // FLOPS_PER_THREAD
+    return min(torch.get_num_threads(), worth) if worth > 1 else 1
 
 
 def suits(*tensors: Tensor) -> bool:
     """Whether kernels take these: on the CPU, nothing empty, float32 or smaller. Whether there are any, `run` says."""
-    return all(tensor.is_cpu and tensor.dtype in _DTYPES and tensor.numel() > 0 for tensor in tensors)
+    for tensor in tensors:  # noqa: SIM110 (a loop takes half the time of all(), and calls are short)
+        if not tensor.is_cpu or tensor.dtype not in _DTYPES or tensor.numel() == 0:
+            return False
+    return True
 
 
 def reads(
@@ -77,8 +82,8 @@ def writes(
     *shape: int, layout: torch.memory_format = torch.contiguous_format, dtype: torch.dtype = torch.float32
 ) -> Memory:
     """A new tensor for a result."""
-    if layout is torch.contiguous_format:
-        return Memory(torch.empty(shape, dtype=dtype, device=_CPU))
+    if layout is torch.contiguous_format and dtype is torch.float32:
+        return Memory(_FLOAT32.new_empty(shape))  # faster than torch.empty, which must look at the options
     return Memory(torch.empty(shape, dtype=dtype, device=_CPU, memory_format=layout))
 
 
@@ -94,12 +99,12 @@ def run(kernel: str, *arguments: Argument, threads: int) -> bool:
     if library is None:
         return False
     for argument in arguments:
-        if type(argument) is int and not -LARGEST_NUMBER <= argument <= LARGEST_NUMBER:
+        if type(argument) is int and (argument > LARGEST_NUMBER or argument < _SMALLEST_NUMBER):
             return False
-    function = getattr(library, f"flowzoo_{kernel}")
+    function = getattr(library, "flowzoo_" + kernel)
     if getattr(function, "argtypes", None) is None:  # once a kernel: it takes longer than all else here
         function.argtypes = [*map(_c_type, arguments), ctypes.c_int64]
-    return bool(function(*arguments, threads) == 0)
+    return function(*arguments, threads) == 0  # type: ignore[no-any-return]
 
 
 def _c_type(argument: Argument) -> type[ctypes.c_void_p | ctypes.c_int64 | ctypes.c_float]:
