@@ -36,5 +36,6 @@ def boundary_median(first: Tensor, second: Tensor, flow: Tensor) -> Tensor:
     flow = flow.float().contiguous()
     if flow.numel() == 0:
         return flow
+    first, second = first.float().contiguous(), second.float().contiguous()
     trust = operators.flow_reliability(grey_levels(first), grey_levels(second), flow, MISMATCH, LEAST)
-    return operators.boundary_median(first.float() * 255, flow, trust, SPACING, DISAGREEMENT, LIKENESS)
+    return operators.boundary_median(first * 255, flow, trust, SPACING, DISAGREEMENT, LIKENESS)

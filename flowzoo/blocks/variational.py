@@ -18,7 +18,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from flowzoo import operators
-from flowzoo.blocks.halves import halves
 from flowzoo.blocks.relaxation import relax
 from flowzoo.blocks.resize import scale_flow
 from flowzoo.operators.checks import check_flow, check_maps, check_shape
@@ -82,16 +81,19 @@ def variational_refinement(
     height, width = flow.shape[-2:]
     if flow.shape[0] == 0 or min(height, width) < 2:
         return flow
-    colours = first.float() * 255
-    greys = _blurred(torch.cat([grey_levels(first), grey_levels(second)]), settings.blur)
+    first, second = first.float().contiguous(), second.float().contiguous()
+    colours = first * 255
+    smoothing = _gaussian(settings.blur)
+    greys = [operators.smoothed_greys(image, smoothing) for image in (first, second)]
     for reduction, warps in reversed(list(enumerate(settings.warps))):
         size = -(-height // 2**reduction), -(-width // 2**reduction)
         if reduction and min(size) < SMALLEST:
             continue
         scale = size[1] / width, size[0] / height
-        before = scale_flow(halved(flow, size), *scale) if reduction else flow
-        one, two = halves(halved(greys, size) if reduction else greys)
-        edges = edge_weights(halved(colours, size) if reduction else colours, settings)
+        reduced = [operators.area_means(maps, *size) if reduction else maps for maps in (*greys, colours, flow)]
+        one, two, colour, before = reduced
+        before = scale_flow(before, *scale) if reduction else before
+        edges = edge_weights(colour, settings)
         after = before
         for _ in range(warps):
             after = _moved(one, two, edges, after, settings)
@@ -111,24 +113,12 @@ def check_pair(first: Tensor, second: Tensor, flow: Tensor) -> None:
 
 def grey_levels(images: Tensor) -> Tensor:
     """(B,3,H,W) RGB in [0,1] -> the mean colour, (B,1,H,W) float32 in 0..255."""
-    colours = images.float()
-    return (colours[:, :1] + colours[:, 1:2]).add_(colours[:, 2:]).mul_(255 / 3)
-
-
-def halved(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """(B,C,H,W) -> (B,C,*size): means of the pixels that a smaller one covers."""
-    height, width = maps.shape[-2:]
-    if (height, width) == (2 * size[0], 2 * size[1]):
-        return F.avg_pool2d(maps, 2)  # the same, and faster
-    return F.interpolate(maps, size, mode="area")
+    return operators.smoothed_greys(images.float(), [1.0])
 
 
 def edge_weights(colours: Tensor, settings: VariationalSettings) -> Tensor:
     """Factors of the smoothness between each pixel of (B,3,H,W) and its right and its lower neighbour, (B,2,H,W)."""
-    batch, _, height, width = colours.shape
-    weights = colours.new_zeros(batch, 2, height, width)
-    weights[:, 0, :, :-1] = (colours[..., 1:] - colours[..., :-1]).abs_().amax(dim=1)
-    weights[:, 1, :-1] = (colours[..., 1:, :] - colours[..., :-1, :]).abs_().amax(dim=1)
+    weights = operators.contrasts(colours)
     return weights.mul_(-1 / settings.edge).exp_().mul_(1 - LEAST).add_(LEAST)
 
 
@@ -148,21 +138,10 @@ def _moved(first: Tensor, second: Tensor, edges: Tensor, flow: Tensor, settings:
     return flow + step.clamp_(-settings.largest, settings.largest)
 
 
-def _blurred(images: Tensor, deviation: float) -> Tensor:
-    """Gaussian blur of (B,1,H,W), edges replicated."""
+def _gaussian(deviation: float) -> list[float]:
+    """Weights of a pixel and its neighbours along an axis; of the pixel alone without a deviation."""
     if deviation <= 0:
-        return images
+        return [1.0]
     reach = max(1, int(3 * deviation + 0.5))
     heights = [math.exp(-0.5 * (place / deviation) ** 2) for place in range(-reach, reach + 1)]
-    weights = [height / sum(heights) for height in heights]
-    padded = F.pad(images, (reach, reach, reach, reach), mode="replicate")
-    rows = _weighted(weights, [padded[..., i : i + images.shape[-1]] for i in range(len(weights))])
-    return _weighted(weights, [rows[..., i : i + images.shape[-2], :] for i in range(len(weights))])
-
-
-def _weighted(weights: list[float], maps: list[Tensor]) -> Tensor:
-    """Sum of the maps, each times its weight."""
-    total = maps[0] * weights[0]
-    for weight, entry in zip(weights[1:], maps[1:], strict=True):
-        total.add_(entry, alpha=weight)
-    return total
+    return [height / sum(heights) for height in heights]

@@ -81,9 +81,9 @@ class Wren(FlowNetwork):
             from flowzoo.blocks.boundary_median import boundary_median
             from flowzoo.blocks.variational import variational_refinement
 
-            images = torch.cat([first, second]).float()
-            pairs = flow.shape[0]
-            pair = images[:pairs], images.roll(-batch, 0)[:pairs]
+            pair = first.float().contiguous(), second.float().contiguous()
+            if self.settings.infers_both:
+                pair = torch.cat(pair), torch.cat(pair[::-1])
             flow = straight_through(boundary_median(*pair, variational_refinement(*pair, flow)), flow)
         prediction = split_directions(flow, pyramid, batch)
         if distant is not None and self.training:

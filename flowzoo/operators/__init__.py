@@ -18,6 +18,7 @@ from flowzoo.operators.convex_upsampling import convex_upsampling
 from flowzoo.operators.correlation import correlation, correlation_transpose
 from flowzoo.operators.deform import deform
 from flowzoo.operators.global_correlation import global_correlation
+from flowzoo.operators.image_terms import area_means, contrasts, smoothed_greys
 from flowzoo.operators.local_convolution import local_convolution
 from flowzoo.operators.lookup import lookup
 from flowzoo.operators.relaxation import relaxation
@@ -27,7 +28,9 @@ from flowzoo.operators.variational import flow_reliability, variational_data, va
 from flowzoo.operators.warp import warp
 
 __all__ = [
+    "area_means",
     "boundary_median",
+    "contrasts",
     "convex_upsampling",
     "correlation",
     "correlation_transpose",
@@ -38,6 +41,7 @@ __all__ = [
     "lookup",
     "relaxation",
     "sampled_cost_volume",
+    "smoothed_greys",
     "splat",
     "variational_data",
     "variational_step",

@@ -86,6 +86,13 @@ SAMPLES: dict[str, Callable[[Sizes], list[Arguments]]] = {
         (*_greys(s), s.positive(2), s.flow().detach(), 0.1, 10.0, 0.1, 30.0, 1.0, 10.0, 0.01, sweeps, 1.9, 1.0)
         for sweeps in (0, 3)
     ],
+    "smoothed_greys": lambda s: [(s.positive(3), weights) for weights in ([0.2, 0.1, 0.3, 0.3, 0.1], [1.0])],
+    "contrasts": lambda s: [(100 * s.positive(3),)],
+    "area_means": lambda s: [
+        (s.maps(2).detach(), (s.height + 1) // 2, (s.width + 1) // 2),
+        (s.maps(2, scale=2).detach(), s.height, s.width),
+        (s.maps(2).detach(), 3, s.width + 2),
+    ],
     "boundary_median": lambda s: [(100 * s.positive(3), s.flow().detach(), s.positive(1), 3, 2.0, 10.0)],
 }
 """Registered name -> lists of arguments. Tensors come first, then numbers."""
