@@ -21,11 +21,12 @@ from flowzoo.blocks.precision import at_least_float32, flow_head
 from flowzoo.blocks.resize import ratio, scale_flow
 from flowzoo.blocks.straight_through import straight_through
 from flowzoo.network import FlowNetwork, FlowPrediction
-from flowzoo.operators import convex_upsampling
+from flowzoo.operators import convex_upsampling, decoder_input
 from flowzoo.zoo.wren import WrenSettings
 
 SLOPE = 0.1
 FINEST = 4  # the finest level is 1/4 of the image
+GAIN = 2  # of the costs that the decoder sees
 FLOW_UNIT = 8.0  # pixels of the level, for what the decoder sees of the flow
 GLOBAL = 2  # all pairs are compared at 1/16 of the image: the third of the levels that are matched
 UNRELATED = 2 / math.pi**0.5  # mean difference of two independent normal variables of deviation 1
@@ -193,12 +194,12 @@ class Decoder(nn.Module):
         first, second = halves(maps)
         if self.settings.stop_flow_gradient:
             flow = flow.detach()
-        seen = [self.evidence(first, second, flow), first, flow / FLOW_UNIT, hidden]
+        others = [flow / FLOW_UNIT, hidden]
         if self.settings.flow_cues:
             vectors, shares = flow_cues(flow.detach()).split((4, CUE_CHANNELS - 4), dim=1)
-            seen += [vectors / FLOW_UNIT, shares]
-        x = as_weights(torch.cat(seen, dim=1), self.reduce.weight).contiguous(memory_format=torch.channels_last)
-        x = self.reduce.activated(x)
+            others += [vectors / FLOW_UNIT, shares]
+        x = decoder_input(self._cost(first, second, flow), first, torch.cat(others, dim=1), SLOPE, GAIN)
+        x = self.reduce.activated(as_weights(x, self.reduce.weight))
         plain, *dilated = self.refine
         x = _activated(plain, x)
         for layer in dilated:
@@ -208,10 +209,12 @@ class Decoder(nn.Module):
 
     def evidence(self, first: Tensor, second: Tensor, flow: Tensor) -> Tensor:
         """How well the first map fits the second around where the flow leads: (B,outputs of the cost volume,h,w)."""
-        cost = self.cost_volume(first, second, flow)
-        if self.cost_volume.low_is_good:
-            cost = UNRELATED - cost  # as a correlation: about 0 without a match, 1 with one
-        return F.leaky_relu(cost, SLOPE).mul_(2)
+        return F.leaky_relu(self._cost(first, second, flow), SLOPE).mul_(GAIN)
+
+    def _cost(self, first: Tensor, second: Tensor, flow: Tensor) -> Tensor:
+        """As a correlation: about 0 without a match, 1 with one."""
+        cost: Tensor = self.cost_volume(first, second, flow)
+        return UNRELATED - cost if self.cost_volume.low_is_good else cost
 
 
 def peak_bytes(settings: WrenSettings) -> int:

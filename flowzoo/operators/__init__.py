@@ -16,6 +16,7 @@ One that is an expression of other operators is a single file.
 from flowzoo.operators.boundary_median import boundary_median
 from flowzoo.operators.convex_upsampling import convex_upsampling
 from flowzoo.operators.correlation import correlation, correlation_transpose
+from flowzoo.operators.decoder_input import decoder_input
 from flowzoo.operators.deform import deform
 from flowzoo.operators.global_correlation import global_correlation
 from flowzoo.operators.image_terms import area_means, contrasts, smoothed_greys
@@ -34,6 +35,7 @@ __all__ = [
     "convex_upsampling",
     "correlation",
     "correlation_transpose",
+    "decoder_input",
     "deform",
     "flow_reliability",
     "global_correlation",
