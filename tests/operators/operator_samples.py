@@ -86,7 +86,10 @@ SAMPLES: dict[str, Callable[[Sizes], list[Arguments]]] = {
         (*_greys(s), s.positive(2), s.flow().detach(), 0.1, 10.0, 0.1, 30.0, 1.0, 10.0, 0.01, sweeps, 1.9, 1.0)
         for sweeps in (0, 3)
     ],
-    "decoder_input": lambda s: [(s.maps(9), s.maps(3), s.maps(2), 0.1, 2.0), (s.maps(17), s.maps(32), s.maps(1), 0.5, 1)],
+    "decoder_input": lambda s: [
+        (s.maps(9), s.maps(3), s.maps(2), 0.1, 2.0),
+        (s.maps(17), s.maps(32), s.maps(1), 0.5, 1),
+    ],
     "smoothed_greys": lambda s: [(s.positive(3), weights) for weights in ([0.2, 0.1, 0.3, 0.3, 0.1], [1.0])],
     "contrasts": lambda s: [(100 * s.positive(3),)],
     "area_means": lambda s: [

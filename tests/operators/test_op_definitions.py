@@ -218,6 +218,8 @@ MAPS, FLOW, DATA = torch.zeros(1, 2, 3, 4), torch.zeros(1, 2, 3, 4), torch.zeros
         (lambda: operators.smoothed_greys(torch.zeros(1, 3, 3, 4), [0.5, 0.5]), "odd number"),
         (lambda: operators.smoothed_greys(torch.zeros(1, 3, 3, 4), [float("inf")]), "finite"),
         (lambda: operators.contrasts(FLOW), "3 channels"),
+        (lambda: operators.decoder_input(DATA, MAPS, MAPS[..., 1:], 0.1, 2), "others must be"),
+        (lambda: operators.decoder_input(DATA, MAPS, MAPS, 0.1, float("nan")), "gain"),
         (lambda: operators.area_means(MAPS, 0, 4), "height"),
         (lambda: operators.boundary_median(torch.zeros(1, 3, 3, 4), FLOW, MAPS, 3, 2.0, 10.0), "trust must be"),
         (lambda: operators.boundary_median(torch.zeros(2, 3, 3, 4), FLOW, MAPS[:, :1], 3, 2.0, 10.0), "flow must be"),

@@ -92,6 +92,11 @@ def test_unbroken_kernels_stay_inside_their_buffers() -> None:
         ("deform", ("deform_places.h", "& (top < height) &", "&"), "deform"),
         ("variational", ("variational_rows.h", " & (row < rows)", ""), "variational_data"),
         ("boundary_median", ("boundary_median.cpp", "x >= 0 && x + kLanes <= width", "x >= 0"), "boundary_median"),
+        (
+            "decoder_input",
+            ("decoder_input.cpp", "count < kWideLanes || part.channels - first < kWideLanes", "count < kWideLanes"),
+            "decoder_input",
+        ),
         ("image_terms", ("image_terms.cpp", "y + 1 < height", "y < height"), "contrasts"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
