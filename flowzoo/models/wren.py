@@ -21,7 +21,7 @@ from flowzoo.blocks.precision import at_least_float32, flow_head
 from flowzoo.blocks.resize import ratio, scale_flow
 from flowzoo.blocks.straight_through import straight_through
 from flowzoo.network import FlowNetwork, FlowPrediction
-from flowzoo.operators import convex_upsampling, decoder_input
+from flowzoo.operators import convex_upsampling, decoder_input, paired_planes
 from flowzoo.zoo.wren import WrenSettings
 
 SLOPE = 0.1
@@ -250,7 +250,7 @@ def _initialise(network: nn.Module) -> None:
 
 def _normalised(maps: Tensor, groups: int) -> Tensor:
     """Mean 0 and deviation 1 per sample and group of channels, over the pixels of both of the sample's images."""
-    pairs = torch.stack(halves(at_least_float32(maps).contiguous()), dim=2)
+    pairs = paired_planes(at_least_float32(maps))
     return torch.cat(F.group_norm(pairs, groups).unbind(2))
 
 

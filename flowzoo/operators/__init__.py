@@ -22,6 +22,7 @@ from flowzoo.operators.global_correlation import global_correlation
 from flowzoo.operators.image_terms import area_means, contrasts, smoothed_greys
 from flowzoo.operators.local_convolution import local_convolution
 from flowzoo.operators.lookup import lookup
+from flowzoo.operators.paired_planes import paired_planes
 from flowzoo.operators.relaxation import relaxation
 from flowzoo.operators.sampled_volume import sampled_cost_volume
 from flowzoo.operators.splat import splat
@@ -41,6 +42,7 @@ __all__ = [
     "global_correlation",
     "local_convolution",
     "lookup",
+    "paired_planes",
     "relaxation",
     "sampled_cost_volume",
     "smoothed_greys",

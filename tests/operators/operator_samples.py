@@ -46,6 +46,11 @@ def _deform(s: Sizes) -> Arguments:
     return s.maps(6), s.flow(8), weight, bias, s.positive(8).requires_grad_(), 2, [1, 1], [1, 0], [1, 2], False
 
 
+def _pairs(s: Sizes) -> Tensor:
+    maps = torch.randn(2 * s.batch, s.height, s.width, 17, dtype=s.dtype)
+    return maps.permute(0, 3, 1, 2).requires_grad_()
+
+
 def _system(s: Sizes) -> Tensor:
     return torch.cat([s.positive(1), s.positive(1) - 1, s.positive(1), s.maps(2).detach(), s.positive(2)], dim=1)
 
@@ -90,6 +95,7 @@ SAMPLES: dict[str, Callable[[Sizes], list[Arguments]]] = {
         (s.maps(9), s.maps(3), s.maps(2), 0.1, 2.0),
         (s.maps(17), s.maps(32), s.maps(1), 0.5, 1),
     ],
+    "paired_planes": lambda s: [(_pairs(s),)],
     "smoothed_greys": lambda s: [(s.positive(3), weights) for weights in ([0.2, 0.1, 0.3, 0.3, 0.1], [1.0])],
     "contrasts": lambda s: [(100 * s.positive(3),)],
     "area_means": lambda s: [

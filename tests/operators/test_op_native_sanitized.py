@@ -97,6 +97,11 @@ def test_unbroken_kernels_stay_inside_their_buffers() -> None:
             ("decoder_input.cpp", "count < kWideLanes || part.channels - first < kWideLanes", "count < kWideLanes"),
             "decoder_input",
         ),
+        (
+            "paired_planes",
+            ("paired_planes.cpp", "count < kWideLanes || wanted < kWideLanes", "count < kWideLanes"),
+            "paired_planes",
+        ),
         ("image_terms", ("image_terms.cpp", "y + 1 < height", "y < height"), "contrasts"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
