@@ -29,6 +29,7 @@ FINEST = 4  # the finest level is 1/4 of the image
 GAIN = 2  # of the costs that the decoder sees
 FLOW_UNIT = 8.0  # pixels of the level, for what the decoder sees of the flow
 GLOBAL = 2  # all pairs are compared at 1/16 of the image: the third of the levels that are matched
+REFINED = 100  # bytes a pixel of the images that refinement takes, for each direction
 UNRELATED = 2 / math.pi**0.5  # mean difference of two independent normal variables of deviation 1
 
 
@@ -82,6 +83,7 @@ class Wren(FlowNetwork):
             from flowzoo.blocks.boundary_median import boundary_median
             from flowzoo.blocks.variational import variational_refinement
 
+            del images, maps  # the refinement needs their memory
             pair = first.float().contiguous(), second.float().contiguous()
             if self.settings.infers_both:
                 pair = torch.cat(pair), torch.cat(pair[::-1])
@@ -203,7 +205,7 @@ class Decoder(nn.Module):
         plain, *dilated = self.refine
         x = _activated(plain, x)
         for layer in dilated:
-            x = x + _activated(layer, x)
+            x = _sum(_activated(layer, x), x)
         x = self.out.activated(x)
         return flow + self.flow_head(x), at_least_float32(self.hidden_head(x)), x
 
@@ -218,10 +220,12 @@ class Decoder(nn.Module):
 
 
 def peak_bytes(settings: WrenSettings) -> int:
-    """Of inference, by pixels of one image: the first features, or the finest decoder's input and its copies."""
-    seen = (2 * settings.cost_range + 1) ** 2 + settings.matching_channels + 2 + settings.hidden
+    """Of inference, by pixels of one image: the first features, the finest decoder's input and parts, or refinement."""
+    costs = (2 * settings.cost_range + 1) ** 2
+    decoder = (2 * costs + 4 * settings.matching_channels + 3 * settings.hidden) // 4 + 28
+    refinement = REFINED if settings.refinement == "variational" else 0
     directions = 2 if settings.infers_both else 1
-    bytes_of_run = max(5 * settings.channels[0] + 60, directions * (seen + 30))
+    bytes_of_run = max(5 * settings.channels[0] + 60, directions * max(decoder, refinement))
     return 4 * bytes_of_run if settings.cascade else bytes_of_run
 
 
@@ -232,6 +236,11 @@ def _convolution(before: int, after: int, kernel: int = 3, stride: int = 1, dila
 def _activated(layer: nn.Module, maps: Tensor) -> Tensor:
     assert isinstance(layer, Convolution), "what the decoder is made of"
     return layer.activated(maps)
+
+
+def _sum(new: Tensor, maps: Tensor) -> Tensor:
+    """Of two maps, in the place of the first where no gradient needs that: fresh memory costs more than the sum."""
+    return new + maps if torch.is_grad_enabled() else new.add_(maps)
 
 
 def _initialise(network: nn.Module) -> None:
