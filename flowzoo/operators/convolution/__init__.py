@@ -27,7 +27,8 @@ def convolve(
     recorded that is so for maps in channels-last layout, and the gradient to the weights of the others comes from
     kernels/convolution_weights.cpp, which is two to three times as fast in that layout as oneDNN's. Without gradients,
     `cpu.wins` says where the kernel is faster than PyTorch; other layouts are copied into channels last, and the result
-    is channels last. Everything else, and gradients that are themselves differentiated, is PyTorch's own.
+    is channels last. Everything else, and gradients that are themselves differentiated, is PyTorch's own, where it can
+    with the leaky ReLU in the same pass.
 
     Args:
         maps: (B,C,H,W).
@@ -37,20 +38,23 @@ def convolve(
         padding: zero rows above and below, zero columns left and right.
         slope: of the leaky ReLU, in (0,1]; 1 is none.
     """
-    if _may_have_kernel(maps, weight, bias):
+    if _is_plain(maps, weight, bias):
         if not torch.is_grad_enabled():
-            if cpu.wins(maps, weight, stride, padding, dilation):
+            found = None
+            if cpu.wins(maps, weight, stride, padding, dilation) and _has_kernels(maps):
                 found = cpu.convolution(maps.contiguous(memory_format=_LAST), weight, bias, dilation, slope)
-                if found is not None:
-                    return found
-        elif weight.requires_grad and maps.is_contiguous(memory_format=_LAST):
+            if found is None and slope != 1:
+                found = cpu.pytorchs(maps, weight, bias, stride, padding, dilation, slope)
+            if found is not None:
+                return found
+        elif weight.requires_grad and maps.is_contiguous(memory_format=_LAST) and _has_kernels(maps):
             result: Tensor = Convolution.apply(maps, weight, bias, stride, padding, dilation, slope)  # type: ignore[no-untyped-call]
             return result
     return definition.convolve(maps, weight, bias, stride, padding, dilation, slope)
 
 
-def _may_have_kernel(maps: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
-    """Whether device, types, sizes and mode are those of the kernels, and the library is there."""
+def _is_plain(maps: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
+    """Whether device, types, sizes and mode are those of more than PyTorch's plain convolution."""
     if torch.compiler.is_compiling() or not type(maps) is type(weight.data) is Tensor:
         return False
     if maps.device.type != "cpu" or maps.dtype != torch.float32 or weight.dtype != torch.float32:
@@ -59,6 +63,9 @@ def _may_have_kernel(maps: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
         return False
     if torch.is_autocast_enabled("cpu") or torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
         return False
-    if maps.dim() != 4 or maps.shape[1] < _LEAST_CHANNELS or maps.shape[1] != weight.shape[1] or maps.numel() == 0:
-        return False
-    return native.library() is not None
+    return maps.dim() == 4 and maps.shape[1] == weight.shape[1] and maps.numel() > 0
+
+
+def _has_kernels(maps: Tensor) -> bool:
+    """Whether there are kernels for maps of so many channels."""
+    return maps.shape[1] >= _LEAST_CHANNELS and native.library() is not None

@@ -4,12 +4,14 @@
 convolution where there are many channels; the results differ from it by rounding (relative to the largest value, by
 some 1e-6 where a direct convolution is off by some 1e-7). Lavin and Gray, "Fast Algorithms for Convolutional Neural
 Networks", CVPR 2016. kernels/convolution_weights.cpp is a direct sum for windows of any shape, stride and dilation.
+What is left to PyTorch has its leaky ReLU in the same pass, as PyTorch's compiler does it: the same bits, one pass over
+memory less.
 
 Functions return None where there is no kernel or memory ran out.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -23,6 +25,9 @@ _LEAST_TILES = 30
 """Below this the transform of the weights does."""
 _LEAST_TILES_AT_ONCE = 100
 """The same of one frame, without gradients: PyTorch's convolution is faster then, and fewer tiles are slower."""
+
+_LEAST_NUMBERS = 20480
+"""PyTorch does not give maps of fewer to oneDNN."""
 
 _LAST = torch.channels_last
 
@@ -124,3 +129,38 @@ def any_weight_gradient(
     numbers = *maps.shape, outputs, rows, columns, channels, outputs, *window, stride, dilation, *padding
     threads = native_call.threads_for(2 * gradient.numel() * channels * math.prod(window))
     return result.tensor if native_call.run("convolution_weights", *memory, *numbers, threads=threads) else None
+
+
+def pytorchs(
+    maps: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: int,
+    padding: tuple[int, int],
+    dilation: int,
+    slope: float,
+) -> Tensor | None:
+    """Of float32 maps on the CPU, channels last, without gradients: (B,C,H,W), (D,C,h,w), (D) -> (B,D,H',W').
+
+    None for other layouts, where PyTorch takes other code for the convolution, and where this version of it cannot do
+    both at once.
+    """
+    one_pixel = tuple(weight.shape[2:]) == (1, 1) and stride == 1
+    if maps.numel() <= _LEAST_NUMBERS or (one_pixel and torch.get_num_threads() == 1):
+        return None
+    if not maps.is_contiguous(memory_format=_LAST):  # PyTorch 2.7 rounds otherwise in other layouts
+        return None
+    both = _both_at_once()
+    if both is None:
+        return None
+    sides = [stride, stride], [dilation, dilation]
+    result: Tensor = both(maps, weight, bias, list(padding), *sides, 1, "leaky_relu", [slope], "")
+    return result
+
+
+def _both_at_once() -> Callable[..., Tensor] | None:
+    """The operator, where it exists and oneDNN is not switched off."""
+    if not torch.backends.mkldnn.is_available() or not torch._C._get_mkldnn_enabled():
+        return None
+    found: Callable[..., Tensor] | None = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
+    return found
