@@ -44,6 +44,8 @@ class DenseDecoder(nn.Module):
         batch, _, height, width = parts[0].shape
         begin = sum(growth for growth, place in zip(self.channels, self.order, strict=True) if place == "front")
         store = parts[0].new_empty((batch, self.outputs, height, width))
+        if store.is_cpu:  # whose convolutions then take their input from where it is
+            store = torch.empty_like(store, memory_format=torch.channels_last)
         end = begin
         for part in parts:
             store[:, end : end + part.shape[1]] = part

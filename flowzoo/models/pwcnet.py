@@ -93,16 +93,15 @@ class PWCNet(FlowNetwork):
     """PWC-Net as published (`pwcnet`) or with the paper's smaller extractor (`pwcnet-paper`)."""
 
     multiple = 64
-    channels_last = False
 
     def __init__(self, settings: PWCNetSettings) -> None:
         super().__init__()
         self.settings = settings
-        # The finest decoder's maps, at a quarter of the size, with the copies that convolutions make of them.
+        # The finest decoder's maps, at a quarter of the size, with what convolutions need beside them.
         costs = (2 * settings.cost_range + 1) ** 2
         channels = costs + settings.feature_channels[FINEST - 1] + 4 + sum(settings.decoder_channels)
-        directions = 2.2 if settings.infers_both else 1
-        self.bytes_per_pixel = round(0.87 * channels * directions)
+        directions = 2 if settings.infers_both else 1
+        self.bytes_per_pixel = round(0.7 * channels * directions)
         self.bytes_per_pixel_in_strips = round(320 * directions)
         repeated = settings.convolutions - 1
         stages = [[(c, 3, 2), *[(c, 3, 1)] * repeated] for c in settings.feature_channels]

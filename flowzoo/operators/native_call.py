@@ -78,6 +78,28 @@ def reads(
     return Memory(tensor)
 
 
+def reads_pixels(name: str, tensor: Tensor, shape: tuple[int, ...]) -> tuple[Memory, int]:
+    """`tensor` in channels-last layout, or some channels of such a tensor, and the numbers from pixel to pixel.
+
+    Raises:
+        InputError: another shape or another device.
+    """
+    if pixel := numbers_a_pixel(tensor):
+        if tensor.shape != shape:
+            raise InputError(f"{name} must have the shape {tuple(shape)}, got {tuple(tensor.shape)}")
+        return Memory(tensor), pixel
+    return reads(name, tensor, shape, layout=torch.channels_last), shape[1]
+
+
+def numbers_a_pixel(maps: Tensor) -> int:
+    """How far pixels lie apart in float32 maps on the CPU whose channels lie beside each other; 0 in other maps."""
+    if not maps.is_cpu or maps.dtype is not torch.float32 or maps.dim() != 4:
+        return 0
+    pixel, width = maps.stride(3), maps.shape[3]
+    beside = pixel >= maps.shape[1] and maps.stride() == (maps.shape[2] * width * pixel, 1, width * pixel, pixel)
+    return pixel if beside else 0
+
+
 def writes(
     *shape: int, layout: torch.memory_format = torch.contiguous_format, dtype: torch.dtype = torch.float32
 ) -> Memory:

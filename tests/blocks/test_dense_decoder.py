@@ -19,6 +19,20 @@ def test_both_ways_put_channels_in_the_same_places(order):
     torch.testing.assert_close(decoder(parts), seen)
 
 
+def test_layers_of_many_channels_see_the_same_where_they_are():
+    torch.manual_seed(1)
+    decoder = DenseDecoder(40, (64, 32, 33), ("front", "end", "front"))
+    parts = [torch.randn(2, 25, 41, 60), torch.randn(2, 15, 41, 60).contiguous(memory_format=torch.channels_last)]
+    with torch.no_grad():
+        found = decoder(parts)
+    seen = torch.cat(parts, dim=1).double()
+    for layer, place in zip(decoder.layers, decoder.order, strict=True):
+        new = torch.conv2d(seen, layer[0].weight.double(), layer[0].bias.double(), padding=1)
+        new = torch.where(new > 0, new, 0.1 * new)
+        seen = torch.cat([new, seen] if place == "front" else [seen, new], dim=1)
+    torch.testing.assert_close(found.double(), seen, rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("frozen", ["nothing", "inputs", "weights"])
 def test_gradients_are_right_whatever_asks_for_them(frozen):
     torch.manual_seed(3)

@@ -60,6 +60,25 @@ def test_values_and_gradients_are_those_of_float64(case, slope, threads, monkeyp
         torch.testing.assert_close(part.double(), whole, rtol=0, atol=1e-5 * scale)
 
 
+@pytest.mark.parametrize("batch", [1, 2])
+def test_some_channels_of_wider_maps_are_read_where_they_are(batch):
+    wide, weight, bias = inputs(batch, 100, 64, (3, 3), 41, 45)
+    some = wide[:, 20:61]  # no multiple of a vector, and what lies around it must not be seen
+    wide[:, :20] = wide[:, 61:] = float("nan")
+    weight = weight[:, :41].contiguous()
+    copied = some.contiguous(memory_format=torch.channels_last)
+    with torch.no_grad():
+        exact = torch.conv2d(some.double(), weight.double(), bias.double(), padding=1)
+        expected = convolve(copied, weight, bias, 1, (1, 1), 1)
+        seen, pixel = native_call.reads_pixels("maps", some, some.shape)
+        assert (seen.tensor is some, pixel) == (True, 100)
+        found = cpu.convolution(some, weight, bias, 1, 1.0)
+    assert (found is None) == (native.library() is None)
+    if found is not None:
+        assert torch.equal(found, expected)
+        torch.testing.assert_close(found.double(), exact, rtol=0, atol=1e-5 * exact.abs().max().item())
+
+
 @pytest.mark.parametrize("channels", [(40, 50), (130, 70)])
 def test_number_of_threads_does_not_change_a_bit(channels, monkeypatch):
     results = []

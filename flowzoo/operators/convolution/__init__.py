@@ -42,7 +42,7 @@ def convolve(
         if not torch.is_grad_enabled():
             found = None
             if cpu.wins(maps, weight, stride, padding, dilation) and _has_kernels(maps):
-                found = cpu.convolution(maps.contiguous(memory_format=_LAST), weight, bias, dilation, slope)
+                found = cpu.convolution(maps, weight, bias, dilation, slope)
             if found is None and slope != 1:
                 found = cpu.pytorchs(maps, weight, bias, stride, padding, dilation, slope)
             if found is not None:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from flowzoo.operators import native_call
-from flowzoo.operators.native_call import reads, writes
+from flowzoo.operators.native_call import reads, reads_pixels, writes
 
 _LEAST_CHANNELS, _LEAST_WIDER = 32, 64
 """Of the maps with fewer and with more channels: below these the transforms cost what the products save."""
@@ -55,7 +55,7 @@ def wins(maps: Tensor, weight: Tensor, stride: int, padding: tuple[int, int], di
     if least < _LEAST_CHANNELS or tiles < (_LEAST_TILES_AT_ONCE if most >= _LEAST_WIDER else 4 * _LEAST_TILES_AT_ONCE):
         return False
     # What comes in another layout is copied, which only pays where much is done with each value.
-    outputs_for_copy = 0 if maps.is_contiguous(memory_format=_LAST) else _LEAST_WIDER
+    outputs_for_copy = 0 if native_call.numbers_a_pixel(maps) else _LEAST_WIDER
     return waste <= 2 and weight.shape[0] >= outputs_for_copy
 
 
@@ -85,13 +85,14 @@ def _convolve(
 ) -> Tensor | None:
     batch, channels, height, width = maps.shape
     result = writes(batch, outputs, height, width, layout=_LAST)
+    seen, pixel = reads_pixels("maps", maps, maps.shape)
     memory = (
-        reads("maps", maps, maps.shape, layout=_LAST),
+        seen,
         reads("weights", ordered, (9 * channels, outputs)),
         None if bias is None else reads("bias", bias, (outputs,)),
         result,
     )
-    numbers = *maps.shape, outputs, dilation, channels, outputs, channels * outputs, float(slope)
+    numbers = *maps.shape, outputs, dilation, pixel, outputs, channels * outputs, float(slope)
     threads = native_call.threads_for(2 * maps.numel() * outputs)
     return result.tensor if native_call.run("winograd", *memory, *numbers, threads=threads) else None
 
