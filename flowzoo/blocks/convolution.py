@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from flowzoo.operators.convolution import convolve
 
 SLOPE = 0.1
+_LEAST_PIXELS = 1600
+"""Of maps that are joined in channels last: smaller ones meet no convolution of ours (see `operators.convolution`)."""
 
 
 class Convolution(nn.Conv2d):
@@ -86,10 +88,21 @@ def layout(maps: Tensor) -> Tensor:
 def join(*parts: Tensor | None) -> Tensor:
     """Tensors (B,C_i,H,W), or None where there is none -> (B,sum C_i,H,W), for a convolution to see.
 
-    In the first one's type and in the layout of `training_layout`.
+    In the first one's type and in the layout of `training_layout`; without gradients on a CPU in channels last where
+    one of them is, as `torch.cat` would turn that one and the convolution the whole.
     """
     laid_out = [training_layout(part) for part in parts if part is not None]
-    return laid_out[0] if len(laid_out) == 1 else torch.cat([part.to(laid_out[0].dtype) for part in laid_out], dim=1)
+    if len(laid_out) == 1:
+        return laid_out[0]
+    laid_out = [part.to(laid_out[0].dtype) for part in laid_out]
+    if not torch.compiler.is_compiling() and any(_only_channels_last(part) for part in laid_out):
+        laid_out = [layout(part) for part in laid_out]
+    return torch.cat(laid_out, dim=1)
+
+
+def _only_channels_last(maps: Tensor) -> bool:
+    large = maps.shape[-2] * maps.shape[-1] >= _LEAST_PIXELS
+    return large and maps.is_contiguous(memory_format=torch.channels_last) and not maps.is_contiguous()
 
 
 def leaky() -> nn.LeakyReLU:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from flowzoo.blocks.alignment import warp_features_border
+from flowzoo.blocks.convolution import join
 from flowzoo.blocks.cost_volume import make_cost_volume
 from flowzoo.blocks.densities import read_density
 from flowzoo.blocks.dla import CHANNELS, DLA34
@@ -87,7 +88,7 @@ class HD3Level(nn.Module):
             seen += [first, above[1], above[0]]
             if self.cues:
                 seen.append(flow_cues(above[0].detach()))
-        logits, handed = self.decoder(torch.cat([part.to(first.dtype) for part in seen], dim=1))
+        logits, handed = self.decoder(join(*(part.to(first.dtype) for part in seen)))
         residual, confidence = read_density(logits)
         return Inferred(logits, residual if coarser is None else residual + coarser, confidence, handed)
 
