@@ -96,8 +96,10 @@ def _answer(pipe: Connection):  # type: ignore[no-untyped-def]
 
 def _work(task: NetworkTask, pipe: Connection) -> None:
     """The timed process: answers "memory" and "time" until the pipe closes."""
+    from flowzoo.freed_memory import keep_freed_memory
     from flowzoo.timing.clock import measure
 
+    keep_freed_memory()  # as the commands that run networks
     try:
         call, device = task.prepare()
     except InputError as error:

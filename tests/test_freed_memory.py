@@ -1,0 +1,66 @@
+"""Freed memory stays with the processes of commands, and with no others."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+import flowzoo.freed_memory
+from flowzoo.cli import main
+
+CHOICES = "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES"
+PROGRAM = """
+import ctypes, resource, sys
+from flowzoo.freed_memory import keep_freed_memory
+
+library = ctypes.CDLL(None)
+library.malloc.restype, library.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+library.free.argtypes = [ctypes.c_void_p]
+library.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
+
+def use():
+    blocks = [library.malloc(30 << 20) for _ in range(4)]
+    for block in blocks:
+        library.memset(block, 1, 30 << 20)
+    for block in blocks:
+        library.free(block)
+
+kept = keep_freed_memory()
+use()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(5):
+    use()
+print(int(kept), resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def answer(**environment):
+    clean = {name: value for name, value in os.environ.items() if name not in CHOICES}
+    command = [sys.executable, "-c", PROGRAM]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env={**clean, **environment})
+    kept, faults = map(int, done.stdout.split())
+    return bool(kept), faults
+
+
+def test_blocks_that_were_freed_are_used_again():
+    kept, faults = answer()
+    if not kept:
+        pytest.skip("a C library without this setting")
+    assert faults < 200  # else one for each of 30,720 pages, or of 60 huge ones, in every round
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_the_environments_settings_stay(choice):
+    value = "glibc.malloc.perturb=0" if choice == "GLIBC_TUNABLES" else "65536"
+    assert answer(**{choice: value})[0] is False
+
+
+def test_only_a_commands_own_process_is_changed(monkeypatch, capsys):
+    calls = []
+    monkeypatch.setattr(flowzoo.freed_memory, "keep_freed_memory", lambda: calls.append(1))
+    assert main(["models", "pwcnet"]) == 0
+    assert not calls
+    monkeypatch.setattr(sys, "argv", ["flowzoo", "models", "pwcnet"])
+    assert main() == 0
+    assert calls == [1]
