@@ -2,8 +2,10 @@
 
     OMP_NUM_THREADS=1 python tools/check_export.py                      # every network in every form that it has
     OMP_NUM_THREADS=1 python tools/check_export.py pwcnet hd3 --forms dynamic
+    OMP_NUM_THREADS=1 python tools/check_export.py raft --weights raft.safetensors --pair frame1.png frame2.png
 
-Networks have random weights (seed 0) unless they ship some. Each pair is run by onnxruntime, by the network in float32
+Networks have random weights (seed 0) unless they ship some or --weights names some. --pair takes a photographed pair in
+place of textures, resized to each size that is compared. Each pair is run by onnxruntime, by the network in float32
 with flowzoo's kernels, by it with PyTorch's operators alone, and by it in float64. Where both float32 runs of
 the network are as far from float64 as the file is, what is left is rounding. Random weights can give flows of hundreds
 of pixels, of which rounding is a share: --flow 20 makes them as short as those of real pairs.
@@ -19,12 +21,15 @@ import warnings
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 import flowzoo
 from flowzoo import registry
 from flowzoo.export import Shape, export_network, onnx_file
 from flowzoo.export.checked import sample_pair
 from flowzoo.export.program import exportable
+from flowzoo.files.images import read_image
 from flowzoo.network import FlowNetwork
 from flowzoo.operators.registration import plain_operators
 
@@ -36,25 +41,39 @@ HEAD = (
 )
 
 
-def network_of(name: str) -> FlowNetwork:
-    """With the weights that ship, or random ones."""
+def network_of(name: str, weights: str | None) -> FlowNetwork:
+    """With these weights, those that ship, or random ones."""
+    if weights is not None or name == "wren":
+        return flowzoo.create(name, weights or "wren").eval()
     torch.manual_seed(0)
     few = {"iterations": 3} if name.startswith("raft") else {}
-    return flowzoo.create(name, "wren" if name == "wren" else None, **few).eval()
+    return flowzoo.create(name, None, **few).eval()
 
 
-def run(network: FlowNetwork, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+def pair_of(paths: list[str] | None, shape: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
+    """The photographs, or else textures, as (batch, height, width) says; (B,3,H,W) in 0..1 twice."""
+    if paths is None:
+        return sample_pair(*shape)
+    batch, *size = shape
+    photographs = [torch.from_numpy(read_image(path)).permute(2, 0, 1)[None].float() / 255 for path in paths]
+    first, second = (
+        F.interpolate(image, size, mode="bilinear", antialias=True).clamp(0, 1).repeat(batch, 1, 1, 1)
+        for image in photographs
+    )
+    return first, second
+
+
+def run(network: FlowNetwork, first: Tensor, second: Tensor) -> Tensor:
     """The flow, float64."""
     with torch.no_grad():
         return network(first, second).flow.double()
 
 
-def shrink(network: FlowNetwork, longest: float) -> None:
-    """Make random weights smaller until the flow of a sample pair is no longer than `longest` pixels.
+def shrink(network: FlowNetwork, longest: float, pair: tuple[Tensor, Tensor]) -> None:
+    """Make weights smaller until the flow of `pair` is no longer than `longest` pixels.
 
     HD3's stays long: it is where a distribution has its peak.
     """
-    pair = sample_pair(1, 128, 192)
     for _ in range(MOST_STEPS):
         if run(network, *pair).abs().max() <= longest:
             break
@@ -63,11 +82,12 @@ def shrink(network: FlowNetwork, longest: float) -> None:
                 parameter.data *= 0.95
 
 
-def row(name: str, form: str, longest: float | None) -> str:
+def row(arguments: argparse.Namespace) -> str:
     """One line of the table."""
-    network = network_of(name)
-    if longest is not None:
-        shrink(network, longest)
+    (name,), (form,) = arguments.networks, arguments.forms
+    network = network_of(name, arguments.weights)
+    if arguments.flow is not None:
+        shrink(network, arguments.flow, pair_of(arguments.pair, (1, 128, 192)))
     shape = Shape() if form == "dynamic" else STATIC
     largest = dict.fromkeys(("file", "file64", "native64", "portable64", "flow"), 0.0)
     with tempfile.TemporaryDirectory() as folder:
@@ -77,8 +97,8 @@ def row(name: str, form: str, longest: float | None) -> str:
         seconds, megabytes = time.process_time() - started, path.stat().st_size / 1e6
         single = exportable(network, torch.float32)[0].network
         double = exportable(network, torch.float64)[0].network
-        for batch, height, width in shape.checked(network.multiple):
-            pair = sample_pair(batch, height, width)
+        for compared_at in shape.checked(network.multiple):
+            pair = pair_of(arguments.pair, compared_at)
             file, native = onnx_file.run(path, *pair).double(), run(single, *pair)
             with plain_operators():
                 portable = run(single, *pair)
@@ -103,12 +123,16 @@ def main() -> int:
     parser.add_argument("networks", nargs="*", metavar="NAME", help="default: all for flow")
     parser.add_argument("--forms", nargs="+", choices=("dynamic", "static"), default=("dynamic", "static"))
     parser.add_argument("--flow", type=float, metavar="PX", help="shrink random weights until flow is as short as this")
+    parser.add_argument("--weights", metavar="TAG|FILE", help="of the one network that is named")
+    parser.add_argument("--pair", nargs=2, metavar="IMAGE", help="two images with 8 bits, in place of textures")
     parser.add_argument("--row", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     if arguments.row:
-        print(row(arguments.networks[0], arguments.forms[0], arguments.flow))
+        print(row(arguments))
         return 0
+    if arguments.weights and len(arguments.networks) != 1:
+        parser.error("--weights goes with one network")
     print(HEAD, flush=True)
     failed = 0
     for name in arguments.networks or flows:
@@ -117,6 +141,8 @@ def main() -> int:
                 continue
             command = [sys.executable, __file__, name, "--forms", form, "--row"]
             command += [] if arguments.flow is None else ["--flow", str(arguments.flow)]
+            command += [] if arguments.weights is None else ["--weights", arguments.weights]
+            command += [] if arguments.pair is None else ["--pair", *arguments.pair]
             done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
             failed += bool(done.returncode)
             said = done.stderr.strip().splitlines() or ["nothing"]
