@@ -94,7 +94,8 @@ def _summed(values: Tensor, axis: int) -> Tensor:
     """
     length = values.shape[axis]
     group = max(size for size in range(1, math.isqrt(length) + 1) if length % size == 0)
-    return values.unflatten(axis, (length // group, group)).sum(dim=axis + 1).sum(dim=axis)
+    groups: Tensor = values.unflatten(axis, (length // group, group))
+    return groups.sum(dim=axis + 1).sum(dim=axis)
 
 
 def _unfolded(maps: Tensor, radius: int, dilation: int) -> Tensor:
