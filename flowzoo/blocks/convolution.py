@@ -95,13 +95,17 @@ def join(*parts: Tensor | None) -> Tensor:
     if len(laid_out) == 1:
         return laid_out[0]
     laid_out = [part.to(laid_out[0].dtype) for part in laid_out]
-    if not torch.compiler.is_compiling() and any(_only_channels_last(part) for part in laid_out):
-        laid_out = [layout(part) for part in laid_out]
-    return torch.cat(laid_out, dim=1)
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
+    if torch.is_grad_enabled() or traced or not any(map(_only_channels_last, laid_out)):
+        return torch.cat(laid_out, dim=1)
+    first = laid_out[0]
+    shape = first.shape[0], sum(part.shape[1] for part in laid_out), *first.shape[2:]
+    joined = torch.empty(shape, dtype=first.dtype, device=first.device, memory_format=torch.channels_last)
+    return torch.cat(laid_out, dim=1, out=joined)
 
 
 def _only_channels_last(maps: Tensor) -> bool:
-    large = maps.shape[-2] * maps.shape[-1] >= _LEAST_PIXELS
+    large = maps.is_cpu and maps.shape[-2] * maps.shape[-1] >= _LEAST_PIXELS
     return large and maps.is_contiguous(memory_format=torch.channels_last) and not maps.is_contiguous()
 
 

@@ -48,10 +48,9 @@ class NormalisedConvolution(nn.Module):
         # Scaling the weights costs a pass over them, the norm a pass over the output: take the cheaper one.
         if self.training or torch.is_grad_enabled() or pixels * maps.shape[0] < layer.weight[0].numel():
             result = self.norm(layer(maps))
-        else:
-            weight, bias = self.folded()
-            result = layer.with_weights(maps, weight, bias)
-        return F.relu(result, inplace=True) if self.active else result
+            return F.relu(result, inplace=True) if self.active else result
+        weight, bias = self.folded()
+        return layer.with_weights(maps, weight, bias, slope=0.0 if self.active else 1.0)
 
     def folded(self) -> tuple[Tensor, Tensor]:
         """Weight and bias of the one convolution that equals convolution and norm in evaluation."""

@@ -36,7 +36,7 @@ def convolve(
         bias: (D), or None.
         stride, dilation: pixels, of both axes.
         padding: zero rows above and below, zero columns left and right.
-        slope: of the leaky ReLU, in (0,1]; 1 is none.
+        slope: of the leaky ReLU, in [0,1]; 1 is none; 0, a ReLU, is for inference only.
     """
     if _is_plain(maps, weight, bias):
         if not torch.is_grad_enabled():
