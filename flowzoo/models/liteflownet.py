@@ -207,7 +207,7 @@ class LiteFlowNet(FlowNetwork):
             size = (height // 2 ** (level - 1), width // 2 ** (level - 1))
             if self.settings.resampling == "interpolate":
                 previous = resize(previous, size)
-            else:
+            elif level >= min(4, self.settings.finest_level):
                 previous = caffe_resampling.downsample(images if level <= 4 else fourth, size)
                 fourth = previous if level == 4 else fourth
             levels.append(previous if level >= self.settings.finest_level else None)
