@@ -93,8 +93,8 @@ def small(preset: str, **changes: str) -> Recipe:
         first = len(recipe.stages[-1].task.clips.inputs)
         sizes["targets"] = f"{first},{first + 1}"
     if loss.magnitude:
-        # The preset's own rate, from a warm start. Losses jump where no flow was found, which gets rarer.
-        sizes |= {"learning_rate": "2e-4", "steps": "48"}
+        # From a warm start, and slowly: at the preset's own rate losses jump where no flow was found.
+        sizes |= {"learning_rate": "5e-5", "steps": "48"}
     recipe = load_recipe(preset, CALM | sizes | (BY_WREN if loss.correspondence else {}) | changes)
     stages = [dataclasses.replace(stage, network=stage.network + NETWORKS[recipe.model]) for stage in recipe.stages]
     return dataclasses.replace(recipe, stages=tuple(stages), validate=())
