@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from evaluation_samples import make_kitti
 from PIL import Image
 
 import flowzoo
@@ -44,6 +45,8 @@ def make_inputs(words: list[str], folder: Path) -> None:
         if word.endswith("/") and ("video" in word or "clips" in word) and "infer" in words:
             make_video(path / "a.mp4")
             make_video(path / "b.mp4")
+        elif word == "KITTI" and "distill" in words:  # which looks at all of it
+            make_kitti(path, 2015, count=200, height=SIZE[0], width=SIZE[1])
         elif word.endswith("/") or (word.isupper() and word.isalpha() and len(word) > 3):
             make_frames(path, transparent=before == "--cutouts")
         elif suffix in IMAGES:

@@ -46,7 +46,7 @@ def test_bits_are_those_of_both_operations(case, bias):
     with torch.no_grad():
         numbers = maps, weight, offset if bias else None, stride, padding, dilation
         plain = F.conv2d(*numbers)
-        found = cpu.pytorchs(*numbers, 0.1)
+        found = cpu.onednn_convolution(*numbers, 0.1)
         assert found is not None
         assert found.stride() == plain.stride()
         torch.testing.assert_close(found, F.leaky_relu(plain, 0.1), rtol=0, atol=0, equal_nan=True)
@@ -70,22 +70,22 @@ def test_gradients_are_recorded_as_before():
 @pytest.mark.parametrize("case", [(16, 8, (3, 3), 1, 1, 32, 40), (128, 8, (1, 1), 1, 1, 10, 16)], ids=str)
 def test_what_pytorch_gives_to_other_code_is_left_to_it(case):
     with torch.no_grad():
-        assert cpu.pytorchs(*drawn(case), 0.1) is None
+        assert cpu.onednn_convolution(*drawn(case), 0.1) is None
 
 
 def test_other_layouts_are_left_to_it():
     with torch.no_grad():
-        assert cpu.pytorchs(*drawn(CASES[0], torch.contiguous_format), 0.1) is None
+        assert cpu.onednn_convolution(*drawn(CASES[0], torch.contiguous_format), 0.1) is None
 
 
 def test_so_are_windows_of_a_pixel_on_one_thread():
     numbers = drawn(CASES[2])
     torch.set_num_threads(1)
     with torch.no_grad():
-        assert cpu.pytorchs(*numbers, 0.1) is None
+        assert cpu.onednn_convolution(*numbers, 0.1) is None
 
 
 def test_and_everything_when_onednn_is_switched_off(monkeypatch):
     monkeypatch.setattr(torch._C, "_get_mkldnn_enabled", lambda: False)
     with torch.no_grad():
-        assert cpu.pytorchs(*drawn(CASES[0]), 0.1) is None
+        assert cpu.onednn_convolution(*drawn(CASES[0]), 0.1) is None

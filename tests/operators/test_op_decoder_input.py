@@ -5,26 +5,11 @@ import pytest
 import torch
 
 from flowzoo import operators
-from flowzoo.operators import native, native_call
+
+pytestmark = pytest.mark.usefixtures("native_and_portable")
 
 SIZES = [(1, 1, 1), (2, 5, 7), (1, 1, 40), (1, 37, 65), (3, 8, 8)]
 CHANNELS = [(1, 1, 1), (9, 3, 2), (81, 32, 18), (16, 17, 33)]
-
-
-@pytest.fixture(params=["native", "portable"], autouse=True)
-def _backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FLOWZOO_NATIVE", "1" if request.param == "native" else "0")
-    if request.param == "portable":
-        return
-    if native.library() is None:
-        pytest.skip("no C++ compiler to build the CPU kernels with")
-    run = native_call.run
-
-    def must_run(*arguments: object, **options: object) -> bool:
-        assert run(*arguments, **options)  # type: ignore[arg-type]
-        return True
-
-    monkeypatch.setattr(native_call, "run", must_run)
 
 
 def drawn(size: tuple[int, int, int], channels: tuple[int, int, int]) -> list[torch.Tensor]:

@@ -8,27 +8,12 @@ import torch
 import torch.nn.functional as F
 
 from flowzoo import operators
-from flowzoo.operators import native, native_call
+
+pytestmark = pytest.mark.usefixtures("native_and_portable")
 
 SIZES = [(1, 1, 1), (2, 5, 7), (1, 1, 40), (1, 40, 1), (1, 37, 65), (1, 2, 3)]
 WEIGHTS = [[1.0], [0.25, 0.5, 0.25], [0.1, 0.2, 0.4, 0.2, 0.1], [0.05, 0.1, 0.05, 0.4, 0.2, 0.1, 0.1]]
 AREAS = [(1, 1), (3, 4), (19, 33), (5, 80)]
-
-
-@pytest.fixture(params=["native", "portable"], autouse=True)
-def _backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FLOWZOO_NATIVE", "1" if request.param == "native" else "0")
-    if request.param == "portable":
-        return
-    if native.library() is None:
-        pytest.skip("no C++ compiler to build the CPU kernels with")
-    run = native_call.run
-
-    def must_run(*arguments: object, **options: object) -> bool:
-        assert run(*arguments, **options)  # type: ignore[arg-type]
-        return True
-
-    monkeypatch.setattr(native_call, "run", must_run)
 
 
 def drawn(batch: int, height: int, width: int) -> torch.Tensor:

@@ -44,7 +44,7 @@ def convolve(
             if cpu.wins(maps, weight, stride, padding, dilation) and _has_kernels(maps):
                 found = cpu.convolution(maps, weight, bias, dilation, slope)
             if found is None and slope != 1:
-                found = cpu.pytorchs(maps, weight, bias, stride, padding, dilation, slope)
+                found = cpu.onednn_convolution(maps, weight, bias, stride, padding, dilation, slope)
             if found is not None:
                 return found
         elif weight.requires_grad and maps.is_contiguous(memory_format=_LAST) and _has_kernels(maps):

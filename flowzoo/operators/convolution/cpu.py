@@ -132,7 +132,7 @@ def any_weight_gradient(
     return result.tensor if native_call.run("convolution_weights", *memory, *numbers, threads=threads) else None
 
 
-def pytorchs(
+def onednn_convolution(
     maps: Tensor,
     weight: Tensor,
     bias: Tensor | None,
@@ -141,10 +141,10 @@ def pytorchs(
     dilation: int,
     slope: float,
 ) -> Tensor | None:
-    """Of float32 maps on the CPU, channels last, without gradients: (B,C,H,W), (D,C,h,w), (D) -> (B,D,H',W').
+    """Convolution, bias and leaky ReLU, at once by oneDNN: (B,C,H,W), (D,C,h,w), (D) -> (B,D,H',W').
 
-    None for other layouts, where PyTorch takes other code for the convolution, and where this version of it cannot do
-    both at once.
+    For float32 maps on the CPU, channels last, without gradients. None for other layouts, where PyTorch takes other
+    code for the convolution, and where this version of it cannot do both at once.
     """
     one_pixel = tuple(weight.shape[2:]) == (1, 1) and stride == 1
     if maps.numel() <= _LEAST_NUMBERS or (one_pixel and torch.get_num_threads() == 1):

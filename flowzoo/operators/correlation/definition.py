@@ -90,7 +90,7 @@ def gather_unfolded(volume: Tensor, second: Tensor, radius: int, dilation: int, 
 def _summed(values: Tensor, axis: int) -> Tensor:
     """The sum over `axis`, in about as many groups as one has members.
 
-    Runtimes add one after the other, and round more the more there are: GOCor's minimum was thrice as far off.
+    Runtimes add one after the other, and round more the more there are, which GOCor's minimisation amplifies.
     """
     length = values.shape[axis]
     group = max(size for size in range(1, math.isqrt(length) + 1) if length % size == 0)
