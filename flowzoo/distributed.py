@@ -3,10 +3,12 @@
 Torch is imported where there are several.
 """
 
+import gc
 import itertools
 import logging
 import os
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -159,6 +161,9 @@ def start(device: "torch.device | None" = None, timeout: timedelta | None = None
         return
     import torch
     import torch.distributed as dist
+
+    # Its functions' defaults keep the group that exists when it is imported, which the first wrapped network does.
+    import torch.distributed.nn.functional
     from torch.distributed.distributed_c10d import PrefixStore
     from torch.distributed.rendezvous import rendezvous
 
@@ -177,6 +182,9 @@ def start(device: "torch.device | None" = None, timeout: timedelta | None = None
         ours.setLevel(logging.ERROR)
     try:
         yield Ranks(rank, count, local, PrefixStore("ranks", store))
+    except (InputError, SystemExit) as error:
+        traceback.clear_frames(error.__traceback__)  # they have the wrapped network
+        raise
     except RuntimeError as error:
         if not _is_about_a_peer(error):
             raise
@@ -187,6 +195,8 @@ def start(device: "torch.device | None" = None, timeout: timedelta | None = None
     finally:
         ours.setLevel(level)
         if dist.is_initialized():
+            # Wrapped networks keep the group's threads, and one that drops a tensor while Python ends aborts it.
+            gc.collect()
             dist.destroy_process_group()
 
 

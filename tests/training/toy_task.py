@@ -156,6 +156,11 @@ def known(patch: pytest.MonkeyPatch) -> None:
     register()
 
 
+def threads() -> list[str]:
+    """The names of this process's threads, where the system tells them."""
+    return [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+
+
 def toy_preset(folder: Path) -> str:
     """The file of `PRESET`, in `folder`."""
     path = folder / "toy.toml"
@@ -167,4 +172,6 @@ if __name__ == "__main__":
     if "TOY_TIMEOUT" in os.environ:
         distributed.TIMEOUT = timedelta(seconds=float(os.environ["TOY_TIMEOUT"]))
     register()
-    sys.exit(main())
+    status = main()
+    left = [name for name in threads() if "gloo" in name]
+    sys.exit(f"threads outlive the group: {left}" if left else status)
