@@ -6,6 +6,7 @@ Torch is imported where there are several.
 import gc
 import itertools
 import logging
+import math
 import os
 import time
 import traceback
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 TIMEOUT = timedelta(minutes=10)
 """How long a rank waits for another in the middle of a step before it takes it for dead."""
+STARTING = timedelta(minutes=10)
+"""How long the first rank waits for the last to start."""
 PATIENCE = 0.02  # seconds between two looks at who else is here
 
 
@@ -87,13 +90,20 @@ class Ranks:
             values /= self.count
         return values
 
-    def meet(self) -> None:
-        """Wait until every rank is here, however long that takes."""
+    def meet(self, within: timedelta | None = None) -> None:
+        """Wait until every rank is here, for at most `within`; None = however long that takes.
+
+        Raises:
+            InputError: some did not come.
+        """
         if self.count == 1:
             return
         key = f"meeting {next(self._meetings)}"
         here = self.store.add(key, 1)
+        end = math.inf if within is None else time.monotonic() + within.total_seconds()
         while here < self.count:
+            if time.monotonic() > end:
+                raise InputError(f"of {self.count} processes of this run {here} came: start all of them, and again")
             time.sleep(PATIENCE)
             here = self.store.add(key, 0)
 
@@ -153,7 +163,7 @@ def start(device: "torch.device | None" = None, timeout: timedelta | None = None
         timeout: how long a rank waits for another within a step; None = `TIMEOUT`.
 
     Raises:
-        InputError: another rank died, or a network between them broke.
+        InputError: another rank did not start or died, or a network between them broke.
     """
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
@@ -175,13 +185,15 @@ def start(device: "torch.device | None" = None, timeout: timedelta | None = None
     # Python objects travel by gloo, also where tensors are on GPUs.
     backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
     group = PrefixStore("group", store)
-    dist.init_process_group(backend, store=group, rank=rank, world_size=count, timeout=timeout or TIMEOUT)
+    ranks = Ranks(rank, count, local, PrefixStore("ranks", store))
+    ranks.meet(within=STARTING)  # a group's own patience is for its steps
     ours = logging.getLogger("flowzoo")
     level = ours.level
     if rank > 0:  # what all ranks notice is said once
         ours.setLevel(logging.ERROR)
     try:
-        yield Ranks(rank, count, local, PrefixStore("ranks", store))
+        dist.init_process_group(backend, store=group, rank=rank, world_size=count, timeout=timeout or TIMEOUT)
+        yield ranks
     except (InputError, SystemExit) as error:
         traceback.clear_frames(error.__traceback__)  # they have the wrapped network
         raise

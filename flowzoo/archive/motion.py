@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from flowzoo.errors import InputError
+from flowzoo.extras import needed_for
 from flowzoo.files.atomic import replacing
 
 PERCENTILES = (5, 25, 50, 75, 90, 95, 99)
@@ -88,14 +89,7 @@ def write_table(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def _pyarrow() -> tuple[Any, Any]:
-    try:
+    with needed_for(".parquet tables need", "pyarrow", "archive", "give a .csv or .jsonl file"):
         import pyarrow
         import pyarrow.parquet
-    except ImportError as error:
-        # One that is there may not go with this NumPy, and says so.
-        fault = "" if isinstance(error, ModuleNotFoundError) else f" ({error})"
-        raise InputError(
-            f".parquet tables need the package pyarrow{fault}: pip install 'flowzoo[archive]', or give a "
-            ".csv or .jsonl file"
-        ) from error
     return pyarrow, pyarrow.parquet

@@ -13,7 +13,7 @@ from flowzoo.archive.farewell import agents_end_with_us
 from flowzoo.archive.job import Job, Outcome, Worker
 from flowzoo.archive.plan import ArchivePlan
 from flowzoo.archive.videos import ArchiveVideo
-from flowzoo.errors import InputError
+from flowzoo.extras import needed_for
 
 MOST_BLOCKS = 10_000
 """Parts that the list of videos is cut into at most; a part is what is tried again."""
@@ -103,9 +103,7 @@ def ray_module() -> Any:
     Raises:
         InputError: it is not installed.
     """
-    try:
+    with needed_for("--engine ray needs", "ray", "ray"):
         import ray
         import ray.data
-    except ImportError as error:
-        raise InputError("--engine ray needs Ray Data: pip install 'flowzoo[ray]'") from error
     return ray

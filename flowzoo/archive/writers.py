@@ -7,6 +7,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from flowzoo.errors import InputError
+from flowzoo.extras import needed_for
 from flowzoo.files.flow import write_flow
 from flowzoo.files.images import write_image
 from flowzoo.visualise import RunningScale, flow_picture
@@ -168,11 +169,9 @@ def zarr_module() -> Any:
     Raises:
         InputError: it is not installed.
     """
-    try:
+    with needed_for("--format zarr needs", "zarr", "archive"):
         import zarr
         import zarr.codecs
-    except ImportError as error:
-        raise InputError("--format zarr needs the package zarr: pip install 'flowzoo[archive]'") from error
     return zarr
 
 

@@ -1,6 +1,5 @@
 """Files of the Hugging Face hub: `hub:owner/name@revision` stands for weights where a tag or a file does. No torch."""
 
-import importlib.util
 import logging
 import os
 import re
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from flowzoo.errors import InputError
+from flowzoo.extras import needed_for
 from flowzoo.files.reading import reason, shown
 
 PREFIX = "hub:"
@@ -60,9 +60,8 @@ def fetch(text: str) -> Path:
         InputError: no such reference or file, no network, or the extra is not installed.
     """
     wanted = parse(text)
-    if importlib.util.find_spec("huggingface_hub") is None:
-        raise InputError(f"{shown(text, 200)} needs huggingface_hub: pip install 'flowzoo[hub]'")
-    from huggingface_hub import errors, hf_hub_download
+    with needed_for(f"{shown(text, 200)} needs", "huggingface_hub", "hub"):
+        from huggingface_hub import errors, hf_hub_download
 
     from flowzoo.checkpoints.download import offline
 

@@ -13,6 +13,7 @@ from typing import BinaryIO
 import numpy as np
 
 from flowzoo.errors import InputError
+from flowzoo.extras import needed_for
 from flowzoo.files.atomic import replacing
 from flowzoo.files.reading import decoding, opened, shown
 from flowzoo.files.validity import without_unknown
@@ -34,10 +35,8 @@ def require() -> ModuleType:
     Raises:
         InputError: it is not installed.
     """
-    try:
+    with needed_for(".exr files need", "OpenEXR", "formats"):
         import OpenEXR
-    except ImportError as error:
-        raise InputError(".exr files need the package OpenEXR: pip install 'flowzoo[formats]'") from error
     module: ModuleType = OpenEXR
     return module
 

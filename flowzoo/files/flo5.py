@@ -14,6 +14,7 @@ from typing import BinaryIO
 import numpy as np
 
 from flowzoo.errors import InputError
+from flowzoo.extras import needed_for
 from flowzoo.files.reading import decoding, opened, shown
 from flowzoo.files.validity import without_unknown
 
@@ -60,7 +61,5 @@ def write(file: BinaryIO, flow: np.ndarray, valid: np.ndarray) -> None:
 
 
 def _h5py() -> ModuleType:
-    try:
+    with needed_for(".flo5 files need", "h5py", "spring"):
         return import_module("h5py")
-    except ImportError as error:
-        raise InputError(".flo5 files need the package h5py: pip install 'flowzoo[spring]'") from error

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from flowzoo.errors import InputError
+from flowzoo.extras import needed_for
 from flowzoo.files.decoders import decoded_image
 from flowzoo.files.kitti_png import one_byte, read_rgb16
 from flowzoo.files.reading import DAMAGE, decoding, opened, reason
@@ -153,13 +154,9 @@ def _largest_of_ppm(file: BinaryIO) -> int:
 
 
 def _deep_tiff(path: str | os.PathLike[str]) -> np.ndarray:
-    try:
+    with needed_for(f"{path} holds 16 bits a channel, which need", "tifffile", "formats"):
         import imageio.v3
         import tifffile  # noqa: F401 - what the plugin needs
-    except ImportError as error:
-        raise InputError(
-            f"{path} holds 16 bits a channel, which need the package tifffile: pip install 'flowzoo[formats]'"
-        ) from error
     # The library wants a file with a name.
     with decoding(f"{path} is a truncated or damaged image"), open(path, "rb") as file:
         try:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from flowzoo.errors import InputError, counted
+from flowzoo.extras import needed_for
 from flowzoo.files.atomic import replacing
 from flowzoo.files.reading import existing_file, reason
 from flowzoo.files.video_ends import what_is_missing
@@ -318,8 +319,6 @@ def pyav() -> ModuleType:
     Raises:
         InputError: it is not installed.
     """
-    try:
+    with needed_for("videos need", "av", "video"):
         import av
-    except ImportError as error:
-        raise InputError("videos need the package av (PyAV): pip install 'flowzoo[video]'") from error
     return av

@@ -12,6 +12,7 @@ from typing import Any
 
 from flowzoo.charts import Chart, Series, svg
 from flowzoo.errors import InputError
+from flowzoo.extras import needed_for
 from flowzoo.files.atomic import replacing
 
 log = logging.getLogger(__name__)
@@ -126,8 +127,6 @@ def duration(seconds: float) -> str:
 
 
 def _tensorboard(folder: Path) -> Any:
-    try:
+    with needed_for("--tensorboard needs", "tensorboard", "log"):
         from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise InputError("--tensorboard needs the extra flowzoo[log]: pip install 'flowzoo[log]'") from None
     return SummaryWriter(str(folder / "tensorboard"))

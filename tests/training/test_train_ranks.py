@@ -4,9 +4,11 @@ import json
 import os
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import torch
 from toy_task import PRESET
 
 from flowzoo.distributed import Ranks, start
@@ -21,7 +23,7 @@ def launched(*words: str, **environment: str) -> "subprocess.CompletedProcess[st
     return subprocess.run([*LAUNCHER, *words], env=everything, capture_output=True, text=True, timeout=240)
 
 
-def test_two_ranks_wait_longer_than_the_timeout_and_stop_together(tmp_path: Path) -> None:
+def test_two_ranks_start_and_wait_longer_than_the_timeout_and_stop_together(tmp_path: Path) -> None:
     done = launched(str(HERE / "rank_checks.py"), str(tmp_path / "result.json"))
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "result.json").read_text()) == {
@@ -39,7 +41,7 @@ def test_a_validation_that_takes_longer_than_the_timeout_does_not_end_the_run(tm
     preset = tmp_path / "toy.toml"
     preset.write_text(PRESET.replace("validate_every = 2", "validate_every = 4"))
     words = [str(HERE / "toy_task.py"), "train", str(preset), "--workers", "0", "-o", str(tmp_path / "run")]
-    done = launched(*words, TOY_TIMEOUT="2", TOY_SLOW="4")
+    done = launched(*words, TOY_TIMEOUT="3", TOY_SLOW="5")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "denoiser.safetensors").is_file()
 
@@ -52,6 +54,12 @@ def test_a_fault_that_all_ranks_have_is_said_once(tmp_path: Path) -> None:
     said = [line for line in done.stderr.splitlines() if line.startswith("flowzoo: ")]
     assert len(said) == 1
     assert "a batch of 5 does not divide into 2 process(es)" in said[0]
+
+
+def test_a_process_that_never_comes_is_told() -> None:
+    waiting = Ranks(0, 2, store=torch.distributed.HashStore())
+    with pytest.raises(InputError, match="of 2 processes of this run 1 came"):
+        waiting.meet(within=timedelta(seconds=0.1))
 
 
 def test_one_process_needs_no_torch_and_no_group() -> None:
