@@ -17,6 +17,7 @@ LOOSE = {
     "devices": "ground: names of devices and precisions",
     "distributed": "ground: one process of several",
     "errors": "ground: the user's mistakes",
+    "extras": "ground: what is said where an optional package is missing",
     "freed_memory": "ground: what the C library does with it",
     "network": "ground: what a network is",
     "registry": "ground: names to networks",

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import flowzoo
-from flowzoo.checkpoints import hub, model_of_weights
+from flowzoo.checkpoints import model_of_weights
 from flowzoo.errors import InputError
 from flowzoo.models.spynet import SPyNet
 from flowzoo.network import FlowNetwork
@@ -164,13 +164,4 @@ def test_what_is_not_there_is_one_line(server, reference, said):
 def test_a_file_that_is_no_network_is_refused(server, tmp_path):
     server.files["model.safetensors"] = b"<html>please log in</html>"
     with pytest.raises(InputError):
-        flowzoo.create("wren", "hub:owner/net@main")
-
-
-def test_without_the_library_the_extra_is_named(monkeypatch):
-    find = hub.importlib.util.find_spec
-    monkeypatch.setattr(
-        hub.importlib.util, "find_spec", lambda name, *more: None if name == "huggingface_hub" else find(name, *more)
-    )
-    with pytest.raises(InputError, match=r"flowzoo\[hub\]"):
         flowzoo.create("wren", "hub:owner/net@main")
