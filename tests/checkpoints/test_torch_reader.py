@@ -255,10 +255,10 @@ def test_shared_mappings_are_not_walked_for_ever(tmp_path: Path) -> None:
     level: dict = {"a.weight": torch.ones(1)}
     for _ in range(10):
         level = dict.fromkeys((f"n{index}" for index in range(100)), level)
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(InputError):
         read(tmp_path, archives.saved(level))
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 def test_facts_that_cannot_be_printed_are_left_out(tmp_path: Path) -> None:

@@ -239,7 +239,7 @@ def test_a_few_bytes_cannot_ask_for_many_copies() -> None:
         + b"cbuiltins\nlist\nh\x00\x85R" * count
         + b"e."
     )
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(PickleError, match="copies"):
         read(content)
-    assert time.perf_counter() - start < 20
+    assert time.process_time() - start < 20

@@ -1,4 +1,4 @@
-"""What several ranks agree on; run under torchrun, with a timeout of two seconds. Rank 0 writes its findings as JSON.
+"""What several ranks agree on; run under torchrun, with a timeout of five seconds. Rank 0 writes its findings as JSON.
 
 torchrun --nproc-per-node 2 rank_checks.py RESULT.json
 """
@@ -19,16 +19,16 @@ from flowzoo.errors import InputError
 def main(result: Path) -> None:
     found: dict[str, object] = {}
     if os.environ["RANK"] == "1":
-        time.sleep(3)
-    with start(timeout=timedelta(seconds=2)) as ranks:
+        time.sleep(6)
+    with start(timeout=timedelta(seconds=5)) as ranks:
 
         def slow() -> dict[str, float]:
-            time.sleep(4)
+            time.sleep(6)
             return {"rank": float(ranks.rank)}
 
         found["leader"] = ranks.gather(ranks.from_leader(slow))
         if not ranks.leads:
-            time.sleep(4)
+            time.sleep(6)
         found["gathered"] = ranks.gather(ranks.rank)
         found["mean"] = ranks.mean(torch.tensor([1.0 + ranks.rank])).tolist()
         problems = []

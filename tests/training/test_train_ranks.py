@@ -41,7 +41,7 @@ def test_a_validation_that_takes_longer_than_the_timeout_does_not_end_the_run(tm
     preset = tmp_path / "toy.toml"
     preset.write_text(PRESET.replace("validate_every = 2", "validate_every = 4"))
     words = [str(HERE / "toy_task.py"), "train", str(preset), "--workers", "0", "-o", str(tmp_path / "run")]
-    done = launched(*words, TOY_TIMEOUT="3", TOY_SLOW="5")
+    done = launched(*words, TOY_TIMEOUT="5", TOY_SLOW="7")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "denoiser.safetensors").is_file()
 
