@@ -188,12 +188,27 @@ void multiply_rows(
         multiply<2>(a + i * row, row, step, b, length, result + i * result_row, result_row, add);
 }
 
-// The 36 values of each of `count` tiles; a row of zeros follows an odd number of them.
+// Maps whose channels from `split` on, a multiple of kLanes, may lie elsewhere.
+struct Input {
+    const float* first;
+    const float* second;
+    int64_t first_pixel, second_pixel, split;
+};
+
+// The 36 values of `channels` channels from `c` on of each of `count` tiles; a row of zeros follows an odd number of them.
 void see(
-    const Map& map, int64_t begin, int64_t count, const float* input, int64_t pixel, int64_t channels, float* seen,
+    const Map& map, int64_t begin, int64_t count, const Input& input, int64_t c, int64_t channels, float* seen,
     int64_t row, int64_t size) {
-    for (int64_t t = 0; t < count; ++t)
-        spread_tile<InputTransform, 1>(map, begin + t, input, pixel, channels, seen + t * row, size, kWide);
+    const int64_t left = input.split - c, before = left < 0 ? 0 : left < channels ? left : channels;
+    for (int64_t t = 0; t < count; ++t) {
+        float* at = seen + t * row;
+        if (before > 0)
+            spread_tile<InputTransform, 1>(map, begin + t, input.first + c, input.first_pixel, before, at, size, kWide);
+        if (before < channels)
+            spread_tile<InputTransform, 1>(
+                map, begin + t, input.second + (c + before - input.split), input.second_pixel, channels - before,
+                at + before, size, kWide);
+    }
     if (count % 2)
         for (int64_t p = 0; p < kPlaces; ++p) std::memset(seen + p * size + count * row, 0, row * sizeof(float));
 }
@@ -222,10 +237,12 @@ void finish_tile(
 
 // Values of tap t from channel c to channel o are at weights[t * tap + c * outputs + o].
 // The result is act(convolution + bias): act(x) = x for x > 0, else slope * x. `bias` may be null.
+// Channels from `split` on are in `second`; it may be null where `split` is `channels`.
 extern "C" __attribute__((visibility("default"))) int flowzoo_winograd(
-    const float* input, const float* weights, const float* bias, float* result, int64_t batch, int64_t channels,
-    int64_t height, int64_t width, int64_t outputs, int64_t dilation, int64_t input_pixel, int64_t result_pixel,
-    int64_t tap, float slope, int64_t threads) {
+    const float* first, const float* second, const float* weights, const float* bias, float* result, int64_t batch,
+    int64_t channels, int64_t height, int64_t width, int64_t outputs, int64_t dilation, int64_t split,
+    int64_t first_pixel, int64_t second_pixel, int64_t result_pixel, int64_t tap, float slope, int64_t threads) {
+    const Input input{first, second, first_pixel, second_pixel, split};
     const Map map(batch, height, width, dilation);
     const int64_t panels = (outputs + kWide - 1) / kWide, wide = round_up(channels, kLanes);
     const int64_t factor_size = place_size(panels * channels * kWide);
@@ -264,7 +281,7 @@ extern "C" __attribute__((visibility("default"))) int flowzoo_winograd(
                 for (int64_t o = 0; o < outputs; o += made) {
                     for (int64_t c = 0; c < channels; c += together) {
                         const int64_t length = c + together < channels ? together : channels - c;
-                        if (o == 0) see(map, begin, count, input + c, input_pixel, length, seen.get(), together, size);
+                        if (o == 0) see(map, begin, count, input, c, length, seen.get(), together, size);
                         for (int64_t p = 0; p < kPlaces; ++p)
                             for (int64_t i = 0; i < made && o + i < outputs; i += kWide)
                                 multiply_rows(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from flowzoo.operators.convolution import convolve
+from flowzoo.operators.convolution import convolve, convolve_parts
 
 SLOPE = 0.1
 _LEAST_PIXELS = 1600
@@ -26,6 +26,13 @@ class Convolution(nn.Conv2d):
         rows, columns = self.padding[0], self.padding[1]
         maps = as_weights(maps, weight)
         return convolve(maps, weight, bias, self.stride[0], (int(rows), int(columns)), self.dilation[0], slope)
+
+    def of_parts(self, parts: Sequence[Tensor], weight: Tensor, bias: Tensor | None, slope: float = 1.0) -> Tensor:
+        """The same of maps (B,C_i,H,W) that lie beside each other, with no copy of them all where that is a gain."""
+        rows, columns = self.padding[0], self.padding[1]
+        numbers = self.stride[0], (int(rows), int(columns)), self.dilation[0]
+        found = convolve_parts(parts, weight, bias, *numbers, slope)
+        return self.with_weights(side_by_side(parts), weight, bias, slope) if found is None else found
 
     def activated(self, maps: Tensor, slope: float = SLOPE) -> Tensor:
         """What a leaky ReLU behind this layer gives, as one operation."""
@@ -102,6 +109,17 @@ def join(*parts: Tensor | None) -> Tensor:
     shape = first.shape[0], sum(part.shape[1] for part in laid_out), *first.shape[2:]
     joined = torch.empty(shape, dtype=first.dtype, device=first.device, memory_format=torch.channels_last)
     return torch.cat(laid_out, dim=1, out=joined)
+
+
+def side_by_side(parts: Sequence[Tensor]) -> Tensor:
+    """(B,C_i,H,W) -> (B,sum C_i,H,W)."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=1)
+
+
+def untraced_inference(maps: Tensor) -> bool:
+    """Whether `maps` are on a CPU, and neither gradients nor programs are recorded."""
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
+    return maps.is_cpu and not traced and not torch.is_grad_enabled()
 
 
 def _only_channels_last(maps: Tensor) -> bool:

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from flowzoo.blocks.convolution import layout, untraced_inference
 from flowzoo.blocks.normalised_convolution import NormalisedConvolution
 
 CHANNELS = (16, 32, 64, 128, 256, 512, 512)
@@ -70,7 +71,7 @@ class Tree(nn.Module):
             return output
         first = self.first(maps, pooled if self.project is None else self.project(pooled))
         second = self.second(first, first)
-        output = self.root(torch.cat([second, first, *shared], dim=1))
+        output = self.root(second, first, *shared)
         return output
 
 
@@ -89,7 +90,17 @@ class DLA34(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """(B,3,H,W), sides multiples of 64 -> levels 1 to 6, finest first."""
-        levels = [self.level1(self.level0(self.stem(images)))]
+        levels = [self._finest(images)]
         for tree in self.trees:
             levels.append(tree(levels[-1]))
         return levels
+
+    def _finest(self, images: Tensor) -> Tensor:
+        """(B,3,H,W) -> level 1.
+
+        For inference one sample after the other: the first two maps are the largest of all, and those of one sample lie
+        nearer to the processor.
+        """
+        samples = [layout(image) for image in images.split(1)] if untraced_inference(images) else [images]
+        levels = [self.level1(self.level0(self.stem(maps))) for maps in samples]
+        return levels[0] if len(levels) == 1 else torch.cat(levels)

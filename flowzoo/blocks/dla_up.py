@@ -5,7 +5,6 @@ Yu, Wang, Shelhamer, Darrell: "Deep Layer Aggregation", CVPR 2018, section 4.2 (
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
 from flowzoo.blocks.normalised_convolution import NormalisedConvolution
@@ -34,7 +33,7 @@ class Aggregation(nn.Module):
         """(B,outputs,H,W) and maps (B,C_i,H/2,W/2) -> one (B,outputs,H,W) after each of these."""
         merged = []
         for maps, project, enlarge, merge in zip(coarser, self.project, self.enlarge, self.merge, strict=True):
-            finest = merge(torch.cat([finest, enlarge(project(maps))], dim=1))
+            finest = merge(finest, enlarge(project(maps)))
             merged.append(finest)
         return merged
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from flowzoo.blocks.convolution import Convolution
+from flowzoo.blocks.convolution import Convolution, side_by_side
 
 
 class BatchNorm(nn.BatchNorm2d):
@@ -41,16 +41,17 @@ class NormalisedConvolution(nn.Module):
         self.norm = BatchNorm(outputs)
         self.active = active
 
-    def forward(self, maps: Tensor) -> Tensor:
-        """(B,inputs,H,W) -> (B,outputs,ceil(H/stride),ceil(W/stride))."""
+    def forward(self, *parts: Tensor) -> Tensor:
+        """(B,inputs,H,W), or parts of it beside each other -> (B,outputs,ceil(H/stride),ceil(W/stride))."""
         layer = self.convolution
-        pixels = maps.shape[2] * maps.shape[3] // layer.stride[0] ** 2
+        batch, _, height, width = parts[0].shape
+        pixels = height * width // layer.stride[0] ** 2
         # Scaling the weights costs a pass over them, the norm a pass over the output: take the cheaper one.
-        if self.training or torch.is_grad_enabled() or pixels * maps.shape[0] < layer.weight[0].numel():
-            result = self.norm(layer(maps))
+        if self.training or torch.is_grad_enabled() or pixels * batch < layer.weight[0].numel():
+            result = self.norm(layer(side_by_side(parts)))
             return F.relu(result, inplace=True) if self.active else result
         weight, bias = self.folded()
-        return layer.with_weights(maps, weight, bias, slope=0.0 if self.active else 1.0)
+        return layer.of_parts(parts, weight, bias, slope=0.0 if self.active else 1.0)
 
     def folded(self) -> tuple[Tensor, Tensor]:
         """Weight and bias of the one convolution that equals convolution and norm in evaluation."""

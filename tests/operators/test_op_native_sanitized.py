@@ -24,6 +24,7 @@ from operator_samples import SAMPLES, Sizes
 from flowzoo.operators import native, native_call
 from flowzoo.operators.registration import REGISTERED
 import test_op_deform_kernel as deformed
+from flowzoo.operators.convolution import cpu as convolution
 from flowzoo.operators.deform import cpu as deform
 
 library = ctypes.CDLL(sys.argv[1])
@@ -37,6 +38,14 @@ for name, registered in REGISTERED.items():
     for size in ((1, 1, 1), (2, 5, 7), (1, 19, 34), (1, 3, 1)):
         for arguments in SAMPLES[name](Sizes(*size)):
             registered.call(*arguments)
+def maps(channels):
+    return torch.randn(2, 7, 9, channels).permute(0, 3, 1, 2)
+
+for first, second, outputs in ((32, 5, 33), (64, 41, 7)):
+    weight, bias = torch.randn(outputs, first + second, 3, 3), torch.randn(outputs)
+    for dilation in (1, 2):
+        convolution.convolution_of_two(maps(first), maps(second), weight, bias, dilation, 0.1)
+        convolution.convolution(maps(first), weight[:, :first], None, dilation, 1.0)
 for shape in deformed.SHAPES:
     gradient, tensors, numbers = deformed.problem(shape)
     for legacy in (False, True):
@@ -102,6 +111,7 @@ def test_unbroken_kernels_stay_inside_their_buffers() -> None:
             ("paired_planes.cpp", "count < kWideLanes || wanted < kWideLanes", "count < kWideLanes"),
             "paired_planes",
         ),
+        ("winograd", ("winograd.cpp", "(c + before - input.split)", "c + before"), "none"),
         ("image_terms", ("image_terms.cpp", "y + 1 < height", "y < height"), "contrasts"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

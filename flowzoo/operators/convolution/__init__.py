@@ -1,9 +1,11 @@
 """Convolution with leaky ReLU, with its own CPU kernels for maps in channels-last memory layout."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-from flowzoo.operators import native
+from flowzoo.operators import native, native_call
 from flowzoo.operators.convolution import cpu, definition
 from flowzoo.operators.convolution.registered import Convolution
 
@@ -51,6 +53,35 @@ def convolve(
             result: Tensor = Convolution.apply(maps, weight, bias, stride, padding, dilation, slope)  # type: ignore[no-untyped-call]
             return result
     return definition.convolve(maps, weight, bias, stride, padding, dilation, slope)
+
+
+def convolve_parts(
+    parts: Sequence[Tensor],
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: int,
+    padding: tuple[int, int],
+    dilation: int,
+    slope: float = 1.0,
+) -> Tensor | None:
+    """`convolve` of maps (B,C_i,H,W) beside each other, without a copy that holds them all; None where that is no gain.
+
+    For inference on a CPU, of maps in channels-last layout. The results of windows of 3x3 are the same bits; those of
+    single pixels are sums of the parts' sums, and differ by rounding.
+    """
+    if torch.is_grad_enabled() or len(parts) < 2:
+        return None
+    weights = weight.split([part.shape[1] for part in parts], dim=1)
+    if not all(_is_plain(part, its_weight, bias) for part, its_weight in zip(parts, weights, strict=True)):
+        return None
+    numbers = stride, padding, dilation
+    if len(parts) == 2 and parts[0].shape[1] % cpu.WHOLE_VECTORS == 0:
+        wins = all(cpu.wins(part, weight, *numbers) and native_call.numbers_a_pixel(part) for part in parts)
+        if wins and native.library() is not None:
+            return cpu.convolution_of_two(parts[0], parts[1], weight, bias, dilation, slope)
+    if tuple(weight.shape[2:]) == (1, 1) and stride == 1 and padding == (0, 0):
+        return cpu.onednn_sum(parts, weights, bias, slope)
+    return None
 
 
 def _is_plain(maps: Tensor, weight: Tensor, bias: Tensor | None) -> bool:

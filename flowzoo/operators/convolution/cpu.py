@@ -29,6 +29,9 @@ _LEAST_TILES_AT_ONCE = 100
 _LEAST_NUMBERS = 20480
 """PyTorch does not give maps of fewer to oneDNN."""
 
+WHOLE_VECTORS = 32
+"""Numbers that whole vectors of any processor hold together: where maps end that others lie beside."""
+
 _LAST = torch.channels_last
 
 
@@ -68,33 +71,49 @@ def _tiles(batch: int, sides: Sequence[int], dilation: int) -> tuple[int, float]
 
 def convolution(maps: Tensor, weight: Tensor, bias: Tensor | None, dilation: int, slope: float) -> Tensor | None:
     """Convolution, bias and leaky ReLU: (B,C,H,W), (D,C,3,3), (D) -> (B,D,H,W); None where memory ran out."""
-    # Taps, input channels, output channels: a plain transposition where the weights are channels last.
+    return _convolve((maps,), _ordered(weight), weight.shape[0], bias, dilation, slope)
+
+
+def convolution_of_two(
+    first: Tensor, second: Tensor, weight: Tensor, bias: Tensor | None, dilation: int, slope: float
+) -> Tensor | None:
+    """The same of maps (B,C1,H,W) and (B,C2,H,W) beside each other, C1 a multiple of `WHOLE_VECTORS`: same bits."""
+    return _convolve((first, second), _ordered(weight), weight.shape[0], bias, dilation, slope)
+
+
+def _ordered(weight: Tensor) -> Tensor:
+    """Taps, input channels, output channels: a plain transposition where the weights are channels last."""
     outputs, channels = weight.shape[:2]
-    ordered = weight.permute(0, 2, 3, 1).reshape(outputs, 9 * channels).t()
-    return _convolve(maps, ordered, outputs, bias, dilation, slope)
+    return weight.permute(0, 2, 3, 1).reshape(outputs, 9 * channels).t()
 
 
 def maps_gradient(gradient: Tensor, weight: Tensor, dilation: int) -> Tensor | None:
     """From the gradient (B,D,H,W) of the convolution to that of its input (B,C,H,W)."""
     ordered = weight.flip(2, 3).permute(2, 3, 0, 1).flatten(0, 2)
-    return _convolve(gradient, ordered, weight.shape[1], None, dilation, 1.0)
+    return _convolve((gradient,), ordered, weight.shape[1], None, dilation, 1.0)
 
 
 def _convolve(
-    maps: Tensor, ordered: Tensor, outputs: int, bias: Tensor | None, dilation: int, slope: float
+    parts: tuple[Tensor, ...], ordered: Tensor, outputs: int, bias: Tensor | None, dilation: int, slope: float
 ) -> Tensor | None:
-    batch, channels, height, width = maps.shape
+    first, *others = parts
+    batch, split, height, width = first.shape
+    channels = split + sum(part.shape[1] for part in others)
     result = writes(batch, outputs, height, width, layout=_LAST)
-    seen, pixel = reads_pixels("maps", maps, maps.shape)
+    seen, pixel = reads_pixels("maps", first, first.shape)
+    second, second_pixel = None, 0
+    if others:
+        second, second_pixel = reads_pixels("second maps", others[0], (batch, channels - split, height, width))
     memory = (
         seen,
+        second,
         reads("weights", ordered, (9 * channels, outputs)),
         None if bias is None else reads("bias", bias, (outputs,)),
         result,
     )
-    numbers = *maps.shape, outputs, dilation, pixel, outputs, channels * outputs, float(slope)
-    threads = native_call.threads_for(2 * maps.numel() * outputs)
-    return result.tensor if native_call.run("winograd", *memory, *numbers, threads=threads) else None
+    sizes = batch, channels, height, width, outputs, dilation, split, pixel, second_pixel, outputs, channels * outputs
+    threads = native_call.threads_for(2 * batch * channels * height * width * outputs)
+    return result.tensor if native_call.run("winograd", *memory, *sizes, float(slope), threads=threads) else None
 
 
 def weight_gradient(maps: Tensor, gradient: Tensor, dilation: int) -> Tensor | None:
@@ -157,6 +176,33 @@ def onednn_convolution(
     sides = [stride, stride], [dilation, dilation]
     result: Tensor = both(maps, weight, bias, list(padding), *sides, 1, "leaky_relu", [slope], "")
     return result
+
+
+def onednn_sum(parts: Sequence[Tensor], weights: Sequence[Tensor], bias: Tensor | None, slope: float) -> Tensor | None:
+    """Convolution of single pixels, bias and ReLU (slope 0) or none (1): (B,C_i,H,W), (D,C_i,1,1), (D) -> (B,D,H,W).
+
+    Each part's sums are added to the ones before. Under the conditions of `onednn_convolution`; None where one of the
+    parts does not meet them.
+    """
+    whole, add = _both_at_once(), _added_at_once()
+    if whole is None or add is None or slope not in (0, 1) or torch.get_num_threads() == 1:
+        return None
+    if not all(part.numel() > _LEAST_NUMBERS and part.is_contiguous(memory_format=_LAST) for part in parts):
+        return None
+    none, one = [0, 0], [1, 1]
+    result: Tensor = whole(parts[0], weights[0], bias, none, one, one, 1, "none", [], "")
+    for index in range(1, len(parts)):
+        activation = "relu" if index == len(parts) - 1 and slope == 0 else None
+        add(result, parts[index], weights[index], None, none, one, one, 1, "add", 1.0, activation, [], None)
+    return result
+
+
+def _added_at_once() -> Callable[..., Tensor] | None:
+    """The operator that adds to what there is."""
+    found: Callable[..., Tensor] | None = getattr(
+        getattr(torch.ops.mkldnn, "_convolution_pointwise_", None), "binary", None
+    )
+    return found
 
 
 def _both_at_once() -> Callable[..., Tensor] | None:
