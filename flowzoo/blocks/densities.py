@@ -10,7 +10,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from flowzoo.blocks.convolution import untraced_inference
 from flowzoo.blocks.precision import at_least_float32
+from flowzoo.operators.density_reading import definition, density_reading
 
 
 class Reading(NamedTuple):
@@ -39,25 +41,8 @@ def read_density(logits: Tensor) -> Reading:
     Args:
         logits: (B,(2c+1)^2,H,W), c >= 1, before the softmax.
     """
-    radius = radius_of(logits.shape[1])
-    side = 2 * radius + 1
-    density = at_least_float32(logits).softmax(dim=1)
-    with torch.no_grad():
-        grid = density.unflatten(1, (side, side))
-        rows = grid[:, :, :-1] + grid[:, :, 1:]
-        windows = rows[:, :-1] + rows[:, 1:]
-        best = windows.flatten(1, 2).argmax(dim=1, keepdim=True)
-        top = best // (side - 1)
-        left = best - top * (side - 1)
-        corner = top * side + left
-    left_top, right_top, left_bottom, right_bottom = (
-        density.gather(1, corner + step) for step in (0, 1, side, side + 1)
-    )
-    right, bottom = right_top + right_bottom, left_bottom + right_bottom
-    total = right + left_top + left_bottom
-    x = (left - radius).to(density.dtype) + right / total
-    y = (top - radius).to(density.dtype) + bottom / total
-    return Reading(torch.cat([x, y], dim=1), total)
+    read = density_reading if untraced_inference(logits) else definition.density_reading
+    return Reading(*read(at_least_float32(logits)))
 
 
 class Bins(NamedTuple):

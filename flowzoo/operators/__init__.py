@@ -18,6 +18,7 @@ from flowzoo.operators.convex_upsampling import convex_upsampling
 from flowzoo.operators.correlation import correlation, correlation_transpose
 from flowzoo.operators.decoder_input import decoder_input
 from flowzoo.operators.deform import deform
+from flowzoo.operators.density_reading import density_reading
 from flowzoo.operators.global_correlation import global_correlation
 from flowzoo.operators.image_terms import area_means, contrasts, smoothed_greys
 from flowzoo.operators.local_convolution import local_convolution
@@ -38,6 +39,7 @@ __all__ = [
     "correlation_transpose",
     "decoder_input",
     "deform",
+    "density_reading",
     "flow_reliability",
     "global_correlation",
     "local_convolution",

@@ -95,6 +95,10 @@ SAMPLES: dict[str, Callable[[Sizes], list[Arguments]]] = {
         (s.maps(9), s.maps(3), s.maps(2), 0.1, 2.0),
         (s.maps(17), s.maps(32), s.maps(1), 0.5, 1),
     ],
+    "density_reading": lambda s: [
+        (3 * s.maps(9).detach(),),
+        (3 * s.maps(81).detach().contiguous(memory_format=torch.channels_last),),
+    ],
     "paired_planes": lambda s: [(_pairs(s),)],
     "smoothed_greys": lambda s: [(s.positive(3), weights) for weights in ([0.2, 0.1, 0.3, 0.3, 0.1], [1.0])],
     "contrasts": lambda s: [(100 * s.positive(3),)],

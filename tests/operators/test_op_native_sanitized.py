@@ -111,6 +111,7 @@ def test_unbroken_kernels_stay_inside_their_buffers() -> None:
             ("paired_planes.cpp", "count < kWideLanes || wanted < kWideLanes", "count < kWideLanes"),
             "paired_planes",
         ),
+        ("density_reading", ("density_reading.cpp", "count == kWideLanes && bin_step", "bin_step"), "density_reading"),
         ("winograd", ("winograd.cpp", "(c + before - input.split)", "c + before"), "none"),
         ("image_terms", ("image_terms.cpp", "y + 1 < height", "y < height"), "contrasts"),
     ],
