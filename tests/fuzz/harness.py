@@ -1,5 +1,6 @@
 """Runs one reader over many inputs in a process of its own, which may crash or hang, and says what happened."""
 
+import gc
 import json
 import os
 import resource
@@ -140,6 +141,8 @@ def _written(path: Path) -> float:
 
 def _silent_end(work: Callable[[], None]) -> None:
     """Do the work of a child and end it, without any of the parent's endings."""
+    # What the parent left to be collected stays: a video's decoder would wait for threads that no fork takes along.
+    gc.freeze()
     try:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         work()

@@ -5,6 +5,7 @@ shows the counts.
 """
 
 import faulthandler
+import gc
 import os
 import signal
 from pathlib import Path
@@ -107,3 +108,24 @@ def test_a_hang_is_the_reader_s_own(known: dict[str, Reader], tmp_path: Path, mo
     monkeypatch.setattr(harness, "HANGS_AFTER", 0.5)
     endless = Reader(good.seeds, good.file, lambda path: harness.time.sleep(600))
     assert "hung for" in harness.fuzz(endless, tmp_path, examples=3)[1][0]
+
+
+def test_what_earlier_tests_left_is_not_collected_in_the_child(known: dict[str, Reader], tmp_path: Path) -> None:
+    """A decoder of video that waits there for its threads would wait for ever."""
+    parent, collected = os.getpid(), tmp_path / "collected"
+
+    class Left:
+        def __del__(self) -> None:
+            if os.getpid() != parent:
+                collected.touch()
+
+    good = known["HPatches"]
+    gc.disable()
+    try:
+        left = Left()
+        left.itself = left  # type: ignore[attr-defined]
+        del left
+        assert harness.fuzz(Reader(good.seeds, good.file, lambda path: gc.collect()), tmp_path, examples=3)[1] == []
+    finally:
+        gc.enable()
+    assert not collected.exists()
