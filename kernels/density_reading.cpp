@@ -69,7 +69,7 @@ Reading read(float* values, int64_t side) {
         }
     }
     const Vec right = right_top + right_bottom, bottom = left_bottom + right_bottom;
-    const Vec mass = right + left_top + left_bottom, radius = splat(static_cast<float>(side / 2));
+    const Vec mass = right + left_top + left_bottom, radius = splat(static_cast<float>((side - 1) / 2));
     return {(column - radius) + right / mass, (row - radius) + bottom / mass, mass};
 }
 

@@ -10,6 +10,7 @@
 // A dilated problem is dilation^2 undilated ones on the phases of the map. The order of all sums is fixed.
 
 #include "threads.h"
+#include "transpose.h"
 #include "vector.h"
 
 namespace {
@@ -213,6 +214,39 @@ void see(
         for (int64_t p = 0; p < kPlaces; ++p) std::memset(seen + p * size + count * row, 0, row * sizeof(float));
 }
 
+// Transforms the weights from `count` channels, at most kWideLanes, to the first kLanes of `outputs` ones, which may be
+// none; those of channel c go to to[p * size + c * kWide].
+void spread_weights(
+    const float* weights, int64_t tap, int64_t channel_step, int64_t output_step, int64_t count, int64_t outputs,
+    float* to, int64_t size) {
+    float turned[9][kWideLanes * kLanes];  // a channel's outputs beside each other
+    if (output_step != 1) {
+        for (int t = 0; t < 9; ++t) {
+            const float* from = weights + t * tap;
+            if (kLanes == kWideLanes && count == kWideLanes && outputs >= kLanes) {
+                Wide lines[kWideLanes];
+                transpose(from, output_step, kWideLanes, lines);
+                for (int64_t c = 0; c < count; ++c) wide_store(turned[t] + c * kWideLanes, lines[c]);
+                continue;
+            }
+            for (int64_t o = 0; o < kLanes; ++o)
+                for (int64_t c = 0; c < count; ++c)
+                    turned[t][c * kLanes + o] = o < outputs ? from[o * output_step + c * channel_step] : 0.0f;
+        }
+    }
+    for (int64_t c = 0; c < count; ++c) {
+        Vec from[9], spread[kPlaces];
+        for (int t = 0; t < 9; ++t) {
+            if (output_step != 1)
+                from[t] = load(turned[t] + c * kLanes);
+            else
+                from[t] = outputs > 0 ? load_some(weights + t * tap + c * channel_step, outputs) : Vec{};
+        }
+        transform<WeightTransform>(from, spread);
+        for (int p = 0; p < kPlaces; ++p) store(to + p * size + c * kWide, spread[p]);
+    }
+}
+
 // From a tile's sums to its 16 pixels of the result.
 void finish_tile(
     const Map& map, int64_t tile, const float* sums, int64_t size, const float* bias, float slope, int64_t outputs,
@@ -235,13 +269,15 @@ void finish_tile(
 
 }  // namespace
 
-// Values of tap t from channel c to channel o are at weights[t * tap + c * outputs + o].
+// Values of tap t from channel c to channel o are at weights[t * tap + c * channel_step + o * output_step]; one of the two
+// steps is 1.
 // The result is act(convolution + bias): act(x) = x for x > 0, else slope * x. `bias` may be null.
 // Channels from `split` on are in `second`; it may be null where `split` is `channels`.
 extern "C" __attribute__((visibility("default"))) int flowzoo_winograd(
     const float* first, const float* second, const float* weights, const float* bias, float* result, int64_t batch,
     int64_t channels, int64_t height, int64_t width, int64_t outputs, int64_t dilation, int64_t split,
-    int64_t first_pixel, int64_t second_pixel, int64_t result_pixel, int64_t tap, float slope, int64_t threads) {
+    int64_t first_pixel, int64_t second_pixel, int64_t result_pixel, int64_t tap, int64_t channel_step,
+    int64_t output_step, float slope, int64_t threads) {
     const Input input{first, second, first_pixel, second_pixel, split};
     const Map map(batch, height, width, dilation);
     const int64_t panels = (outputs + kWide - 1) / kWide, wide = round_up(channels, kLanes);
@@ -253,15 +289,14 @@ extern "C" __attribute__((visibility("default"))) int flowzoo_winograd(
         int status = run_tasks(0, panels * 4, threads, [&](auto next) {
             for (int64_t task = next(); task >= 0; task = next()) {
                 const int64_t panel = task / 4, first = channels * (task % 4) / 4, last = channels * (task % 4 + 1) / 4;
-                for (int64_t c = first; c < last; ++c) {
+                for (int64_t c = first; c < last; c += kWideLanes) {
+                    const int64_t count = last - c < kWideLanes ? last - c : kWideLanes;
                     for (int64_t v = 0; v < kWide; v += kLanes) {
                         const int64_t o = panel * kWide + v;
-                        Vec from[9], to[kPlaces];
-                        for (int t = 0; t < 9; ++t)
-                            from[t] = o < outputs ? load_some(weights + t * tap + c * outputs + o, outputs - o) : Vec{};
-                        transform<WeightTransform>(from, to);
                         float* at = factors + (panel * channels + c) * kWide + v;
-                        for (int p = 0; p < kPlaces; ++p) store(at + p * factor_size, to[p]);
+                        spread_weights(
+                            weights + c * channel_step + o * output_step, tap, channel_step, output_step, count,
+                            outputs - o, at, factor_size);
                     }
                 }
             }

@@ -108,7 +108,8 @@ class Wren(FlowNetwork):
         The second result are the features of global matching at 1/16, or None. The reverse pairs come behind the pairs
         where both directions are inferred.
         """
-        x = (images.contiguous(memory_format=torch.channels_last) * 2).sub_(1)
+        x = images.contiguous(memory_format=torch.channels_last)
+        x = (x * 2 if x is images or torch.is_grad_enabled() else x.mul_(2)).sub_(1)
         levels: list[Tensor] = []
         for block in self.encoder:
             x = block(x)

@@ -71,34 +71,35 @@ def _tiles(batch: int, sides: Sequence[int], dilation: int) -> tuple[int, float]
 
 def convolution(maps: Tensor, weight: Tensor, bias: Tensor | None, dilation: int, slope: float) -> Tensor | None:
     """Convolution, bias and leaky ReLU: (B,C,H,W), (D,C,3,3), (D) -> (B,D,H,W); None where memory ran out."""
-    return _convolve((maps,), _ordered(weight), weight.shape[0], bias, dilation, slope)
+    return _convolve((maps,), weight, bias, dilation, slope)
 
 
 def convolution_of_two(
     first: Tensor, second: Tensor, weight: Tensor, bias: Tensor | None, dilation: int, slope: float
 ) -> Tensor | None:
     """The same of maps (B,C1,H,W) and (B,C2,H,W) beside each other, C1 a multiple of `WHOLE_VECTORS`: same bits."""
-    return _convolve((first, second), _ordered(weight), weight.shape[0], bias, dilation, slope)
-
-
-def _ordered(weight: Tensor) -> Tensor:
-    """Taps, input channels, output channels: a plain transposition where the weights are channels last."""
-    outputs, channels = weight.shape[:2]
-    return weight.permute(0, 2, 3, 1).reshape(outputs, 9 * channels).t()
+    return _convolve((first, second), weight, bias, dilation, slope)
 
 
 def maps_gradient(gradient: Tensor, weight: Tensor, dilation: int) -> Tensor | None:
     """From the gradient (B,D,H,W) of the convolution to that of its input (B,C,H,W)."""
-    ordered = weight.flip(2, 3).permute(2, 3, 0, 1).flatten(0, 2)
-    return _convolve((gradient,), ordered, weight.shape[1], None, dilation, 1.0)
+    return _convolve((gradient,), weight.flip(2, 3), None, dilation, 1.0, transposed=True)
 
 
 def _convolve(
-    parts: tuple[Tensor, ...], ordered: Tensor, outputs: int, bias: Tensor | None, dilation: int, slope: float
+    parts: tuple[Tensor, ...],
+    weight: Tensor,
+    bias: Tensor | None,
+    dilation: int,
+    slope: float,
+    *,
+    transposed: bool = False,
 ) -> Tensor | None:
+    """With weights (outputs,channels,3,3), or transposed ones (channels,outputs,3,3)."""
     first, *others = parts
     batch, split, height, width = first.shape
     channels = split + sum(part.shape[1] for part in others)
+    outputs, inside = weight.shape[1 if transposed else 0], weight.shape[1]
     result = writes(batch, outputs, height, width, layout=_LAST)
     seen, pixel = reads_pixels("maps", first, first.shape)
     second, second_pixel = None, 0
@@ -107,13 +108,16 @@ def _convolve(
     memory = (
         seen,
         second,
-        reads("weights", ordered, (9 * channels, outputs)),
+        reads("weights", weight, (channels, outputs, 3, 3) if transposed else (outputs, channels, 3, 3), layout=_LAST),
         None if bias is None else reads("bias", bias, (outputs,)),
         result,
     )
-    sizes = batch, channels, height, width, outputs, dilation, split, pixel, second_pixel, outputs, channels * outputs
+    sizes = batch, channels, height, width, outputs, dilation, split, pixel, second_pixel, outputs
+    steps = inside, *((9 * inside, 1) if transposed else (1, 9 * inside))
     threads = native_call.threads_for(2 * batch * channels * height * width * outputs)
-    return result.tensor if native_call.run("winograd", *memory, *sizes, float(slope), threads=threads) else None
+    return (
+        result.tensor if native_call.run("winograd", *memory, *sizes, *steps, float(slope), threads=threads) else None
+    )
 
 
 def weight_gradient(maps: Tensor, gradient: Tensor, dilation: int) -> Tensor | None:
