@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from flowzoo.operators.convolution import convolve, convolve_parts
+from flowzoo.operators.precision import autocast_type
 
 SLOPE = 0.1
 _LEAST_PIXELS = 1600
@@ -81,8 +82,19 @@ def training_layout(maps: Tensor) -> Tensor:
     """
     if not torch.is_grad_enabled() or maps.device.type != "cpu":
         return maps
-    cast = torch.is_autocast_enabled("cpu") and maps.dtype == torch.float32
-    return maps.to(torch.get_autocast_dtype("cpu") if cast else maps.dtype, memory_format=torch.channels_last)
+    cast = autocast_type(maps) if maps.dtype == torch.float32 else None
+    return maps.to(cast or maps.dtype, memory_format=torch.channels_last)
+
+
+def lowered(maps: Tensor, weight: Tensor) -> Tensor | None:
+    """`maps` (B,C,H,W) in the type in which they meet `weight`, if that is another: autocast's, or that of the weights.
+
+    For maps that several convolutions meet: each would cast them once more.
+    """
+    dtype = (None if maps.dtype == torch.float64 else autocast_type(maps)) or weight.dtype
+    if dtype == maps.dtype:
+        return None
+    return maps.to(dtype, memory_format=torch.channels_last if maps.is_cpu else torch.preserve_format)
 
 
 def layout(maps: Tensor) -> Tensor:

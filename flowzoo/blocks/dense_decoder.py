@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from flowzoo.blocks.convolution import ConvolutionStack, convolution, join, leaky
+from flowzoo.blocks.convolution import ConvolutionStack, convolution, join, leaky, lowered
 
 
 class DenseDecoder(nn.Module):
@@ -28,10 +28,16 @@ class DenseDecoder(nn.Module):
             seen += growth
         self.layers = nn.ModuleList(layers)
 
-    def forward(self, parts: Sequence[Tensor]) -> Tensor:
-        """Tensors (B,C_i,H,W) that make up the input, in order -> all channels (B,outputs,H,W)."""
-        learning = torch.is_grad_enabled() and any(value.requires_grad for value in (*parts, *self.parameters()))
-        return self._concatenated(join(*parts)) if learning else self._in_place(parts)
+    def forward(self, parts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Tensors (B,C_i,H,W) that make up the input, in order -> all channels (B,outputs,H,W), twice.
+
+        First in the type in which convolutions see them, then with the input in its own, for layers that flow comes
+        from. They differ under autocast and in networks of a half type, without gradients.
+        """
+        if torch.is_grad_enabled() and any(value.requires_grad for value in (*parts, *self.parameters())):
+            seen = self._concatenated(join(*parts))
+            return seen, seen
+        return self._in_place(parts)
 
     def _concatenated(self, seen: Tensor) -> Tensor:
         for layer, place in zip(self.layers, self.order, strict=True):
@@ -39,7 +45,7 @@ class DenseDecoder(nn.Module):
             seen = torch.cat([new, seen] if place == "front" else [seen, new], dim=1)
         return seen
 
-    def _in_place(self, parts: Sequence[Tensor]) -> Tensor:
+    def _in_place(self, parts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """The same without gradients: every output is written once, into its final place."""
         batch, _, height, width = parts[0].shape
         begin = sum(growth for growth, place in zip(self.channels, self.order, strict=True) if place == "front")
@@ -50,12 +56,15 @@ class DenseDecoder(nn.Module):
         for part in parts:
             store[:, end : end + part.shape[1]] = part
             end += part.shape[1]
+        cast = lowered(store[:, begin:end], next(self.parameters()))
         for layer, growth, place in zip(self.layers, self.channels, self.order, strict=True):
-            new = layer(store[:, begin:end])
+            new = layer(store[:, begin:end] if cast is None else cast)
             if place == "front":
                 begin -= growth
                 store[:, begin : begin + growth] = new
             else:
                 store[:, end : end + growth] = new
                 end += growth
-        return store
+            if cast is not None:
+                cast = torch.cat([new, cast] if place == "front" else [cast, new], dim=1)
+        return store if cast is None else cast, store

@@ -27,6 +27,7 @@ from flowzoo.blocks.resize_8bit import enlarge_8bit
 from flowzoo.blocks.strips import Rows, rows_seen, strip_by_strip
 from flowzoo.blocks.upsampling import doubling
 from flowzoo.network import FlowNetwork, FlowPrediction
+from flowzoo.operators import decoder_input
 from flowzoo.zoo.pwcnet import LEVELS, PWCNetSettings
 
 FLOW_UNIT = 20.0
@@ -81,9 +82,13 @@ class PWCLevel(nn.Module):
     def _estimate(
         self, context: ContextNetwork | None, first: Tensor, aligned: Tensor, flow: Tensor | None, *seen: Tensor
     ) -> list[Tensor]:
-        costs = F.leaky_relu(self.cost_volume.measure(first, aligned, flow), SLOPE)
-        hidden = self.decoder([costs, *seen])
-        estimate = self.flow(hidden)
+        costs = self.cost_volume.measure(first, aligned, flow)
+        if seen:
+            parts = [decoder_input(costs, seen[0], torch.cat(seen[1:], dim=1), SLOPE, 1.0)]
+        else:
+            parts = [F.leaky_relu(costs, SLOPE)]
+        hidden, exact = self.decoder(parts)
+        estimate = self.flow(exact)
         if context is not None:
             estimate = estimate + context(hidden)
         return [estimate] if self.enlarge_features is None else [estimate, hidden]

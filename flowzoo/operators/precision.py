@@ -13,6 +13,12 @@ def working_dtype(maps: Tensor) -> torch.dtype:
     return torch.float64 if maps.dtype == torch.float64 else torch.float32
 
 
+def autocast_type(maps: Tensor) -> torch.dtype | None:
+    """What autocast makes of float32 maps that meet a convolution; None where it is off."""
+    device = maps.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+
+
 def without_autocast(device: torch.device) -> AbstractContextManager[None]:
     """A block that autocast leaves alone.
 

@@ -14,9 +14,27 @@ def test_both_ways_put_channels_in_the_same_places(order):
     for layer, place in zip(decoder.layers, order, strict=True):
         seen = torch.cat([layer(seen), seen] if place == "front" else [seen, layer(seen)], dim=1)
     with torch.no_grad():
-        torch.testing.assert_close(decoder(parts), seen)
+        for found in decoder(parts):
+            torch.testing.assert_close(found, seen)
     parts[0].requires_grad_()
-    torch.testing.assert_close(decoder(parts), seen)
+    for found in decoder(parts):
+        torch.testing.assert_close(found, seen)
+
+
+@pytest.mark.parametrize("order", [("front",) * 3, ("end", "front", "end")])
+def test_under_autocast_the_input_is_also_given_as_it_was(order):
+    torch.manual_seed(2)
+    decoder = DenseDecoder(5, (4, 3, 2), order)
+    parts = [torch.randn(2, 3, 6, 7), torch.randn(2, 2, 6, 7)]
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        seen, exact = decoder(parts)
+    assert seen.dtype == torch.bfloat16
+    assert exact.dtype == torch.float32
+    assert torch.equal(seen, exact.bfloat16())
+    begin = sum(growth for growth, place in zip(decoder.channels, order, strict=True) if place == "front")
+    assert torch.equal(exact[:, begin : begin + 5], torch.cat(parts, dim=1))
+    with torch.no_grad():
+        torch.testing.assert_close(exact, decoder(parts)[1], rtol=0, atol=0.05)
 
 
 def test_layers_of_many_channels_see_the_same_where_they_are():
@@ -24,7 +42,7 @@ def test_layers_of_many_channels_see_the_same_where_they_are():
     decoder = DenseDecoder(40, (64, 32, 33), ("front", "end", "front"))
     parts = [torch.randn(2, 25, 41, 60), torch.randn(2, 15, 41, 60).contiguous(memory_format=torch.channels_last)]
     with torch.no_grad():
-        found = decoder(parts)
+        found, _ = decoder(parts)
     seen = torch.cat(parts, dim=1).double()
     for layer, place in zip(decoder.layers, decoder.order, strict=True):
         new = torch.conv2d(seen, layer[0].weight.double(), layer[0].bias.double(), padding=1)
@@ -46,7 +64,7 @@ def test_gradients_are_right_whatever_asks_for_them(frozen):
         watched += [part.requires_grad_() for part in parts]
 
     def value():
-        return decoder(parts).square().sum()
+        return decoder(parts)[1].square().sum()
 
     gradients = torch.autograd.grad(value(), watched)
     for entry, gradient in zip(watched, gradients, strict=True):

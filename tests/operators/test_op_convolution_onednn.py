@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from flowzoo.operators.convolution import convolve, cpu, definition
 
-pytestmark = pytest.mark.skipif(cpu._both_at_once() is None, reason="PyTorch without oneDNN's operator")
+pytestmark = pytest.mark.skipif(cpu.both_at_once() is None, reason="PyTorch without oneDNN's operator")
 
 # Channels, outputs, window, stride, dilation, height, width; each of more than 20480 numbers.
 CASES = [

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from flowzoo.operators import native, native_call
-from flowzoo.operators.convolution import cpu, definition
+from flowzoo.operators.convolution import cpu, definition, lowered
 from flowzoo.operators.convolution.registered import Convolution
 
 _LEAST_CHANNELS = 16
@@ -30,7 +30,7 @@ def convolve(
     kernels/convolution_weights.cpp, which is two to three times as fast in that layout as oneDNN's. Without gradients,
     `cpu.wins` says where the kernel is faster than PyTorch; other layouts are copied into channels last, and the result
     is channels last. Everything else, and gradients that are themselves differentiated, is PyTorch's own, where it can
-    with the leaky ReLU in the same pass.
+    with the leaky ReLU in the same pass, under autocast too.
 
     Args:
         maps: (B,C,H,W).
@@ -52,6 +52,10 @@ def convolve(
         elif weight.requires_grad and maps.is_contiguous(memory_format=_LAST) and _has_kernels(maps):
             result: Tensor = Convolution.apply(maps, weight, bias, stride, padding, dilation, slope)  # type: ignore[no-untyped-call]
             return result
+    elif lowered.suits(maps, weight):
+        found = lowered.convolution(maps, weight, bias, stride, padding, dilation, slope)
+        if found is not None:
+            return found
     return definition.convolve(maps, weight, bias, stride, padding, dilation, slope)
 
 

@@ -174,7 +174,7 @@ def onednn_convolution(
         return None
     if not maps.is_contiguous(memory_format=_LAST):  # PyTorch 2.7 rounds otherwise in other layouts
         return None
-    both = _both_at_once()
+    both = both_at_once()
     if both is None:
         return None
     sides = [stride, stride], [dilation, dilation]
@@ -188,7 +188,7 @@ def onednn_sum(parts: Sequence[Tensor], weights: Sequence[Tensor], bias: Tensor 
     Each part's sums are added to the ones before. Under the conditions of `onednn_convolution`; None where one of the
     parts does not meet them.
     """
-    whole, add = _both_at_once(), _added_at_once()
+    whole, add = both_at_once(), _added_at_once()
     if whole is None or add is None or slope not in (0, 1) or torch.get_num_threads() == 1:
         return None
     if not all(part.numel() > _LEAST_NUMBERS and part.is_contiguous(memory_format=_LAST) for part in parts):
@@ -209,7 +209,7 @@ def _added_at_once() -> Callable[..., Tensor] | None:
     return found
 
 
-def _both_at_once() -> Callable[..., Tensor] | None:
+def both_at_once() -> Callable[..., Tensor] | None:
     """The operator, where it exists and oneDNN is not switched off."""
     if not torch.backends.mkldnn.is_available() or not torch._C._get_mkldnn_enabled():
         return None
