@@ -35,7 +35,9 @@ class DenseDecoder(nn.Module):
         from. They differ under autocast and in networks of a half type, without gradients.
         """
         if torch.is_grad_enabled() and any(value.requires_grad for value in (*parts, *self.parameters())):
-            seen = self._concatenated(join(*parts))
+            joined = join(*parts)
+            cast = lowered(joined, next(self.parameters()))
+            seen = self._concatenated(joined if cast is None else cast)
             return seen, seen
         return self._in_place(parts)
 
