@@ -3,12 +3,15 @@
 Yin, Darrell, Yu: HD3 (CVPR 2019), section 3.3.
 """
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from flowzoo.blocks.convolution import Convolution
-from flowzoo.blocks.normalised_convolution import BatchNorm, NormalisedConvolution
+from flowzoo.blocks.normalised_convolution import BatchNorm, NormalisedConvolution, overwrite
+from flowzoo.operators.convolution import convolve_parts
 
 WIDTH = 128
 DILATIONS = (1, 1, 2, 4, 8, 16, 1)
@@ -49,9 +52,19 @@ class Mapping(nn.Module):
         """(B,inputs,H,W) -> (B,outputs,H,W)."""
         first = self.first(maps)
         second: Tensor = self.second(first)
-        if self.root is not None:
-            second = self.root(torch.cat([first, second], dim=1))
-        return second
+        return second if self.root is None else self._merged(first, second)
+
+    def _merged(self, first: Tensor, second: Tensor) -> Tensor:
+        """Of both blocks' outputs, which are overwritten where that is no loss."""
+        assert self.root is not None, "what merges them"
+        norm, layer = cast(BatchNorm, self.root[0]), cast(nn.Conv2d, self.root[2])
+        if not norm.can_overwrite(first):
+            whole: Tensor = self.root(torch.cat([first, second], dim=1))
+            return whole
+        scales, shifts = (numbers.chunk(2) for numbers in norm.folded())
+        parts = [overwrite(*each) for each in zip((first, second), scales, shifts, strict=True)]
+        merged = convolve_parts(parts, layer.weight, layer.bias, 1, (0, 0), 1)
+        return layer(torch.cat(parts, dim=1)) if merged is None else merged
 
 
 class DensityDecoder(nn.Module):
@@ -78,7 +91,12 @@ class DensityDecoder(nn.Module):
     def forward(self, maps: Tensor) -> tuple[Tensor, Tensor | None]:
         """(B,inputs,H,W) -> logits (B,bins,H,W) and features (B,handed,2H,2W) or None."""
         hidden = self.mapping(maps)
-        return self.classify(hidden), None if self.enlarge is None else self.enlarge(hidden)
+        if self.enlarge is not None:
+            return self.classify(hidden), self.enlarge(hidden)
+        norm = cast(BatchNorm, self.classify[0])
+        if not norm.can_overwrite(hidden):
+            return self.classify(hidden), None
+        return self.classify[2](overwrite(hidden, *norm.folded())), None
 
 
 class ContextDecoder(nn.Module):

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from flowzoo.blocks.convolution import Convolution, side_by_side
+from flowzoo.blocks.convolution import Convolution, side_by_side, untraced_inference
 
 
 class BatchNorm(nn.BatchNorm2d):
@@ -22,6 +22,23 @@ class BatchNorm(nn.BatchNorm2d):
                 input, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps
             )
         return super().forward(input)
+
+    def folded(self) -> tuple[Tensor, Tensor]:
+        """What channels are multiplied with in evaluation, and what is added: (channels) each."""
+        mean, variance = cast(Tensor, self.running_mean), cast(Tensor, self.running_var)
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        return scale, self.bias - mean * scale
+
+    def can_overwrite(self, maps: Tensor) -> bool:
+        """Whether `overwrite` may take the place of this norm: for inference on a CPU, in float32 for its digits."""
+        single = maps.dtype == self.weight.dtype == torch.float32
+        return single and not self.training and untraced_inference(maps)
+
+
+def overwrite(maps: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """relu(scale * maps + shift), (channels) each, in the place of `maps`: fresh memory costs more than the sums."""
+    shape = 1, -1, 1, 1
+    return torch.addcmul(shift.view(shape), maps, scale.view(shape), out=maps).relu_()
 
 
 class NormalisedConvolution(nn.Module):
@@ -55,7 +72,5 @@ class NormalisedConvolution(nn.Module):
 
     def folded(self) -> tuple[Tensor, Tensor]:
         """Weight and bias of the one convolution that equals convolution and norm in evaluation."""
-        norm = self.norm
-        mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
-        scale = norm.weight * torch.rsqrt(variance + norm.eps)
-        return self.convolution.weight * scale.view(-1, 1, 1, 1), norm.bias - mean * scale
+        scale, shift = self.norm.folded()
+        return self.convolution.weight * scale.view(-1, 1, 1, 1), shift
