@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from test_op_convolution_onednn import CASES, drawn
 
-from flowzoo.operators.convolution import convolve, cpu, definition, lowered
+from flowzoo.operators.convolution import convolve, cpu, definition
 
 SMALL = [(3, 2, (3, 3), 1, 1, 5, 7), (7, 5, (1, 1), 1, 1, 1, 1), (33, 17, (3, 3), 1, 2, 9, 11)]
 needs_onednn = pytest.mark.skipif(
@@ -66,7 +66,7 @@ def test_a_frame_gets_the_same_bits_in_a_batch():
 def test_with_gradients_it_is_pytorchs():
     maps, weight, bias, *numbers = finite(CASES[1])
     with torch.autocast("cpu", torch.bfloat16):
-        assert not lowered.suits(maps, weight)
+        assert not cpu.is_lowered(maps, weight)
         convolve(maps, weight, bias, *numbers, 0.1).sum().backward()
     assert weight.grad is not None
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from flowzoo.operators import native, native_call
-from flowzoo.operators.convolution import cpu, definition, lowered
+from flowzoo.operators.convolution import cpu, definition
 from flowzoo.operators.convolution.registered import Convolution
 
 _LEAST_CHANNELS = 16
@@ -52,8 +52,8 @@ def convolve(
         elif weight.requires_grad and maps.is_contiguous(memory_format=_LAST) and _has_kernels(maps):
             result: Tensor = Convolution.apply(maps, weight, bias, stride, padding, dilation, slope)  # type: ignore[no-untyped-call]
             return result
-    elif lowered.suits(maps, weight):
-        found = lowered.convolution(maps, weight, bias, stride, padding, dilation, slope)
+    elif cpu.is_lowered(maps, weight):
+        found = cpu.lowered_convolution(maps, weight, bias, stride, padding, dilation, slope)
         if found is not None:
             return found
     return definition.convolve(maps, weight, bias, stride, padding, dilation, slope)

@@ -5,7 +5,7 @@ convolution where there are many channels; the results differ from it by roundin
 some 1e-6 where a direct convolution is off by some 1e-7). Lavin and Gray, "Fast Algorithms for Convolutional Neural
 Networks", CVPR 2016. kernels/convolution_weights.cpp is a direct sum for windows of any shape, stride and dilation.
 What is left to PyTorch has its leaky ReLU in the same pass, as PyTorch's compiler does it: the same bits, one pass over
-memory less.
+memory less. So has what autocast wants in bfloat16.
 
 Functions return None where there is no kernel or memory ran out.
 """
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from flowzoo.operators import native_call
 from flowzoo.operators.native_call import reads, reads_pixels, writes
+from flowzoo.operators.precision import autocast_type
 
 _LEAST_CHANNELS, _LEAST_WIDER = 32, 64
 """Of the maps with fewer and with more channels: below these the transforms cost what the products save."""
@@ -198,6 +199,42 @@ def onednn_sum(parts: Sequence[Tensor], weights: Sequence[Tensor], bias: Tensor 
     for index in range(1, len(parts)):
         activation = "relu" if index == len(parts) - 1 and slope == 0 else None
         add(result, parts[index], weights[index], None, none, one, one, 1, "add", 1.0, activation, [], None)
+    return result
+
+
+def is_lowered(maps: Tensor, weight: Tensor) -> bool:
+    """Whether autocast wants this convolution in bfloat16, and it is one of inference."""
+    if torch.is_grad_enabled() or not type(maps) is type(weight.data) is Tensor:
+        return False
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+        return False
+    if maps.dim() != 4 or maps.shape[1] != weight.shape[1] or maps.numel() == 0:
+        return False
+    known = {maps.dtype, weight.dtype} <= {torch.float32, torch.bfloat16}
+    return known and maps.is_cpu and autocast_type(maps) == torch.bfloat16
+
+
+def lowered_convolution(
+    maps: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: int,
+    padding: tuple[int, int],
+    dilation: int,
+    slope: float,
+) -> Tensor | None:
+    """What autocast wants in bfloat16, by oneDNN with bias and leaky ReLU in the same pass: rounded once, behind both.
+
+    (B,C,H,W), (D,C,h,w), (D) -> (B,D,H',W') in bfloat16, channels last; None where oneDNN cannot do it here.
+    """
+    both = both_at_once()
+    if both is None or not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return None
+    maps = maps.to(torch.bfloat16, memory_format=torch.channels_last)
+    weight, bias = weight.to(torch.bfloat16), None if bias is None else bias.to(torch.bfloat16)
+    activation = ("none", []) if slope == 1 else ("leaky_relu", [slope])
+    sides = [stride, stride], [dilation, dilation]
+    result: Tensor = both(maps, weight, bias, list(padding), *sides, 1, *activation, "")
     return result
 
 
