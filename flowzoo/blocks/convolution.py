@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from flowzoo.operators.convolution import convolve, convolve_parts
 from flowzoo.operators.precision import autocast_type
+from flowzoo.operators.registration import is_traced
 
 SLOPE = 0.1
 _LEAST_PIXELS = 1600
@@ -114,8 +115,7 @@ def join(*parts: Tensor | None) -> Tensor:
     if len(laid_out) == 1:
         return laid_out[0]
     laid_out = [part.to(laid_out[0].dtype) for part in laid_out]
-    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
-    if torch.is_grad_enabled() or traced or not any(map(_only_channels_last, laid_out)):
+    if torch.is_grad_enabled() or is_traced() or not any(map(_only_channels_last, laid_out)):
         return torch.cat(laid_out, dim=1)
     first = laid_out[0]
     shape = first.shape[0], sum(part.shape[1] for part in laid_out), *first.shape[2:]
@@ -130,8 +130,7 @@ def side_by_side(parts: Sequence[Tensor]) -> Tensor:
 
 def untraced_inference(maps: Tensor) -> bool:
     """Whether `maps` are on a CPU, and neither gradients nor programs are recorded."""
-    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
-    return maps.is_cpu and not traced and not torch.is_grad_enabled()
+    return maps.is_cpu and not is_traced() and not torch.is_grad_enabled()
 
 
 def _only_channels_last(maps: Tensor) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from flowzoo.blocks.convolution import ConvolutionStack, convolution, join, leaky, lowered
+from flowzoo.blocks.convolution import ConvolutionStack, as_weights, convolution, join, leaky, lowered
 
 
 class DenseDecoder(nn.Module):
@@ -35,9 +35,7 @@ class DenseDecoder(nn.Module):
         from. They differ under autocast and in networks of a half type, without gradients.
         """
         if torch.is_grad_enabled() and any(value.requires_grad for value in (*parts, *self.parameters())):
-            joined = join(*parts)
-            cast = lowered(joined, next(self.parameters()))
-            seen = self._concatenated(joined if cast is None else cast)
+            seen = self._concatenated(as_weights(join(*parts), next(self.parameters())))
             return seen, seen
         return self._in_place(parts)
 

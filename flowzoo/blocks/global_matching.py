@@ -17,6 +17,7 @@ from flowzoo.blocks.convolution import Convolution, convolution
 from flowzoo.blocks.halves import halves
 from flowzoo.blocks.precision import at_least_float32
 from flowzoo.operators.precision import without_autocast
+from flowzoo.operators.registration import is_traced
 
 SLOPE = 0.1
 KERNEL = 7
@@ -111,7 +112,7 @@ class GlobalMatching(nn.Module):
         batch, height, width, _ = first.shape
         rows = height
         # A traced program has whole matrices: it serves other sizes, too.
-        if not torch.compiler.is_compiling() and not torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+        if not is_traced():
             rows = max(1, SCORES_AT_ONCE // (batch * height * width * width))
         parts = [
             read_scores(_products(first[:, top : top + rows], second), (height, width), top)

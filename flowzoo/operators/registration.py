@@ -54,6 +54,11 @@ def in_plain_torch() -> bool:
     return _in_plain_torch
 
 
+def is_traced() -> bool:
+    """Whether torch records a program now, to compile or to export it."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
+
+
 def decompositions() -> dict[Any, Callable[..., Any]]:
     """Each operator's exported form, for `torch.export.ExportedProgram.run_decompositions`."""
     return {entry.call: entry.exported for entry in REGISTERED.values()}
@@ -112,7 +117,7 @@ def register(
 
 def _for_onnx() -> bool:
     """Whether somebody's own torch.onnx.export traces this. Asked only where a trace is on: it takes a microsecond."""
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[attr-defined,no-untyped-call]
+    if is_traced():
         return bool(torch.onnx.is_in_onnx_export())
     return False
 

@@ -8,6 +8,8 @@ from torch import Tensor
 from flowzoo.operators import native, native_call
 from flowzoo.operators.convolution import cpu, definition
 from flowzoo.operators.convolution.registered import Convolution
+from flowzoo.operators.precision import autocast_type
+from flowzoo.operators.registration import is_traced
 
 _LEAST_CHANNELS = 16
 """Below this the kernel's vectors would be mostly empty."""
@@ -52,7 +54,7 @@ def convolve(
         elif weight.requires_grad and maps.is_contiguous(memory_format=_LAST) and _has_kernels(maps):
             result: Tensor = Convolution.apply(maps, weight, bias, stride, padding, dilation, slope)  # type: ignore[no-untyped-call]
             return result
-    elif cpu.is_lowered(maps, weight):
+    elif _is_lowered(maps, weight):
         found = cpu.lowered_convolution(maps, weight, bias, stride, padding, dilation, slope)
         if found is not None:
             return found
@@ -89,14 +91,22 @@ def convolve_parts(
 
 
 def _is_plain(maps: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
-    """Whether device, types, sizes and mode are those of more than PyTorch's plain convolution."""
-    if torch.compiler.is_compiling() or not type(maps) is type(weight.data) is Tensor:
+    """Whether this is a convolution of float32 maps on the CPU, as it stands."""
+    if not _is_run(maps, weight) or torch.is_autocast_enabled("cpu"):
         return False
-    if maps.device.type != "cpu" or maps.dtype != torch.float32 or weight.dtype != torch.float32:
+    return all(each is None or each.dtype == torch.float32 for each in (maps, weight, bias))
+
+
+def _is_lowered(maps: Tensor, weight: Tensor) -> bool:
+    """Whether this is one that autocast wants in bfloat16 on the CPU, without gradients."""
+    if torch.is_grad_enabled() or not _is_run(maps, weight) or autocast_type(maps) != torch.bfloat16:
         return False
-    if bias is not None and bias.dtype != torch.float32:
-        return False
-    if torch.is_autocast_enabled("cpu") or torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+    return {maps.dtype, weight.dtype} <= {torch.float32, torch.bfloat16}
+
+
+def _is_run(maps: Tensor, weight: Tensor) -> bool:
+    """Whether numbers are convolved on the CPU: of plain tensors whose sizes fit, and not in a trace."""
+    if is_traced() or not maps.is_cpu or not type(maps) is type(weight.data) is Tensor:
         return False
     return maps.dim() == 4 and maps.shape[1] == weight.shape[1] and maps.numel() > 0
 

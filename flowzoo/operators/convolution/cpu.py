@@ -18,7 +18,6 @@ from torch import Tensor
 
 from flowzoo.operators import native_call
 from flowzoo.operators.native_call import reads, reads_pixels, writes
-from flowzoo.operators.precision import autocast_type
 
 _LEAST_CHANNELS, _LEAST_WIDER = 32, 64
 """Of the maps with fewer and with more channels: below these the transforms cost what the products save."""
@@ -202,18 +201,6 @@ def onednn_sum(parts: Sequence[Tensor], weights: Sequence[Tensor], bias: Tensor 
     return result
 
 
-def is_lowered(maps: Tensor, weight: Tensor) -> bool:
-    """Whether autocast wants this convolution in bfloat16, and it is one of inference."""
-    if torch.is_grad_enabled() or not type(maps) is type(weight.data) is Tensor:
-        return False
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
-        return False
-    if maps.dim() != 4 or maps.shape[1] != weight.shape[1] or maps.numel() == 0:
-        return False
-    known = {maps.dtype, weight.dtype} <= {torch.float32, torch.bfloat16}
-    return known and maps.is_cpu and autocast_type(maps) == torch.bfloat16
-
-
 def lowered_convolution(
     maps: Tensor,
     weight: Tensor,
@@ -230,7 +217,7 @@ def lowered_convolution(
     both = both_at_once()
     if both is None or not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         return None
-    maps = maps.to(torch.bfloat16, memory_format=torch.channels_last)
+    maps = maps.to(torch.bfloat16, memory_format=_LAST)
     weight, bias = weight.to(torch.bfloat16), None if bias is None else bias.to(torch.bfloat16)
     activation = ("none", []) if slope == 1 else ("leaky_relu", [slope])
     sides = [stride, stride], [dilation, dilation]
