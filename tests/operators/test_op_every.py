@@ -97,6 +97,44 @@ def test_the_kernel_is_the_definition(name: str, size: tuple[int, int, int], ker
     assert all(kernel_calls)
 
 
+def on_cuda(arguments: Arguments) -> Arguments:
+    """On the GPU, in memory of their own; whoever wants gradients gets them there."""
+    return tuple(
+        argument.detach().to("cuda").requires_grad_(argument.requires_grad)
+        if isinstance(argument, Tensor)
+        else argument
+        for argument in arguments
+    )
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", NAMES)
+def test_on_a_gpu_it_is_the_definition(name: str, size: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results, and where there is a derivative, gradients; called as networks call it."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    for arguments in SAMPLES[name](Sizes(*size)):
+        exact = tuple(a.detach().double() if isinstance(a, Tensor) else a for a in arguments)
+        given, wanted = on_cuda(arguments), REGISTERED[name].portable(*exact)
+        found = results_of(REGISTERED[name].call(*given))
+        assert_alike(tuple(one.detach().cpu() for one in found), wanted, 2e-5)
+        if not REGISTERED[name].differentiable:
+            continue
+        exact = tuple(
+            e.requires_grad_(a.requires_grad) if isinstance(a, Tensor) else e
+            for a, e in zip(arguments, exact, strict=True)
+        )
+        incoming = [torch.randn(one.shape, dtype=torch.float64) for one in found]
+        inputs = [[a for a in tensors_of(both) if a.requires_grad] for both in (given, exact)]
+        gradients = torch.autograd.grad(found, inputs[0], [one.float().cuda() for one in incoming])
+        results = results_of(REGISTERED[name].call(*exact))
+        for one, other in zip(gradients, torch.autograd.grad(results, inputs[1], incoming), strict=True):
+            torch.testing.assert_close(
+                one.double().cpu(), other, rtol=0, atol=5e-5 * max(1.0, float(other.abs().max()))
+            )
+
+
 @pytest.mark.parametrize("name", [name for name in NATIVE if name not in SUMS_BY_THREAD])
 def test_number_of_threads_does_not_change_a_bit(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for arguments in SAMPLES[name](Sizes(2, 60, 70)):

@@ -143,18 +143,22 @@ def moving_frames(count: int, height: int, width: int) -> Tensor:
 def strided(values: Tensor) -> np.ndarray:
     """Some 30 rows and columns of the last two axes; odd steps meet every phase of an upsampling."""
     steps = [1 + 2 * (length // 60) for length in values.shape[-2:]]
-    return values[..., :: steps[0], :: steps[1]].float().numpy()
+    return values[..., :: steps[0], :: steps[1]].float().cpu().numpy()
 
 
 def outputs(network: ZooNetwork) -> dict[str, np.ndarray]:
-    """What is compared, by name, each strided: flow, pyramid, confidence and occlusion, or frames."""
+    """What is compared, by name, each strided: flow, pyramid, confidence and occlusion, or frames.
+
+    Computed on the network's device.
+    """
     torch.manual_seed(0)
+    device = next(network.parameters()).device
     with torch.inference_mode():
         if isinstance(network, VideoNetwork):
             side = getattr(network.settings, "size", None)  # of networks for square frames of one size
             frames = moving_frames(network.frames_in or FRAMES, *(FRAME_SIZE if side is None else (side, side)))
-            return {"frames": strided(network(frames[None]).frames)}
-        first, second = moving_frames(2, *IMAGE_SIZE)
+            return {"frames": strided(network(frames[None].to(device)).frames)}
+        first, second = moving_frames(2, *IMAGE_SIZE).to(device)
         prediction = network(first[None], second[None])
     found = {"flow": prediction.flow, "confidence": prediction.confidence, "occlusion": prediction.occlusion}
     found |= {f"pyramid_{level}": flow for level, flow in enumerate(prediction.pyramid)}

@@ -33,7 +33,7 @@ def contradictions(network, fixture):
     return [key for key, value in found.items() if limit.violated_by(value, fixture.arrays[key])]
 
 
-def check(name, title):
+def check(name, title, device="cpu"):
     assert Fixture.path(title).is_file(), (
         f"{name} has no parity fixture: once it meets its publisher's outputs, run "
         f"python tools/make_parity_fixtures.py {name}"
@@ -44,7 +44,7 @@ def check(name, title):
         f"parameters of {name} have other names or shapes than when its fixture was made: "
         "files of weights that were written before no longer load"
     )
-    assert contradictions(network, fixture) == []
+    assert contradictions(network.to(device), fixture) == []
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -55,6 +55,23 @@ def test_a_network_computes_what_its_fixture_says(name):
 @pytest.mark.parametrize("name", WITH_WEIGHTS)
 def test_weights_that_ship_give_the_flow_that_they_gave(name):
     check(name, f"{name}-weights")
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("name", NAMES)
+def test_a_gpu_computes_what_the_fixture_says(name, monkeypatch):
+    """In float32 as such: convolutions in TF32 keep ten bits."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    check(name, name, "cuda")
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("name", WITH_WEIGHTS)
+def test_weights_that_ship_give_the_same_flow_on_a_gpu(name, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    check(name, f"{name}-weights", "cuda")
 
 
 def test_fixtures_are_small_and_none_is_left_over():
