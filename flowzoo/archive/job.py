@@ -91,13 +91,14 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a video: "done", "skipped", or "failed" with the error's line."""
+    """What became of a video: "done", "skipped", or "failed" with the error's line; `note` is for the user to read."""
 
     video: str
     status: str
     error: str = ""
     pairs: int = 0
     seconds: float = 0.0
+    note: str = ""
 
 
 class Worker:
@@ -114,10 +115,10 @@ class Worker:
         try:
             if self.job.skip_existing and self.done(video):
                 return Outcome(video.key, "skipped")
-            pairs = self._make(video)
+            pairs, notes = self._make(video)
         except InputError as error:
             return Outcome(video.key, "failed", str(error))
-        return Outcome(video.key, "done", "", pairs, time.perf_counter() - began)
+        return Outcome(video.key, "done", "", pairs, time.perf_counter() - began, "; ".join(notes))
 
     def digest(self) -> str:
         """See `Job.digest`; the weights are read once."""
@@ -136,7 +137,8 @@ class Worker:
             return False
         return not self.job.motion or "motion" in record
 
-    def _make(self, video: ArchiveVideo) -> int:
+    def _make(self, video: ArchiveVideo) -> tuple[int, list[str]]:
+        """Make a video's result; returns its number of pairs and what the user should know."""
         from flowzoo.inference.sources import VideoPairs
 
         out, target = Path(self.job.out), self.job.target(video)
@@ -152,7 +154,7 @@ class Worker:
         record = {"version": RECORD, "video": video.key, "fingerprint": found, "settings": self.digest()}
         record |= {"pairs": pairs, "height": height, "width": width, "rate": source.rate, "notes": source.notes}
         staging.write_record(out, video.name, record | ({} if score is None else {"motion": score.scores()}))
-        return pairs
+        return pairs, source.notes
 
     def _write(self, writer: FlowWriter, source: "VideoPairs", score: MotionScore | None) -> int:
         """Estimate all pairs; returns their number."""

@@ -92,7 +92,8 @@ class ArchivePlan:
                 _append(failures, {"video": outcome.video, "error": outcome.error})
                 say(f"failed: {outcome.error}")
             elif outcome.status == "done":
-                say(f"{outcome.video}: {counted(outcome.pairs, 'pair')} in {outcome.seconds:.1f} s")
+                note = f"; {outcome.note}" if outcome.note else ""
+                say(f"{outcome.video}: {counted(outcome.pairs, 'pair')} in {outcome.seconds:.1f} s{note}")
         staging.sweep(out)
         if self.motion_score is not None:
             write_table(self._sharded(self.motion_score), self._scores())

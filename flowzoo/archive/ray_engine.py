@@ -74,7 +74,8 @@ class RayEngine:
         missing = {video.key for video in videos}
         for row in results.iter_rows():
             missing.discard(row["video"])
-            yield Outcome(row["video"], row["status"], row["error"], int(row["pairs"]), float(row["seconds"]))
+            numbers = int(row["pairs"]), float(row["seconds"])
+            yield Outcome(row["video"], row["status"], row["error"], *numbers, row["note"])
         for key in sorted(missing):
             yield Outcome(
                 key, "failed", f"{key}: its worker failed, or died {self.retries + 1} times (killed? out of memory?)"
@@ -93,7 +94,7 @@ class _Actor:
             for path, key, name in zip(batch["path"], batch["key"], batch["name"], strict=True)
         ]
         found = [self.worker(video) for video in videos]
-        names = ("video", "status", "error", "pairs", "seconds")
+        names = ("video", "status", "error", "pairs", "seconds", "note")
         return {name: [getattr(outcome, name) for outcome in found] for name in names}
 
 

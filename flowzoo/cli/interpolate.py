@@ -71,10 +71,11 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _pair(arguments: argparse.Namespace) -> None:
     """The frames between two images."""
-    from flowzoo.files.images import FORMATS, image_depth, read_image, write_image
+    from flowzoo.files.images import FORMATS, read_image, write_image
     from flowzoo.files.run_files import RunFiles
     from flowzoo.inference.frame_outputs import choose_frame_outputs
     from flowzoo.inference.interpolation import moments
+    from flowzoo.inference.sequences import told_eight_bits
     from flowzoo.inference.sources import open_source
 
     source = open_source(arguments.first, arguments.second)
@@ -101,8 +102,8 @@ def _pair(arguments: argparse.Namespace) -> None:
     method = make_method(arguments)
     height, width = source.size
     print(f"{source.title}, {width}x{height}; {method.title}")
-    if (bits := image_depth(arguments.first)) > 8:
-        print(f"{arguments.first} holds {bits} bits a channel: frames are taken, and made, with 8")
+    for note in told_eight_bits(source.inputs):
+        print(note)
     frames = [read_image(arguments.first), read_image(arguments.second)]
     ends = method.window // 2 - 1
     made = method([frames[0]] * ends + frames + [frames[1]] * ends, times)

@@ -14,7 +14,7 @@ import numpy as np
 from flowzoo.datasets.server import ServerLayout
 from flowzoo.errors import InputError, counted
 from flowzoo.files.flow import read_flow
-from flowzoo.files.images import image_size, read_picture
+from flowzoo.files.images import image_size, read_every_bit
 from flowzoo.files.reading import existing_folder
 from flowzoo.settings import suggestion
 
@@ -136,7 +136,7 @@ class FlowDataset:
         self.subset = self._subset_at(Path(root)) if subset is None else subset
         self.partial = partial
         # How an image file is read; an evaluation puts a cache here.
-        self.read_image: Callable[[Path], np.ndarray] = read_picture
+        self.read_image: Callable[[Path], np.ndarray] = read_every_bit
         self.notes: list[str] = []
         candidates, expected = self.list_pairs()
         self.official = frozenset(pair.prediction for pair in candidates)

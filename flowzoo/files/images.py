@@ -30,7 +30,8 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
     orientation is not applied, so that flow and file have one pixel grid. Of several pictures in a file the first.
 
     Raises:
-        InputError: the file is missing, empty, truncated, no image, or holds 32-bit or floating-point values.
+        InputError: the file is missing, empty, truncated, no image, or holds 32-bit or floating-point values, or
+            colours of more than 8 bits as JPEG 2000.
     """
     if exr.is_exr(path):
         return eight_bits(exr.read_picture(Path(path)))
@@ -57,6 +58,17 @@ def read_picture(path: str | os.PathLike[str]) -> np.ndarray:
     if stored.ndim == 2 or stored.shape[2] < 3:
         return np.repeat(grey[..., None], 3, axis=2)
     return np.ascontiguousarray(stored[..., :3])
+
+
+def read_every_bit(path: str | os.PathLike[str]) -> np.ndarray:
+    """As `read_picture`, of a file of which that keeps every bit: for data sets, where nobody reads a line about one.
+
+    Raises:
+        InputError: as `read_picture`; or it is a HEIC or AVIF with more than 8 bits.
+    """
+    if 8 < (bits := image_depth(path)) < 16:
+        raise InputError(f"{path} holds {bits} bits a channel, of which only 8 can be read: save it as PNG")
+    return read_picture(path)
 
 
 def read_eight_bits(path: str | os.PathLike[str]) -> np.ndarray:
@@ -94,6 +106,8 @@ def _pixels(image: Image.Image, name: str) -> np.ndarray:
     if image.mode in ("I", "F"):
         kind = "32-bit" if image.mode == "I" else "floating-point"
         raise InputError(f"{name} holds {kind} values: save it with 8 or 16 bits a channel")
+    if image.format == "JPEG2000" and bits_stored(image) > 8:
+        raise InputError(f"{name}: JPEG 2000 with more than 8 bits a colour cannot be read: save it as PNG or TIFF")
     return decode(file, "RGB")
 
 

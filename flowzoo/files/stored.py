@@ -6,6 +6,7 @@
 | 16-bit TIFF of several channels | `tifffile` (extra `formats`) |
 | 16-bit PNG of several channels | none: imageio's would round it to 8 bits (`flowzoo.files.kitti_png`) |
 | 16-bit colour PPM | none: Pillow rounds it to 8 bits |
+| 16-bit colour JPEG 2000 | none, and refused: Pillow rounds it to 8 bits, white to black |
 
 imageio is never left to choose: its own choice rounds 16-bit PNG to 8 bits in silence.
 """
@@ -22,6 +23,7 @@ import numpy as np
 from flowzoo.errors import InputError
 from flowzoo.extras import needed_for
 from flowzoo.files.decoders import decoded_image
+from flowzoo.files.deep_headers import avif_bits, jpeg2000_bits
 from flowzoo.files.kitti_png import one_byte, read_rgb16
 from flowzoo.files.reading import DAMAGE, decoding, opened, reason
 from flowzoo.files.tiff_header import tiff_bits
@@ -101,7 +103,11 @@ def bits_stored(image: "Image.Image") -> int:
             return tiff_bits(file)
         if image.format == "PPM":
             return 16 if image.mode == "I" or _largest_of_ppm(file) > 255 else 8
-        if image.format in ("HEIF", "AVIF"):
+        if image.format == "JPEG2000":
+            return 16 if jpeg2000_bits(file) > 8 else 8  # greys of 10 or 12 bits come as 16
+        if image.format == "AVIF":
+            return avif_bits(file)
+        if image.format == "HEIF":
             return int(image.info.get("bit_depth", 8))
     return 8
 

@@ -59,7 +59,7 @@ class Video:
         height, width: size of the frames, after rotation.
         rate: frames per second, or None where the file does not say.
         frames: number of frames that the file holds, or None where decoding alone can tell.
-        notes: what of the file cannot be read, for the user.
+        notes: what of the file cannot be read, or not with all its bits, for the user.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, partial: bool = False) -> None:
@@ -73,6 +73,7 @@ class Video:
             if first is None:
                 raise InputError(f"{self.path} holds no frame: is it a complete video?")
             self.height, self.width = upright(first).shape[:2]
+            self.notes += told_depth(first, str(self.path))
             stream = self._container.streams.video[0]
             self.rate = float(stream.average_rate) if stream.average_rate else None
             packets, problem = self._look_through()
@@ -183,6 +184,12 @@ def upright(frame: Any) -> np.ndarray:
     pixels = frame.to_ndarray(format="rgb24")
     turns = round(frame.rotation / 90) % 4
     return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
+
+
+def told_depth(frame: Any, name: str) -> list[str]:
+    """What the user should know of how a decoded frame's values are taken: `upright` makes 8 bits of them."""
+    bits = max(component.bits for component in frame.format.components)
+    return [f"{name} holds {bits} bits a channel: its frames are taken with 8"] if bits > 8 else []
 
 
 def open_video(path: str | os.PathLike[str], *, partial: bool = False) -> Video:

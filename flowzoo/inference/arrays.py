@@ -29,7 +29,7 @@ def fault_of(image: Any) -> str:
 
 def _conversion(image: Any) -> str:
     if isinstance(image, (str, os.PathLike)):
-        return "read the file by numpy.asarray(PIL.Image.open(path).convert('RGB')), or use `flowzoo infer`"
+        return "read the file by flowzoo.files.images.read_picture(path), or use `flowzoo infer`"
     if hasattr(image, "convert"):
         return "numpy.asarray(image.convert('RGB')) makes an array of a PIL image"
     if hasattr(image, "permute"):

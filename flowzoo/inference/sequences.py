@@ -1,7 +1,7 @@
 """Frames in order, one at a time: a folder of images or a video. Constant memory."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -63,8 +63,7 @@ class FolderFrames:
             left_out = "".join(f"; {note}" for note in self.notes)
             raise InputError(f"{folder} has {counted(self.count, 'frame')}: a clip has at least {least}{left_out}")
         self.size = found.size
-        if (bits := image_depth(self.inputs[0])) > 8:
-            self.notes.append(f"{self.inputs[0].name} holds {bits} bits a channel: frames are taken, and made, with 8")
+        self.notes += told_eight_bits(self.inputs)
         self._names = unique_names(self.inputs)
 
     def names(self) -> Iterator[str]:
@@ -110,6 +109,14 @@ class VideoFrames:
         with open_video(self.path, partial=self.partial) as video:
             for index, pixels in enumerate(video):
                 yield Frame(self._name(index), pixels)
+
+
+def told_eight_bits(paths: Iterable[Path]) -> list[str]:
+    """Which of these images is the first to hold more than the 8 bits that are taken of it."""
+    for path in paths:
+        if (bits := image_depth(path)) > 8:
+            return [f"{path.name} holds {bits} bits a channel: frames are taken, and made, with 8"]
+    return []
 
 
 def open_frames(

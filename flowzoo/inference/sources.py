@@ -111,7 +111,7 @@ class FilePairs:
         self.count: int | None = len(files)
         self.sizes = {path: image_size(path) for path in self.inputs} if sizes is None else sizes
         self.size = self.sizes[files[0][0]]
-        self.notes += _told_depth(files[0][0])
+        self.notes += told_depth(self.inputs)
 
     def require_one_size(self) -> None:
         """See `PairSource`."""
@@ -157,14 +157,16 @@ class FilePairs:
         return [f"left out {counted(len(self.damaged), 'pair')} with damaged images, first: {first}"]
 
 
-def _told_depth(path: Path) -> list[str]:
-    """What the user should know of how an image's values are taken."""
-    if is_exr(path):
-        return [f"{path.name} is taken as linear light: networks see it as sRGB, with values below 0 and above 1 cut"]
-    bits = image_depth(path)
-    if 8 < bits < 16:
-        return [f"{path.name} holds {bits} bits a channel: networks take the upper 8 of them"]
-    return []
+def told_depth(paths: list[Path]) -> list[str]:
+    """What the user should know of how images' values are taken, in one line of each kind."""
+    notes: dict[str, str] = {}
+    for path in paths:
+        if is_exr(path):
+            kind, text = "light", "taken as linear light: networks see it as sRGB, with values below 0 and above 1 cut"
+            notes.setdefault(kind, f"{path.name} is {text}")
+        elif 8 < (bits := image_depth(path)) < 16:
+            notes.setdefault("depth", f"{path.name} holds {bits} bits a channel: networks take the upper 8 of them")
+    return list(notes.values())
 
 
 class VideoPairs:

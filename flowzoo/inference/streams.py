@@ -15,7 +15,7 @@ import numpy as np
 
 from flowzoo.errors import InputError, counted
 from flowzoo.files.reading import reason, shown
-from flowzoo.files.video import FORMATS, pyav, upright
+from flowzoo.files.video import FORMATS, pyav, told_depth, upright
 from flowzoo.inference.sources import Pair
 
 STANDARD_INPUT = "-"
@@ -170,6 +170,7 @@ class LiveFrames(FrameStream):
         if not self.container.streams.video:
             self.container.close()
             raise InputError(f"{self._shown()} sends no video")
+        self.depth: list[str] = []
         self.frames = self._decoded()
         first = next(self.frames, None)
         if first is None:
@@ -178,6 +179,7 @@ class LiveFrames(FrameStream):
         rate = rate or (float(found) if found else None)
         super().__init__(self._shown(), (first.shape[0], first.shape[1]), rate, limit)
         self.first = first
+        self.notes += self.depth
 
     def _shown(self) -> str:
         """The address without a password."""
@@ -203,6 +205,7 @@ class LiveFrames(FrameStream):
     def _decoded(self) -> Iterator[np.ndarray]:
         try:
             for frame in self.container.decode(video=0):
+                self.depth = self.depth or told_depth(frame, self._shown())
                 yield upright(frame)
         except (self.av.FFmpegError, OSError) as error:
             self.last_words = [f"{self._shown()} broke off: {reason(error)}"]

@@ -158,6 +158,21 @@ def test_a_table_of_scores_without_any_flow(archive, flows, tmp_path, suffix):
     assert {path.name for path in (tmp_path / "out").iterdir()} == {".flowzoo"}
 
 
+def test_what_should_be_known_of_a_video_stands_in_its_line(tmp_path, capsys):
+    av = pytest.importorskip("av")
+    path = tmp_path / "deep.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=5)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "gray16le"
+        for index in range(2):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64), 300 * index, np.uint16), format="gray16le")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    assert infer(tmp_path, "-o", tmp_path / "out") == 0
+    said = capsys.readouterr().out
+    assert f" s; {path} holds 16 bits a channel: its frames are taken with 8\n" in said
+
+
 def test_two_shards_are_the_whole_and_their_files_are_apart(archive, tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert infer(archive, "-o", whole, "--motion-score", tmp_path / "all.csv") == 0

@@ -1,5 +1,6 @@
 """`flowzoo interpolate` and `flowzoo predict`: what they write, and what they refuse."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -11,7 +12,7 @@ from flowzoo.files.images import read_image, write_image
 from flowzoo.files.video import VideoWriter, open_video
 from flowzoo.inference.between_frames import neighbours
 from flowzoo.inference.interpolation import FlowInterpolator
-from flowzoo.inference.sequences import Frame
+from flowzoo.inference.sequences import Frame, open_frames
 
 
 @pytest.fixture
@@ -44,6 +45,15 @@ def test_two_images_give_exactly_the_file(frames, tmp_path, capsys):
     assert "mid.png" in out
     assert distance(tmp_path / "mid.png", frames / "f1.png") < 3
     assert distance(tmp_path / "mid.png", frames / "f1.png") < distance(frames / "f0.png", frames / "f1.png") / 4
+
+
+def test_that_16_bits_become_8_is_said_whichever_frame_holds_them(frames, tmp_path, capsys):
+    deep = read_image(frames / "f2.png").astype(np.uint16) * 257
+    assert cv2.imwrite(str(frames / "f2.png"), deep[..., ::-1])
+    line = "f2.png holds 16 bits a channel: frames are taken, and made, with 8"
+    status, out, _ = run(capsys, "interpolate", frames / "f0.png", frames / "f2.png", "-o", tmp_path / "mid.png")
+    assert (status, out.splitlines().count(line)) == (0, 1)
+    assert open_frames(frames).notes == [line]
 
 
 @pytest.mark.parametrize("method", ["splat", "half-flow"])

@@ -1,5 +1,6 @@
 """Format by depth by channels by plugin: what comes out is what was stored."""
 
+import io
 import struct
 import zlib
 
@@ -10,9 +11,11 @@ from PIL import Image
 
 import flowzoo
 from flowzoo.errors import InputError
-from flowzoo.files.images import image_depth, read_image, read_picture
+from flowzoo.files.deep_headers import avif_bits, jpeg2000_bits
+from flowzoo.files.images import image_depth, read_every_bit, read_image, read_picture
 from flowzoo.files.kitti_png import write_rgb16
 from flowzoo.files.stored import read_stored
+from flowzoo.inference.sources import told_depth
 
 FULL = {np.uint8: 255, np.uint16: 65535}
 
@@ -170,3 +173,59 @@ def test_a_network_is_given_all_16_bits(tmp_path):
     first, second = (images[0].permute(1, 2, 0).numpy() for images in given)
     np.testing.assert_array_equal(np.rint(first.astype(np.float64) * 65535), values)
     np.testing.assert_array_equal(second, pair.second.astype(np.float32) / 255)
+
+
+@pytest.mark.parametrize(("suffix", "channels"), [(".jp2", 1), (".jp2", 3), (".j2k", 3)])
+def test_jpeg_2000_says_its_depth_and_colours_of_16_bits_are_refused(tmp_path, suffix, channels):
+    values, path = np.resize(pixels(np.uint16, channels), (48, 64, channels)), tmp_path / f"a{suffix}"
+    lossless = [cv2.IMWRITE_JPEG2000_COMPRESSION_X1000, 1000]
+    assert cv2.imwrite(str(tmp_path / "whole.jp2"), values[..., ::-1], lossless)
+    content = (tmp_path / "whole.jp2").read_bytes()
+    path.write_bytes(content if suffix == ".jp2" else content[content.index(b"\xff\x4f\xff\x51") :])
+    assert image_depth(path) == 16
+    if channels == 1:
+        np.testing.assert_array_equal(read_picture(path)[..., :1], values)
+        return
+    with pytest.raises(InputError, match="16-bit JPEG2000 of this kind cannot be read exactly"):
+        read_picture(path)
+    with pytest.raises(InputError, match="more than 8 bits a colour cannot be read"):
+        read_image(path)
+    assert cv2.imwrite(str(tmp_path / "b.jp2"), values.astype(np.uint8))
+    assert image_depth(tmp_path / "b.jp2") == 8
+
+
+@pytest.mark.parametrize(
+    ("start", "said"),
+    [
+        (b"\x0c\0\0\0jP  ", ValueError),
+        (struct.pack(">I4sQ", 1, b"free", 24) + 8 * b"\0" + struct.pack(">I4s", 0, b"jp2c"), 12),
+    ],
+)
+def test_where_a_jpeg_2000_codestream_begins(start, said):
+    stream = b"\xff\x4f\xff\x51" + struct.pack(">HH8IH", 44, 0, *range(8), 2) + bytes([7, 1, 1, 11, 1, 1])
+    file = io.BytesIO(start + stream)
+    if said is ValueError:
+        with pytest.raises((ValueError, struct.error)):
+            jpeg2000_bits(file)
+    else:
+        assert jpeg2000_bits(file) == said
+
+
+@pytest.mark.parametrize(("flags", "bits"), [(0x0C, 8), (0x4C, 10), (0x6C, 12)])
+def test_avif_says_its_depth(tmp_path, flags, bits):
+    Image.fromarray(pixels(np.uint8, 3)).save(tmp_path / "a.avif")
+    assert image_depth(tmp_path / "a.avif") == 8
+    content = (tmp_path / "a.avif").read_bytes()
+    place = content.index(b"av1C") + 6
+    assert avif_bits(io.BytesIO(content[:place] + bytes([flags]) + content[place + 1 :])) == bits
+
+
+def test_what_is_rounded_from_10_bits_is_told_and_is_no_sample(tmp_path):
+    heif = pytest.importorskip("pillow_heif")
+    for name, kind, depth in (("a", "RGB", np.uint8), ("b", "RGB;16", np.uint16)):
+        heif.from_bytes(kind, (34, 21), pixels(depth, 3).tobytes()).save(tmp_path / f"{name}.heic", quality=-1)
+    shallow, deep = tmp_path / "a.heic", tmp_path / "b.heic"
+    assert told_depth([shallow, deep]) == ["b.heic holds 10 bits a channel: networks take the upper 8 of them"]
+    assert read_every_bit(shallow).dtype == np.uint8
+    with pytest.raises(InputError, match=r"b\.heic holds 10 bits a channel, of which only 8 can be read"):
+        read_every_bit(deep)

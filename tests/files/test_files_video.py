@@ -57,6 +57,22 @@ def test_opencv_sees_the_same_colours(tmp_path: Path) -> None:
     assert np.abs(frame[:, 5::16, ::-1].astype(int) - stripes()[:, 5::16]).max() <= 4
 
 
+@pytest.mark.parametrize(("kind", "bits"), [("rgb24", 8), ("gray16le", 16), ("yuv420p10le", 10)])
+def test_frames_of_more_than_8_bits_are_told(tmp_path: Path, kind: str, bits: int) -> None:
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=5)
+        stream.height, stream.width, stream.pix_fmt = 32, 112, kind if bits > 8 else "bgr0"
+        for index in range(2):
+            picture = av.VideoFrame.from_ndarray(stripes(shift=16 * index), format="rgb24")
+            container.mux(stream.encode(picture.reformat(format=stream.pix_fmt)))
+        container.mux(stream.encode())
+    with open_video(path) as video:
+        told = [f"{path} holds {bits} bits a channel: its frames are taken with 8"]
+        assert video.notes == (told if bits > 8 else [])
+        assert len(list(video)) == 2
+
+
 def test_the_file_says_its_codec_and_colour_space(tmp_path: Path) -> None:
     with av.open(str(write(tmp_path / "a.mp4", [stripes()] * 2))) as container:
         context = container.streams.video[0].codec_context
