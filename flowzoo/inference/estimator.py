@@ -20,11 +20,14 @@ from flowzoo.flow.forward_backward import cycle_confidence, occlusion
 from flowzoo.inference.arrays import fault_of
 from flowzoo.inference.continuation import Continuation
 from flowzoo.inference.memory_bound import check_memory, default_memory
+from flowzoo.inference.recorded import Recorded, worth_recording
 from flowzoo.inference.tiling import TilePlan, blend_tiles, plan_tiles
 from flowzoo.network import FlowNetwork, FlowPrediction
 
 STRIP_PIXELS = 1 << 16
 """Pixels of a strip, at the resolution of the maps it is cut from."""
+SHARE_RECORDED = 0.2
+"""Of the memory bound, that a pass may need to be recorded as a CUDA graph, which keeps that memory."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,8 @@ class Estimator:
         warm_start: start a pair from the flow of the call before, where that ended in this pair's first image; batches
             of one pair, whole frames.
         bound: `memory`, or what stands for it.
+
+    On CUDA, passes of one size that come again are recorded as a CUDA graph (`recorded.py`).
     """
 
     network: FlowNetwork
@@ -80,6 +85,7 @@ class Estimator:
     warm_start: bool = False
     continuation: Continuation | None = field(default=None, init=False)
     bound: float = field(default=0.0, init=False)
+    recorded: Recorded | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         if not (0 < self.scale <= 16):
@@ -87,6 +93,8 @@ class Estimator:
         self.bound = default_memory(self.network.device) if self.memory is None else check_memory(self.memory)
         if self.warm_start:
             self.continuation = Continuation(self.network)
+        if worth_recording(self.network.device):
+            self.recorded = Recorded(self.network, self._eager)
         if self.network.device.type == "cpu" and self.network.channels_last:
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -226,11 +234,26 @@ class Estimator:
         return FlowPrediction(flow=flow, confidence=maps[:, 2:] if maps.shape[1] > 2 else None)
 
     def _network(self, first: Tensor, second: Tensor, start: Tensor | None = None) -> FlowPrediction:
-        with torch.autocast(first.device.type, self.precision, enabled=self.precision != torch.float32):
-            if start is not None:
+        if start is not None:
+            with self._autocast(first.device):
                 return self.network.from_start(first, second, start)
+        if self.recorded is not None and len(first) and self._leaves_memory(first):
+            return self.recorded(first, second)
+        return self._eager(first, second)
+
+    def _eager(self, first: Tensor, second: Tensor) -> FlowPrediction:
+        with self._autocast(first.device):
             prediction: FlowPrediction = self.network(first, second)
         return prediction
+
+    def _autocast(self, device: torch.device) -> torch.autocast:
+        return torch.autocast(device.type, self.precision, enabled=self.precision != torch.float32)
+
+    def _leaves_memory(self, images: Tensor) -> bool:
+        """Whether the activations of a pass may stay in memory."""
+        height, width = round_up((images.shape[2], images.shape[3]), self.network.multiple)
+        needed = len(images) * self._bytes(height * width, self.network.bytes_per_pixel)
+        return needed <= SHARE_RECORDED * self.bound * 1e9
 
 
 def _joined(parts: list[FlowPrediction]) -> FlowPrediction:

@@ -19,8 +19,6 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
 ]
 NAMES = flowzoo.list_models(task="flow")
-CHOOSE = ("hd3", "hd3-context")
-"""Networks that choose a window of displacements: rounding moves single pixels far."""
 
 
 @pytest.fixture(autouse=True)
@@ -96,16 +94,21 @@ def test_half_precision_is_finite_and_near(name: str, precision: torch.dtype) ->
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_gradients_are_those_of_the_cpu(name: str) -> None:
-    """Of the mean square of the flow, for all parameters together."""
+def test_gradients_are_as_exact_as_on_the_cpu(name: str) -> None:
+    """Of the mean square of the flow, for all parameters together: at most ten times as far from those in float64.
+
+    Where a network's float32 gradients mean little (GOCor's steps, HD3's choices), so do they here.
+    """
     network, images = network_of(name), pair(1, (64, 128))
-    there = copy.deepcopy(network).cuda()
-    results = []
-    for one, inputs in ((network, images), (there, images.cuda())):
-        one(*inputs).flow.square().mean().backward()
-        results.append([None if p.grad is None else p.grad.double().cpu() for p in one.parameters()])
-    pairs = [(a, b) for a, b in zip(*results, strict=True) if a is not None or b is not None]
-    assert all(a is not None and b is not None for a, b in pairs)
-    wanted, found = (torch.cat([part.flatten() for part in side]) for side in zip(*pairs, strict=True))
-    error = float((found - wanted).norm() / wanted.norm())
-    assert error < (0.3 if name in CHOOSE else 2e-2), f"gradients differ by {error:.2g} of their norm"
+    exact, there = copy.deepcopy(network).double(), copy.deepcopy(network).cuda()
+    wanted, here, found = (
+        _gradients(one, inputs) for one, inputs in ((exact, images.double()), (network, images), (there, images.cuda()))
+    )
+    rounding, error = (float((one - wanted).norm() / wanted.norm()) for one in (here, found))
+    assert error <= 10 * rounding + 1e-4, f"off by {error:.2g} of their norm, {rounding:.2g} on the CPU"
+
+
+def _gradients(network: ZooNetwork, images: Tensor) -> Tensor:
+    network(*images).flow.square().mean().backward()
+    parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in network.parameters()]
+    return torch.cat([part.double().cpu().flatten() for part in parts])
