@@ -4,9 +4,10 @@
 
 Writes DIR/gpu-report.md and DIR/gpu-report.json (default: the current folder). Needs PyTorch and CuPy; pytest,
 compute-sanitizer and ptlflow are used where they are installed. In this order, each part with a share of the minutes:
-the kernel tests, forward and backward; compute-sanitizer on one call of every kernel; the table of operators; whole
-networks with and without CUDA graphs, beside ptlflow's PWC-Net. Every part runs in a process of its own and writes its
-rows as it goes, so one that fails or runs out of time is reported with what it has, and the others still run.
+the tests that need a GPU (in several processes with pytest-xdist); compute-sanitizer on one call of every kernel; the
+table of operators; whole networks with and without CUDA graphs, beside ptlflow's PWC-Net. Every part runs in a process
+of its own and writes its rows as it goes, so one that fails or runs out of time is reported with what it has, and the
+others still run.
 
 --rehearse runs all of it without a GPU, on small sizes, with a CUDA that does nothing: for those who change this file.
 """
@@ -29,11 +30,13 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-TESTS = ROOT / "tests" / "operators"
-SHARES = {"tests": 0.3, "sanitizer": 0.18, "operators": 0.22, "networks": 0.25}
+TESTS = ROOT / "tests"
+SHARES = {"tests": 0.28, "sanitizer": 0.14, "operators": 0.2, "networks": 0.33}
 """Parts of the report, in order, and what of the minutes each may take."""
 
-NETWORKS = ("pwcnet", "liteflownet2", "wren")
+NETWORKS = ("pwcnet", "liteflownet2", "wren", "raft")
+PRECISIONS = ("float32", "tf32", "bfloat16")
+"""Of convolutions: float32 as such, PyTorch's default on a GPU that has it (ten bits of the mantissa), autocast."""
 Rows = Iterator[dict[str, Any]]
 
 
@@ -64,9 +67,12 @@ def environment() -> dict[str, str]:
 
 
 def tests() -> Rows:
-    """The tests of the kernels with device="cuda", forward and backward."""
-    files = sorted(str(path) for path in TESTS.glob("test_op_*.py") if "mark.cuda" in path.read_text())
-    yield _run("kernel tests", [sys.executable, "-m", "pytest", "-q", "-x", "-m", "cuda", *files], "pytest")
+    """The tests that need a GPU: kernels forward and backward, networks, rendering."""
+    files = sorted(str(path) for path in TESTS.rglob("test_*.py") if "mark.cuda" in path.read_text())
+    processes = min(12, (os.cpu_count() or 1) - 2)
+    spread = ["-n", str(processes)] if importlib.util.find_spec("xdist") and processes > 1 else []
+    command = [sys.executable, "-m", "pytest", "-q", "--tb=line", "-m", "cuda", *spread, "-o", "addopts=", *files]
+    yield _run("tests", command, "pytest")
 
 
 def sanitizer() -> Rows:
@@ -104,7 +110,8 @@ def _run(title: str, command: list[str], needs: str) -> dict[str, Any]:
     if not (importlib.util.find_spec(needs) or shutil.which(needs)):
         return {"what": title, "status": f"not run: {needs} is not installed", "output": ""}
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    tail = (done.stdout + done.stderr).strip().splitlines()[-3:]
+    lines = (done.stdout + done.stderr).strip().splitlines()
+    tail = [line for line in lines if line.startswith(("FAILED", "ERROR"))][:10] + lines[-1:]
     passed = done.returncode == 0 or (needs == "pytest" and done.returncode == 5)  # 5: nothing was selected
     return {"what": title, "status": "passed" if passed else "FAILED", "output": " / ".join(tail)}
 
@@ -144,7 +151,7 @@ def networks() -> Rows:
     yield from _ptlflow()
     for name in SCALE.networks:
         images = torch.rand(2, 1, 3, *SCALE.size, device=SCALE.device)
-        for precision in ("float32", "bfloat16"):
+        for precision in PRECISIONS:
             for layout in ("contiguous", "channels_last"):
                 network = create(name).to(SCALE.device)
                 network.to(memory_format=getattr(torch, f"{layout}_format" if layout == "contiguous" else layout))
@@ -164,7 +171,7 @@ def _ptlflow() -> Rows:
 
     model = ptlflow.get_model("pwcnet").to(SCALE.device).eval()
     inputs = {"images": torch.rand(1, 2, 3, *SCALE.size, device=SCALE.device)}
-    for precision in ("float32", "bfloat16"):
+    for precision in PRECISIONS:
         choices = {"precision": precision, "layout": "contiguous", "cudnn.benchmark": False}
         yield {"network": "ptlflow's pwcnet", **choices, **_measured(_inference(lambda: model(inputs), precision))}
 
@@ -174,6 +181,7 @@ def _inference(call: Callable[[], Any], precision: str) -> Callable[[], Any]:
 
     def run() -> Any:
         kind = torch.device(SCALE.device).type
+        torch.backends.cudnn.allow_tf32 = precision == "tf32"
         with torch.inference_mode(), torch.autocast(kind, torch.bfloat16, enabled=precision == "bfloat16"):
             return call()
 
@@ -219,7 +227,7 @@ def _milliseconds(call: Callable[[], Any]) -> float:
     import torch
 
     best = float("inf")
-    for _ in range(5):
+    for _ in range(3):
         torch.cuda.synchronize()
         begun = time.perf_counter()
         for _ in range(SCALE.calls):

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from flowzoo.blocks.convolution import Convolution, convolution
 from flowzoo.blocks.halves import halves
+from flowzoo.blocks.instance_norm import joint_norm
 from flowzoo.blocks.precision import at_least_float32
 from flowzoo.operators.precision import without_autocast
 from flowzoo.operators.registration import is_traced
@@ -157,7 +158,7 @@ def read_scores(scores: Tensor, size: tuple[int, int], top: int = 0) -> Match:
 def normalised(maps: Tensor) -> Tensor:
     """(2B,C,h,w) with mean 0 and deviation 1 per sample, over the pixels of both of its images."""
     pairs = torch.stack(halves(at_least_float32(maps).contiguous()), dim=2)
-    return torch.cat(F.group_norm(pairs, 1).unbind(2))
+    return torch.cat(joint_norm(pairs).unbind(2))
 
 
 class CandidateChoice(nn.Module):

@@ -29,6 +29,15 @@ def instance_norm(maps: Tensor) -> Tensor:
     return samples[0] if len(samples) == 1 else torch.cat(samples)
 
 
+def joint_norm(maps: Tensor) -> Tensor:
+    """(B,C,...) -> the same shape with mean 0 and deviation 1 per sample, over all of its channels and pixels."""
+    if maps.device.type != "cuda":
+        return F.group_norm(maps, 1, eps=EPSILON)
+    # PyTorch's group norm gives a sample to a single multiprocessor.
+    variance, mean = torch.var_mean(maps, dim=tuple(range(1, maps.dim())), correction=0, keepdim=True)
+    return (maps - mean) * torch.rsqrt(variance + EPSILON)
+
+
 def _normalise(sample: Tensor) -> None:
     """In place, which takes two passes over the memory and no other."""
     mean, variance = _moments(sample)

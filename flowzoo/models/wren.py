@@ -17,6 +17,7 @@ from flowzoo.blocks.directions import split_directions, with_reverse
 from flowzoo.blocks.flow_cues import CUE_CHANNELS, flow_cues
 from flowzoo.blocks.global_matching import CandidateChoice, GlobalMatching, Match
 from flowzoo.blocks.halves import halves
+from flowzoo.blocks.instance_norm import joint_norm
 from flowzoo.blocks.precision import at_least_float32, flow_head
 from flowzoo.blocks.resize import ratio, scale_flow
 from flowzoo.blocks.straight_through import straight_through
@@ -261,7 +262,7 @@ def _initialise(network: nn.Module) -> None:
 def _normalised(maps: Tensor, groups: int) -> Tensor:
     """Mean 0 and deviation 1 per sample and group of channels, over the pixels of both of the sample's images."""
     pairs = paired_planes(at_least_float32(maps))
-    return torch.cat(F.group_norm(pairs, groups).unbind(2))
+    return torch.cat((joint_norm(pairs) if groups == 1 else F.group_norm(pairs, groups)).unbind(2))
 
 
 def _bilinear(flow: Tensor, factor: int) -> Tensor:

@@ -169,3 +169,24 @@ def test_a_gpu_renders_what_the_loader_renders(photographs: Path, augmentation: 
         assert float(second.mean()) < 5e-3
         assert float(flow.quantile(0.99)) < 5e-3
         assert float(valid.mean()) < 5e-3
+
+
+def test_repeats_take_a_pair_several_times_and_change_it_anew(
+    photographs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the way of the loader and on that of a device; a worker reads the pair once."""
+    plain = Mixture(pairs(), photographs, seed=5)
+    mixture = Mixture(pairs(repeats=3), photographs, seed=5)
+    assert [mixture.place(number) for number in range(9)] == [plain.place(number // 3) for number in range(9)]
+    read: list[int] = []
+    scene = SyntheticPairs.scene
+    monkeypatch.setattr(SyntheticPairs, "scene", lambda self, index: (read.append(index), scene(self, index))[1])
+    samples = [mixture[number] for number in range(6)]
+    assert read == [plain.place(0)[1], plain.place(1)[1]]
+    assert torch.equal(samples[0].first, plain[0].first)
+    assert not torch.equal(samples[0].first, samples[1].first)
+    assert torch.equal(mixture[0].first, samples[0].first)  # augmenting it left the pair as it was
+    there, here = (loaded(photographs, repeats=3, rendering=how) for how in ("loader", "device"))
+    assert same(there, here)
+    with pytest.raises(InputError, match="'repeats' must be 1 to 1000, not 0"):
+        pairs(repeats=0)

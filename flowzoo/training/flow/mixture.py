@@ -41,14 +41,15 @@ class Mixture(torch.utils.data.Dataset[TrainingSample]):
     """Samples by number, without end.
 
     Each source is walked through in a random order that changes with every round, so that no pair is seen twice before
-    all were seen once. With shares a:b, a of every a+b consecutive samples come from the first source.
+    all were seen once, but for the samples in a row that the setting `repeats` makes of each. With shares a:b, a of
+    every a+b consecutive pairs come from the first source.
 
     Raises:
         InputError: an unknown source or augmentation, a source without pairs, or a share that is no whole number.
     """
 
     def __init__(self, pairs: PairSettings, root: Path | None, seed: int) -> None:
-        self.seed = seed
+        self.seed, self.repeats = seed, pairs.repeats
         if pairs.augmentation not in AUGMENTATIONS:
             known = suggestion(pairs.augmentation, AUGMENTATIONS)
             raise InputError(f"there is no augmentation {shown(pairs.augmentation)}: {known}")
@@ -67,20 +68,23 @@ class Mixture(torch.utils.data.Dataset[TrainingSample]):
             self.sources.append(source)
             self.shares.append(parts)
             self.turns += [(number, turn) for turn in range(parts)]
+        self._pair: tuple[tuple[int, int], TrainingSample] | None = None  # the last one
         self._orders: dict[int, tuple[int, NDArray[np.int64]]] = {}
 
     def __getitem__(self, number: int) -> TrainingSample:
         """Sample `number` (from 0)."""
-        source, index = self.place(number)
-        return self.augmentation(self.sources[source][index], source, number)
+        place = self.place(number)
+        if self._pair is None or self._pair[0] != place:
+            self._pair = place, self.sources[place[0]][place[1]]
+        return self.augmentation(self._pair[1], place[0], number)
 
     def place(self, number: int) -> tuple[int, int]:
         """Where sample `number` comes from: its source's place in `sources`, and the pair of that."""
-        cycle, place = divmod(number, len(self.turns))
+        cycle, place = divmod(number // self.repeats, len(self.turns))
         source, turn = self.turns[place]
-        return source, self._pair(source, cycle * self.shares[source] + turn)
+        return source, self._index(source, cycle * self.shares[source] + turn)
 
-    def _pair(self, source: int, count: int) -> int:
+    def _index(self, source: int, count: int) -> int:
         """The pair that the source gives as its `count`-th."""
         length = len(self.sources[source])
         tour, position = divmod(count, length)

@@ -18,10 +18,11 @@ from flowzoo.training.flow.settings import PairSettings
 
 @dataclass
 class Drawing:
-    """Sample `number` of a run before it is rendered: a scene of the mixture's source `source`."""
+    """Sample `number` of a run before it is rendered: a scene of the mixture's source `source`, its pair `index`."""
 
     number: int
     source: int
+    index: int
     scene: Scene
 
 
@@ -34,7 +35,7 @@ class Drawings(Dataset[Drawing | TrainingSample]):
     def __getitem__(self, number: int) -> Drawing | TrainingSample:
         source, index = self.mixture.place(number)
         if source in self.rendered:
-            return Drawing(number, source, self.rendered[source].scene(index))
+            return Drawing(number, source, index, self.rendered[source].scene(index))
         return self.mixture[number]
 
 
@@ -50,10 +51,11 @@ class DeviceRenderer:
         rendered: dict[int, TrainingSample] = {}
         for source, pairs in self.sources.items():
             drawings = [part for part in batch if isinstance(part, Drawing) and part.source == source]
-            if drawings:
-                samples = pairs.samples([drawing.scene for drawing in drawings])
-                for drawing, sample in zip(drawings, samples, strict=True):
-                    rendered[drawing.number] = self.augmentation(sample, source, drawing.number)
+            scenes = {drawing.index: drawing.scene for drawing in drawings}
+            if scenes:
+                samples = dict(zip(scenes, pairs.samples(list(scenes.values())), strict=True))
+                for drawing in drawings:
+                    rendered[drawing.number] = self.augmentation(samples[drawing.index], source, drawing.number)
         return collate([
             rendered[part.number] if isinstance(part, Drawing) else part.to(self.device) for part in batch
         ])  # fmt: skip

@@ -16,6 +16,8 @@ class PairSettings:
         augmentation: name of the augmentation ("none" only crops); see `flowzoo.training.flow.mixture`.
         rendering: where pairs that are rendered while training are made: by the "loader" processes one by one, on the
             training "device" a batch at a time, or "auto": on the device where it is a GPU.
+        repeats: samples in a row that come from one pair, each augmented anew: where rendering or reading a pair takes
+            longer than a step of training does with it.
         labels: folder that `flowzoo distill` wrote, relative to the data's; its flow is a second ground truth.
         both_directions: one sample for two pairs that are each other's reverse, or a rendered pair with both flows, and
             the mean of both losses; for networks with both_directions or flow_cues.
@@ -25,12 +27,15 @@ class PairSettings:
     crop: tuple[int, int] = (320, 448)
     augmentation: str = "flownet2"
     rendering: Literal["auto", "loader", "device"] = "auto"
+    repeats: int = 1
     labels: str = ""
     both_directions: bool = False
 
     def __post_init__(self) -> None:
         if min(self.crop) < 1:
             raise InputError(f"setting 'crop' is height,width in pixels, not {self.crop}")
+        if not 1 <= self.repeats <= 1000:
+            raise InputError(f"setting 'repeats' must be 1 to 1000, not {self.repeats}")
         if not self.data:
             raise InputError("setting 'data' is empty: name at least one source")
 
