@@ -5,7 +5,7 @@
 Writes DIR/gpu-report.md and DIR/gpu-report.json (default: the current folder). Needs PyTorch and CuPy; pytest,
 compute-sanitizer and ptlflow are used where they are installed. In this order, each part with a share of the minutes:
 the tests that need a GPU (in several processes with pytest-xdist); compute-sanitizer on one call of every kernel; the
-table of operators; whole networks with and without CUDA graphs, beside ptlflow's PWC-Net. Every part runs in a process
+table of operators; whole networks with and without CUDA graphs, beside ptlflow's. Every part runs in a process
 of its own and writes its rows as it goes, so one that fails or runs out of time is reported with what it has, and the
 others still run.
 
@@ -34,7 +34,7 @@ TESTS = ROOT / "tests"
 SHARES = {"tests": 0.28, "sanitizer": 0.14, "operators": 0.2, "networks": 0.33}
 """Parts of the report, in order, and what of the minutes each may take."""
 
-NETWORKS = ("pwcnet", "liteflownet2", "wren", "raft")
+NETWORKS = ("wren", "pwcnet", "raft", "liteflownet2")
 PRECISIONS = ("float32", "tf32", "bfloat16")
 """Of convolutions: float32 as such, PyTorch's default on a GPU that has it (ten bits of the mantissa), autocast."""
 Rows = Iterator[dict[str, Any]]
@@ -163,17 +163,19 @@ def networks() -> Rows:
 
 
 def _ptlflow() -> Rows:
-    """ptlflow's PWC-Net, where it is installed."""
+    """ptlflow's PWC-Net and RAFT, where it is installed."""
     if not importlib.util.find_spec("ptlflow"):
         return
     import ptlflow
     import torch
 
-    model = ptlflow.get_model("pwcnet").to(SCALE.device).eval()
     inputs = {"images": torch.rand(1, 2, 3, *SCALE.size, device=SCALE.device)}
-    for precision in PRECISIONS:
-        choices = {"precision": precision, "layout": "contiguous", "cudnn.benchmark": False}
-        yield {"network": "ptlflow's pwcnet", **choices, **_measured(_inference(lambda: model(inputs), precision))}
+    for name in ("pwcnet", "raft"):
+        model = ptlflow.get_model(name).to(SCALE.device).eval()
+        for precision in PRECISIONS:
+            choices = {"precision": precision, "layout": "contiguous", "cudnn.benchmark": False}
+            call = _inference(lambda model=model: model(inputs), precision)
+            yield {"network": f"ptlflow's {name}", **choices, **_measured(call)}
 
 
 def _inference(call: Callable[[], Any], precision: str) -> Callable[[], Any]:
