@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from flowzoo.operators.convolution import convolve, convolve_parts
+from flowzoo.operators.convolution import convolve, convolve_into, convolve_parts, cpu
 from flowzoo.operators.precision import autocast_type
 from flowzoo.operators.registration import is_traced
 
@@ -39,6 +39,12 @@ class Convolution(nn.Conv2d):
     def activated(self, maps: Tensor, slope: float = SLOPE) -> Tensor:
         """What a leaky ReLU behind this layer gives, as one operation."""
         return self.with_weights(maps, self.weight, self.bias, slope)
+
+    def activated_into(self, result: Tensor, maps: Tensor, slope: float = SLOPE) -> None:
+        """The same, without gradients, into a tensor of the result's shape, in its type."""
+        rows, columns = self.padding[0], self.padding[1]
+        numbers = self.stride[0], (int(rows), int(columns)), self.dilation[0]
+        convolve_into(result, as_weights(maps, self.weight), self.weight, self.bias, *numbers, slope)
 
 
 class ConvolutionStack(nn.Sequential):
@@ -96,6 +102,13 @@ def lowered(maps: Tensor, weight: Tensor) -> Tensor | None:
     if dtype == maps.dtype:
         return None
     return maps.to(dtype, memory_format=torch.channels_last if maps.is_cpu else torch.preserve_format)
+
+
+def lowered_tiles(maps: Tensor) -> bool:
+    """Whether convolutions of these maps, without gradients, are done in bfloat16 by the CPU's matrix tiles."""
+    if not untraced_inference(maps) or maps.dtype != torch.float32:
+        return False
+    return autocast_type(maps) == torch.bfloat16 and cpu.has_tiles()
 
 
 def layout(maps: Tensor) -> Tensor:

@@ -1,11 +1,44 @@
 """PWC-Net's decoder: every convolution sees the input and all earlier outputs."""
 
 from collections.abc import Sequence
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
-from flowzoo.blocks.convolution import ConvolutionStack, as_weights, convolution, join, leaky, lowered
+from flowzoo.blocks.convolution import (
+    Convolution,
+    ConvolutionStack,
+    as_weights,
+    convolution,
+    join,
+    leaky,
+    lowered,
+    lowered_tiles,
+    side_by_side,
+)
+
+
+class DenseLayer(ConvolutionStack):
+    """A convolution and its leaky ReLU."""
+
+    def into(self, result: Tensor, maps: Tensor) -> None:
+        """What `maps` give, without gradients, into a tensor of its shape."""
+        cast(Convolution, self[0]).activated_into(result, maps)
+
+
+class DenseMaps(NamedTuple):
+    """What a dense decoder gives. Both are the same without autocast.
+
+    Attributes:
+        hidden: (B,outputs,H,W), all channels in the type in which convolutions see them.
+        exact: for layers that flow comes from: all channels, or only those of the decoder's input, in its own type.
+        at: where in `hidden` those of `exact` are.
+    """
+
+    hidden: Tensor
+    exact: Tensor
+    at: int
 
 
 class DenseDecoder(nn.Module):
@@ -21,22 +54,20 @@ class DenseDecoder(nn.Module):
         super().__init__()
         self.channels, self.order = tuple(channels), tuple(order)
         self.inputs, self.outputs = inputs, inputs + sum(channels)
-        layers = []
+        layers: list[DenseLayer] = []
         seen = inputs
         for growth in channels:
-            layers.append(ConvolutionStack(convolution(seen, growth), leaky()))
+            layers.append(DenseLayer(convolution(seen, growth), leaky()))
             seen += growth
         self.layers = nn.ModuleList(layers)
 
-    def forward(self, parts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Tensors (B,C_i,H,W) that make up the input, in order -> all channels (B,outputs,H,W), twice.
-
-        First in the type in which convolutions see them, then with the input in its own, for layers that flow comes
-        from. They differ under autocast and in networks of a half type, without gradients.
-        """
+    def forward(self, parts: Sequence[Tensor]) -> DenseMaps:
+        """Tensors (B,C_i,H,W) that make up the input, in order -> all channels (B,outputs,H,W)."""
         if torch.is_grad_enabled() and any(value.requires_grad for value in (*parts, *self.parameters())):
             seen = self._concatenated(as_weights(join(*parts), next(self.parameters())))
-            return seen, seen
+            return DenseMaps(seen, seen, 0)
+        if lowered_tiles(parts[0]):
+            return self._in_half(parts)
         return self._in_place(parts)
 
     def _concatenated(self, seen: Tensor) -> Tensor:
@@ -45,26 +76,46 @@ class DenseDecoder(nn.Module):
             seen = torch.cat([new, seen] if place == "front" else [seen, new], dim=1)
         return seen
 
-    def _in_place(self, parts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    def _in_place(self, parts: Sequence[Tensor]) -> DenseMaps:
         """The same without gradients: every output is written once, into its final place."""
         batch, _, height, width = parts[0].shape
-        begin = sum(growth for growth, place in zip(self.channels, self.order, strict=True) if place == "front")
         store = parts[0].new_empty((batch, self.outputs, height, width))
         if store.is_cpu:  # whose convolutions then take their input from where it is
             store = torch.empty_like(store, memory_format=torch.channels_last)
+        begin, end = self._fill(store, parts)
+        lower = lowered(store[:, begin:end], next(self.parameters()))
+        for layer, growth, place in zip(self.layers, self.channels, self.order, strict=True):
+            first = begin - growth if place == "front" else end
+            new = store[:, first : first + growth]
+            if lower is None:
+                cast(DenseLayer, layer).into(new, store[:, begin:end])
+            else:
+                lowered_new = layer(lower)
+                new.copy_(lowered_new)
+                lower = torch.cat([lowered_new, lower] if place == "front" else [lower, lowered_new], dim=1)
+            begin, end = min(begin, first), max(end, first + growth)
+        return DenseMaps(store if lower is None else lower, store, 0)
+
+    def _in_half(self, parts: Sequence[Tensor]) -> DenseMaps:
+        """The same under autocast to bfloat16, whose maps are never made in float32; only the input is kept in it."""
+        exact = side_by_side(parts)
+        batch, _, height, width = exact.shape
+        store = torch.empty(
+            (batch, self.outputs, height, width), dtype=torch.bfloat16, memory_format=torch.channels_last
+        )
+        begin, end = self._fill(store, [exact])
+        at = begin
+        for layer, growth, place in zip(self.layers, self.channels, self.order, strict=True):
+            first = begin - growth if place == "front" else end
+            cast(DenseLayer, layer).into(store[:, first : first + growth], store[:, begin:end])
+            begin, end = min(begin, first), max(end, first + growth)
+        return DenseMaps(store, exact, at)
+
+    def _fill(self, store: Tensor, parts: Sequence[Tensor]) -> tuple[int, int]:
+        """Puts the input into its place among all channels: the first of its channels, and the one behind the last."""
+        begin = sum(growth for growth, place in zip(self.channels, self.order, strict=True) if place == "front")
         end = begin
         for part in parts:
             store[:, end : end + part.shape[1]] = part
             end += part.shape[1]
-        cast = lowered(store[:, begin:end], next(self.parameters()))
-        for layer, growth, place in zip(self.layers, self.channels, self.order, strict=True):
-            new = layer(store[:, begin:end] if cast is None else cast)
-            if place == "front":
-                begin -= growth
-                store[:, begin : begin + growth] = new
-            else:
-                store[:, end : end + growth] = new
-                end += growth
-            if cast is not None:
-                cast = torch.cat([new, cast] if place == "front" else [cast, new], dim=1)
-        return store if cast is None else cast, store
+        return begin, end

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from flowzoo.blocks.convolution import Convolution
 from flowzoo.blocks.upsampling import BilinearDoubling
+from flowzoo.operators.convolution import convolve_partly_lowered
 from flowzoo.operators.precision import without_autocast
 
 
@@ -26,6 +27,15 @@ class FlowConvolution(Convolution):
         with without_autocast(input.device):
             weight, bias = at_least_float32(self.weight), None if self.bias is None else at_least_float32(self.bias)
             return self._conv_forward(input.to(weight.dtype), weight, bias)
+
+    def of_lowered(self, maps: Tensor, exact: Tensor, at: int) -> Tensor:
+        """The same of maps (B,C,H,W) of a half type whose channels from `at` on are known as `exact` (B,D,H,W)."""
+        if exact.shape[1] == maps.shape[1]:
+            return self.forward(exact)
+        rows, columns = self.padding[0], self.padding[1]
+        with without_autocast(maps.device):
+            weight, bias = at_least_float32(self.weight), None if self.bias is None else at_least_float32(self.bias)
+            return convolve_partly_lowered(maps, exact, at, weight, bias, (int(rows), int(columns)))
 
 
 class FlowDoubling(nn.ConvTranspose2d):

@@ -87,8 +87,8 @@ class PWCLevel(nn.Module):
             parts = [decoder_input(costs, seen[0], torch.cat(seen[1:], dim=1), SLOPE, 1.0)]
         else:
             parts = [F.leaky_relu(costs, SLOPE)]
-        hidden, exact = self.decoder(parts)
-        estimate = self.flow(exact)
+        hidden, exact, at = self.decoder(parts)
+        estimate = self.flow.of_lowered(hidden, exact, at)
         if context is not None:
             estimate = estimate + context(hidden)
         return [estimate] if self.enlarge_features is None else [estimate, hidden]

@@ -78,22 +78,37 @@ def reads(
     return Memory(tensor)
 
 
-def reads_pixels(name: str, tensor: Tensor, shape: tuple[int, ...]) -> tuple[Memory, int]:
+def reads_pixels(
+    name: str, tensor: Tensor, shape: tuple[int, ...], dtype: torch.dtype = torch.float32
+) -> tuple[Memory, int]:
     """`tensor` in channels-last layout, or some channels of such a tensor, and the numbers from pixel to pixel.
 
     Raises:
         InputError: another shape or another device.
     """
-    if pixel := numbers_a_pixel(tensor):
+    if pixel := numbers_a_pixel(tensor, dtype):
         if tensor.shape != shape:
             raise InputError(f"{name} must have the shape {tuple(shape)}, got {tuple(tensor.shape)}")
         return Memory(tensor), pixel
-    return reads(name, tensor, shape, layout=torch.channels_last), shape[1]
+    return reads(name, tensor, shape, layout=torch.channels_last, dtype=dtype), shape[1]
 
 
-def numbers_a_pixel(maps: Tensor) -> int:
-    """How far pixels lie apart in float32 maps on the CPU whose channels lie beside each other; 0 in other maps."""
-    if not maps.is_cpu or maps.dtype is not torch.float32 or maps.dim() != 4:
+def writes_pixels(name: str, tensor: Tensor, shape: tuple[int, ...]) -> tuple[Memory, int]:
+    """`tensor`, in channels-last layout or some channels of such a tensor, for a result; the numbers between pixels.
+
+    Raises:
+        InputError: another shape, device or layout.
+    """
+    pixel = numbers_a_pixel(tensor, tensor.dtype)
+    if tensor.shape != shape or not pixel:
+        given = f"{tuple(tensor.shape)} with strides {tensor.stride()} on {tensor.device}"
+        raise InputError(f"{name} must have the shape {tuple(shape)} and be channels last on the CPU, got {given}")
+    return Memory(tensor), pixel
+
+
+def numbers_a_pixel(maps: Tensor, dtype: torch.dtype = torch.float32) -> int:
+    """How far pixels lie apart in maps of this type on the CPU whose channels lie beside each other; 0 in others."""
+    if not maps.is_cpu or maps.dtype is not dtype or maps.dim() != 4:
         return 0
     pixel, width = maps.stride(3), maps.shape[3]
     beside = pixel >= maps.shape[1] and maps.stride() == (maps.shape[2] * width * pixel, 1, width * pixel, pixel)

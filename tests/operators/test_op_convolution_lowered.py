@@ -14,6 +14,12 @@ needs_onednn = pytest.mark.skipif(
 )
 
 
+@pytest.fixture(autouse=True)
+def _no_tiles(monkeypatch):
+    """Those have tests of their own."""
+    monkeypatch.setattr(cpu, "has_tiles", lambda: False)
+
+
 def finite(case, layout=torch.channels_last):
     if case not in SMALL:
         maps, *rest = drawn(case, layout)

@@ -31,8 +31,9 @@ def convolve(
     recorded that is so for maps in channels-last layout, and the gradient to the weights of the others comes from
     kernels/convolution_weights.cpp, which is two to three times as fast in that layout as oneDNN's. Without gradients,
     `cpu.wins` says where the kernel is faster than PyTorch; other layouts are copied into channels last, and the result
-    is channels last. Everything else, and gradients that are themselves differentiated, is PyTorch's own, where it can
-    with the leaky ReLU in the same pass, under autocast too.
+    is channels last. Under autocast to bfloat16, `cpu.tiles_win` says where the processor's matrix tiles are used
+    (kernels/tile_convolution.cpp). Everything else, and gradients that are themselves differentiated, is PyTorch's own,
+    where it can with the leaky ReLU in the same pass.
 
     Args:
         maps: (B,C,H,W).
@@ -55,10 +56,64 @@ def convolve(
             result: Tensor = Convolution.apply(maps, weight, bias, stride, padding, dilation, slope)  # type: ignore[no-untyped-call]
             return result
     elif _is_lowered(maps, weight):
-        found = cpu.lowered_convolution(maps, weight, bias, stride, padding, dilation, slope)
+        if cpu.tiles_win(maps, weight, stride, dilation):
+            found = cpu.tile_convolution(maps, weight, bias, stride, padding, dilation, slope, lowered=True)
+        else:
+            found = cpu.lowered_convolution(maps, weight, bias, stride, padding, dilation, slope)
         if found is not None:
             return found
     return definition.convolve(maps, weight, bias, stride, padding, dilation, slope)
+
+
+def convolve_into(
+    result: Tensor,
+    maps: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: int,
+    padding: tuple[int, int],
+    dilation: int,
+    slope: float = 1.0,
+) -> None:
+    """`convolve` into a tensor (B,D,H',W') that exists, in its type; for inference.
+
+    The kernels write to where it is, if that is channels last, or some channels of such a tensor.
+    """
+    done = None
+    if not torch.is_grad_enabled() and native_call.numbers_a_pixel(result, result.dtype):
+        if _is_plain(maps, weight, bias) and result.dtype == torch.float32:
+            if cpu.wins(maps, weight, stride, padding, dilation) and _has_kernels(maps):
+                done = cpu.convolution(maps, weight, bias, dilation, slope, into=result)
+        elif _is_lowered(maps, weight) and cpu.tiles_write(result) and cpu.tiles_win(maps, weight, stride, dilation):
+            numbers = stride, padding, dilation, slope
+            done = cpu.tile_convolution(maps, weight, bias, *numbers, lowered=True, into=result)
+    if done is None:
+        result.copy_(convolve(maps, weight, bias, stride, padding, dilation, slope))
+
+
+def convolve_partly_lowered(
+    maps: Tensor, exact: Tensor, at: int, weight: Tensor, bias: Tensor | None, padding: tuple[int, int]
+) -> Tensor:
+    """A convolution of stride 1 in float32, of maps in bfloat16 of which some channels are known better; for inference.
+
+    Args:
+        maps: (B,C,H,W), bfloat16.
+        exact: (B,D,H,W), float32: its channels from `at` on.
+        at: 0 to C-D.
+        weight, bias, padding: see `convolve`; float32.
+    """
+    end = at + exact.shape[1]
+    others = weight.clone(memory_format=torch.preserve_format)
+    others[:, at:end] = 0
+    own, numbers = weight[:, at:end], (1, padding, 1, 1.0)
+    if cpu.has_tiles() and not torch.is_grad_enabled() and _is_run(maps, weight):
+        result = cpu.tile_convolution(maps, others, bias, *numbers, lowered=False)
+        if (
+            result is not None
+            and cpu.tile_convolution(exact, own, None, *numbers, lowered=False, into=result, add=True) is not None
+        ):
+            return result
+    return convolve(maps.to(weight.dtype), others, bias, *numbers) + convolve(exact, own, None, *numbers)
 
 
 def convolve_parts(

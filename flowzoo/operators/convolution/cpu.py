@@ -7,6 +7,14 @@ Networks", CVPR 2016. kernels/convolution_weights.cpp is a direct sum for window
 What is left to PyTorch has its leaky ReLU in the same pass, as PyTorch's compiler does it: the same bits, one pass over
 memory less. So has what autocast wants in bfloat16.
 
+Some processors have matrix tiles (Intel's AMX), which multiply matrices of bfloat16 numbers and add the products in
+float32. What autocast wants in bfloat16 is done so in one pass (kernels/tile_convolution.cpp), from maps in float32 or
+bfloat16 to a result in either. Layers that flow comes from take float32 as three such products: numbers and weights are
+split into what bfloat16 holds of them and what it holds of the rest, and the product of the rests is left out (Henry,
+Tang and Heinecke, "Leveraging the bfloat16 Artificial Intelligence Datatype For Higher-Precision Computations", ARITH
+2019). That is off by at most some 1e-5 of the products' sizes: enough behind features in bfloat16, too little for a
+whole network in float32.
+
 Functions return None where there is no kernel or memory ran out.
 """
 
@@ -17,7 +25,7 @@ import torch
 from torch import Tensor
 
 from flowzoo.operators import native_call
-from flowzoo.operators.native_call import reads, reads_pixels, writes
+from flowzoo.operators.native_call import Memory, reads, reads_pixels, writes, writes_pixels
 
 _LEAST_CHANNELS, _LEAST_WIDER = 32, 64
 """Of the maps with fewer and with more channels: below these the transforms cost what the products save."""
@@ -28,6 +36,13 @@ _LEAST_TILES_AT_ONCE = 100
 
 _LEAST_NUMBERS = 20480
 """PyTorch does not give maps of fewer to oneDNN."""
+
+_LEAST_PRODUCTS = 864
+"""Of a sum, window times channels: with fewer, oneDNN, which has the tiles, too, packs less than the kernel."""
+_LEAST_FOR_TILES = 16
+"""Of a map's channels."""
+_FEW_OUTPUTS = 8
+"""A convolution to no more of them is mostly reading its input."""
 
 WHOLE_VECTORS = 32
 """Numbers that whole vectors of any processor hold together: where maps end that others lie beside."""
@@ -69,9 +84,14 @@ def _tiles(batch: int, sides: Sequence[int], dilation: int) -> tuple[int, float]
     return tiles, 16 * tiles / (batch * math.prod(sides))
 
 
-def convolution(maps: Tensor, weight: Tensor, bias: Tensor | None, dilation: int, slope: float) -> Tensor | None:
-    """Convolution, bias and leaky ReLU: (B,C,H,W), (D,C,3,3), (D) -> (B,D,H,W); None where memory ran out."""
-    return _convolve((maps,), weight, bias, dilation, slope)
+def convolution(
+    maps: Tensor, weight: Tensor, bias: Tensor | None, dilation: int, slope: float, into: Tensor | None = None
+) -> Tensor | None:
+    """Convolution, bias and leaky ReLU: (B,C,H,W), (D,C,3,3), (D) -> (B,D,H,W); None where memory ran out.
+
+    `into`: float32 maps in channels-last layout, or some channels of such a tensor, that take the result.
+    """
+    return _convolve((maps,), weight, bias, dilation, slope, into=into)
 
 
 def convolution_of_two(
@@ -94,13 +114,16 @@ def _convolve(
     slope: float,
     *,
     transposed: bool = False,
+    into: Tensor | None = None,
 ) -> Tensor | None:
     """With weights (outputs,channels,3,3), or transposed ones (channels,outputs,3,3)."""
     first, *others = parts
     batch, split, height, width = first.shape
     channels = split + sum(part.shape[1] for part in others)
     outputs, inside = weight.shape[1 if transposed else 0], weight.shape[1]
-    result = writes(batch, outputs, height, width, layout=_LAST)
+    result, result_pixel = writes(batch, outputs, height, width, layout=_LAST), outputs
+    if into is not None:
+        result, result_pixel = writes_pixels("result", into, (batch, outputs, height, width))
     seen, pixel = reads_pixels("maps", first, first.shape)
     second, second_pixel = None, 0
     if others:
@@ -112,7 +135,7 @@ def _convolve(
         None if bias is None else reads("bias", bias, (outputs,)),
         result,
     )
-    sizes = batch, channels, height, width, outputs, dilation, split, pixel, second_pixel, outputs
+    sizes = batch, channels, height, width, outputs, dilation, split, pixel, second_pixel, result_pixel
     steps = inside, *((9 * inside, 1) if transposed else (1, 9 * inside))
     threads = native_call.threads_for(2 * batch * channels * height * width * outputs)
     return (
@@ -223,6 +246,76 @@ def lowered_convolution(
     sides = [stride, stride], [dilation, dilation]
     result: Tensor = both(maps, weight, bias, list(padding), *sides, 1, *activation, "")
     return result
+
+
+def has_tiles() -> bool:
+    """Whether the processor has tiles that this process may use, and there are kernels."""
+    return native_call.run("has_matrix_tiles", threads=1)
+
+
+def tiles_win(maps: Tensor, weight: Tensor, stride: int, dilation: int) -> bool:
+    """Whether the kernel is faster than oneDNN for what autocast wants in bfloat16; independent of the batch."""
+    outputs, channels, *window = weight.shape
+    if min(stride, dilation) != 1 or channels < _LEAST_FOR_TILES or window == [1, 1]:
+        return False
+    if outputs <= _FEW_OUTPUTS:
+        return native_call.numbers_a_pixel(maps, maps.dtype) > 0 and has_tiles()
+    return channels * window[0] * window[1] >= _LEAST_PRODUCTS and has_tiles()
+
+
+def tiles_write(result: Tensor) -> bool:
+    """Whether the kernel writes numbers of this type."""
+    return result.dtype in (torch.float32, torch.bfloat16)
+
+
+def tile_convolution(
+    maps: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: int,
+    padding: tuple[int, int],
+    dilation: int,
+    slope: float,
+    *,
+    lowered: bool,
+    into: Tensor | None = None,
+    add: bool = False,
+) -> Tensor | None:
+    """Convolution, bias and leaky ReLU: (B,C,H,W), (D,C,h,w), (D) -> (B,D,H',W'); None where memory ran out.
+
+    Args:
+        maps: float32 or bfloat16.
+        weight, bias: float32 or smaller.
+        stride, padding, dilation, slope: see `convolve`; one of stride and dilation is 1.
+        lowered: whether numbers and weights are rounded to bfloat16; otherwise they are taken as they are.
+        into: (B,D,H',W') channels last, or some channels of such a tensor, float32 or bfloat16, that takes the result;
+            None: a new one, in bfloat16 if `lowered`.
+        add: whether what `into` holds is one more summand.
+    """
+    batch, channels, height, width = maps.shape
+    outputs, _, tall, wide = weight.shape
+    rows = (height + 2 * padding[0] - dilation * (tall - 1) - 1) // stride + 1
+    columns = (width + 2 * padding[1] - dilation * (wide - 1) - 1) // stride + 1
+    if into is None:
+        dtype = torch.bfloat16 if lowered else torch.float32
+        into = torch.empty((batch, outputs, rows, columns), dtype=dtype, memory_format=_LAST)
+    half = maps.dtype == torch.bfloat16
+    seen, pixel = reads_pixels("maps", maps, maps.shape, torch.bfloat16 if half else torch.float32)
+    result, result_pixel = writes_pixels("result", into, (batch, outputs, rows, columns))
+    beside = weight.is_contiguous(memory_format=_LAST)
+    layout = _LAST if beside else torch.contiguous_format
+    memory: tuple[Memory | None, ...] = (
+        seen,
+        reads("weights", weight, (outputs, channels, tall, wide), layout=layout),
+        None if bias is None else reads("bias", bias, (outputs,)),
+        result,
+    )
+    sizes = batch, channels, height, width, outputs, rows, columns, tall, wide, stride, dilation, *padding
+    steps = pixel, result_pixel, *((channels, 1) if beside else (1, tall * wide))
+    types = int(half), int(into.dtype == torch.bfloat16), 1 if lowered else 2, int(add)
+    threads = native_call.threads_for(batch * channels * rows * columns * outputs)
+    done = native_call.run("tile_convolution", *memory, *sizes, *steps, *types, float(slope), threads=threads)
+    return into if done else None
 
 
 def _added_at_once() -> Callable[..., Tensor] | None:
