@@ -51,6 +51,36 @@ struct Operands {
     const Half* right_rest[2];
 };
 
+// Lines of the caches that are soon needed, in pixels of rows. Which of them there are does not matter to the result.
+struct Lines {
+    uintptr_t at = 0;  // of the pixel
+    int64_t row_step = 0, pixel_step = 0, bytes = 0;
+    int64_t rows = 0, pixels = 0;  // left; of a row
+    int64_t pixel = 0, byte = 0;
+
+    int64_t count() const { return rows * pixels * ((bytes + 63) / 64); }
+
+    // Brings the next one near.
+    template <bool kWritten>
+    inline void touch() {
+        if (rows <= 0) return;
+        __builtin_prefetch(reinterpret_cast<const void*>(at + byte), kWritten, kWritten ? 3 : 2);
+        if ((byte += 64) < bytes) return;
+        byte = 0;
+        at += pixel_step;
+        if (++pixel < pixels) return;
+        pixel = 0;
+        at += row_step - pixels * pixel_step;
+        --rows;
+    }
+};
+
+// What is touched in a product's steps: `reads` of them each, and one line of the result.
+struct Ahead {
+    Lines read, written;
+    int64_t reads = 0;
+};
+
 #if defined(FLOWZOO_TILES)
 
 // Whether this process may use the tiles: Linux wants to be asked once.
@@ -83,7 +113,7 @@ public:
 
 // sums: 2 x kColumns tiles of floats, one after the other.
 template <int kColumns>
-__attribute__((noinline)) void multiply_tiles(const Operands& of, const Steps& steps, float* sums) {
+__attribute__((noinline)) void multiply_tiles(const Operands& of, const Steps& steps, Ahead& ahead, float* sums) {
     constexpr int64_t kBytes = kDepth * sizeof(Half);
     const int64_t row = steps.row * sizeof(Half);
     asm volatile("" : : : "memory");  // the intrinsics do not say that they read memory
@@ -95,6 +125,8 @@ __attribute__((noinline)) void multiply_tiles(const Operands& of, const Steps& s
     for (int64_t chunk = 0; chunk < steps.chunks; ++chunk) {
         for (int64_t tap = 0; tap < steps.taps; ++tap, right += kTile) {
             const int64_t left = chunk * steps.chunk_size + steps.offset[tap];
+            for (int64_t i = 0; i < ahead.reads; ++i) ahead.read.touch<false>();
+            ahead.written.touch<true>();
             _tile_loadd(4, of.left[0] + left, row);
             _tile_loadd(6, of.right[0] + right, kBytes);
             _tile_loadd(5, of.left[1] + left, row);
@@ -153,7 +185,7 @@ inline void add_product(const Half* left, int64_t row, const Half* right, float*
 }
 
 template <int kColumns>
-void multiply_tiles(const Operands& of, const Steps& steps, float* sums) {
+void multiply_tiles(const Operands& of, const Steps& steps, Ahead&, float* sums) {
     std::memset(sums, 0, 2 * kColumns * kSide * kSide * sizeof(float));
     int64_t right = 0;
     for (int64_t chunk = 0; chunk < steps.chunks; ++chunk)

@@ -256,6 +256,39 @@ void finish(const Plan& plan, const Place& place, int64_t row, int64_t output, c
     for (int64_t i = 0; i < count; ++i) put_line(sums + i * kSide, shift + output, add, slope, outputs, to + i * step);
 }
 
+// The lines of the maps that a block sees.
+template <class Number>
+Lines seen_lines(const Plan& plan, const Place& place, const Number* maps) {
+    const Sizes& of = plan.of;
+    const int64_t y = place.phase_row + place.row * of.stride * of.dilation - of.above;
+    const int64_t x = place.phase_column + place.column * of.stride * of.dilation - of.before;
+    const int64_t pixel = of.pixel * sizeof(Number);
+    Lines lines;
+    lines.at = reinterpret_cast<uintptr_t>(maps) + ((place.sample * of.height + y) * of.width + x) * pixel;
+    lines.row_step = of.dilation * of.width * pixel;
+    lines.pixel_step = (plan.folded ? of.stride : 1) * of.dilation * pixel;
+    lines.bytes = of.channels * sizeof(Number);
+    lines.rows = std::min(plan.pack_rows, (of.height - y + of.dilation - 1) / of.dilation);
+    lines.pixels = plan.pack_columns;
+    return lines;
+}
+
+// The lines of the result of two rows of a block and two panels.
+template <class Number>
+Lines written_lines(const Plan& plan, const Place& place, int64_t row, int64_t output, Number* result) {
+    const Sizes& of = plan.of;
+    const int64_t y = place.phase_row + (place.row + row) * of.dilation;
+    const int64_t x = place.phase_column + place.column * of.dilation, pixel = of.result_pixel * sizeof(Number);
+    Lines lines;
+    lines.at = reinterpret_cast<uintptr_t>(result + output) + ((place.sample * of.rows + y) * of.columns + x) * pixel;
+    lines.row_step = of.dilation * of.columns * pixel;
+    lines.pixel_step = of.dilation * pixel;
+    lines.bytes = std::min(2 * kSide, of.outputs - output) * sizeof(Number);
+    lines.rows = y + of.dilation < of.rows ? 2 : 1;
+    lines.pixels = std::min(kSide, (of.columns - x + of.dilation - 1) / of.dilation);
+    return lines;
+}
+
 template <class Number, class Result>
 int convolve(const Plan& plan, const Number* maps, const Weights& weights, const float* bias, Result* result, int64_t terms,
              bool add, float slope, int64_t threads) {
@@ -284,8 +317,12 @@ int convolve(const Plan& plan, const Number* maps, const Weights& weights, const
         Half* const seen = reinterpret_cast<Half*>(seen_buffer.get());
         Half* const seen_rest = seen_terms == 2 ? seen + block_size : nullptr;
         const TilesInUse in_use;
-        for (int64_t task = next(); task >= 0; task = next()) {
+        for (int64_t task = next(), after; task >= 0; task = after) {
+            after = next();
             const Place place(plan, task / shares);
+            Ahead ahead;
+            if (after >= 0) ahead.read = seen_lines(plan, Place(plan, after / shares), maps);
+            ahead.reads = ahead.read.count() / (plan.block_rows / 2 * pairs / shares * plan.chunks * taps) + 1;
             pack_block(plan, place, maps, {seen, seen_rest});
             const int64_t left_rows = (of.rows - place.phase_row + of.dilation - 1) / of.dilation - place.row;
             const int64_t last = pairs * (task % shares + 1) / shares;
@@ -301,10 +338,11 @@ int convolve(const Plan& plan, const Number* maps, const Weights& weights, const
                         operands.right[i] = factors + panel;
                         if (factors_rest) operands.right_rest[i] = factors_rest + panel;
                     }
+                    ahead.written = written_lines(plan, place, row, 2 * pair * kSide, result);
                     if (columns == 2)
-                        multiply_tiles<2>(operands, steps, sums.get());
+                        multiply_tiles<2>(operands, steps, ahead, sums.get());
                     else
-                        multiply_tiles<1>(operands, steps, sums.get());
+                        multiply_tiles<1>(operands, steps, ahead, sums.get());
                     for (int64_t i = 0; i < 2; ++i)
                         for (int64_t j = 0; j < columns; ++j)
                             finish(plan, place, row + i, (2 * pair + j) * kSide,
