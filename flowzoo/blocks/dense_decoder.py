@@ -32,7 +32,7 @@ class DenseMaps(NamedTuple):
 
     Attributes:
         hidden: (B,outputs,H,W), all channels in the type in which convolutions see them.
-        exact: for layers that flow comes from: all channels, or only those of the decoder's input, in its own type.
+        exact: for layers that flow comes from: all channels, or only what the decoder's input carries, in its own type.
         at: where in `hidden` those of `exact` are.
     """
 
@@ -61,13 +61,16 @@ class DenseDecoder(nn.Module):
             seen += growth
         self.layers = nn.ModuleList(layers)
 
-    def forward(self, parts: Sequence[Tensor]) -> DenseMaps:
-        """Tensors (B,C_i,H,W) that make up the input, in order -> all channels (B,outputs,H,W)."""
+    def forward(self, parts: Sequence[Tensor], carried: int | None = None) -> DenseMaps:
+        """Tensors (B,C_i,H,W) that make up the input, in order -> all channels (B,outputs,H,W).
+
+        The last `carried` channels of the input carry what a half type has too few digits for; None: all do.
+        """
         if torch.is_grad_enabled() and any(value.requires_grad for value in (*parts, *self.parameters())):
             seen = self._concatenated(as_weights(join(*parts), next(self.parameters())))
             return DenseMaps(seen, seen, 0)
         if lowered_tiles(parts[0]):
-            return self._in_half(parts)
+            return self._in_half(parts, self.inputs if carried is None else carried)
         return self._in_place(parts)
 
     def _concatenated(self, seen: Tensor) -> Tensor:
@@ -96,20 +99,20 @@ class DenseDecoder(nn.Module):
             begin, end = min(begin, first), max(end, first + growth)
         return DenseMaps(store if lower is None else lower, store, 0)
 
-    def _in_half(self, parts: Sequence[Tensor]) -> DenseMaps:
-        """The same under autocast to bfloat16, whose maps are never made in float32; only the input is kept in it."""
-        exact = side_by_side(parts)
-        batch, _, height, width = exact.shape
+    def _in_half(self, parts: Sequence[Tensor], carried: int) -> DenseMaps:
+        """The same under autocast to bfloat16, whose maps are never in float32; what is carried stays in it."""
+        given = side_by_side(parts)
+        batch, _, height, width = given.shape
         store = torch.empty(
             (batch, self.outputs, height, width), dtype=torch.bfloat16, memory_format=torch.channels_last
         )
-        begin, end = self._fill(store, [exact])
-        at = begin
+        begin, end = self._fill(store, [given])
+        at = end - carried
         for layer, growth, place in zip(self.layers, self.channels, self.order, strict=True):
             first = begin - growth if place == "front" else end
             cast(DenseLayer, layer).into(store[:, first : first + growth], store[:, begin:end])
             begin, end = min(begin, first), max(end, first + growth)
-        return DenseMaps(store, exact, at)
+        return DenseMaps(store, given[:, self.inputs - carried :], at)
 
     def _fill(self, store: Tensor, parts: Sequence[Tensor]) -> tuple[int, int]:
         """Puts the input into its place among all channels: the first of its channels, and the one behind the last."""

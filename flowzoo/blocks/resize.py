@@ -7,6 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from flowzoo.operators.registration import is_traced
+
+_FEW_CHANNELS = 3
+"""PyTorch enlarges so few three times as fast in planes of their own."""
+
 Size = tuple[int, int]
 """(height, width) in pixels."""
 
@@ -28,6 +33,8 @@ def resize(maps: Tensor, size: Size) -> Tensor:
         return maps
     if maps.shape[0] == 0:
         return maps.new_empty((0, maps.shape[1], *size))
+    if maps.is_cpu and maps.shape[1] <= _FEW_CHANNELS and not is_traced():
+        maps = maps.contiguous()
     return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
 
 

@@ -87,7 +87,7 @@ class PWCLevel(nn.Module):
             parts = [decoder_input(costs, seen[0], torch.cat(seen[1:], dim=1), SLOPE, 1.0)]
         else:
             parts = [F.leaky_relu(costs, SLOPE)]
-        hidden, exact, at = self.decoder(parts)
+        hidden, exact, at = self.decoder(parts, sum(part.shape[1] for part in seen[1:]))
         estimate = self.flow.of_lowered(hidden, exact, at)
         if context is not None:
             estimate = estimate + context(hidden)

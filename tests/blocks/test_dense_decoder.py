@@ -43,8 +43,9 @@ def test_under_autocast_the_input_is_also_given_as_it_was(order, monkeypatch):
 
 
 @pytest.mark.skipif(native.library() is None, reason="no C++ compiler")
+@pytest.mark.parametrize("carried", [None, 2])
 @pytest.mark.parametrize("order", [("front",) * 3, ("end", "front", "end")])
-def test_matrix_tiles_keep_the_input_as_it_was_and_its_flow_exact(order, monkeypatch):
+def test_matrix_tiles_keep_the_input_as_it_was_and_its_flow_exact(order, carried, monkeypatch):
     """Flow of an input far from what bfloat16 holds: a head that saw it rounded would be off by 30."""
     monkeypatch.setattr(cpu, "has_tiles", lambda: True)
     torch.manual_seed(2)
@@ -54,17 +55,25 @@ def test_matrix_tiles_keep_the_input_as_it_was_and_its_flow_exact(order, monkeyp
         for layer in decoder.layers:
             layer[0].weight[:, -decoder.inputs :] *= 0.1
         with torch.autocast("cpu", torch.bfloat16):
-            hidden, exact, at = decoder(parts)
+            hidden, exact, at = decoder(parts, carried)
             flow = head.of_lowered(hidden, exact, at)
         assert hidden.dtype == torch.bfloat16
         assert (exact.dtype, flow.dtype) == (torch.float32, torch.float32)
-        assert torch.equal(exact, torch.cat(parts, dim=1))
-        assert at == sum(growth for growth, place in zip(decoder.channels, order, strict=True) if place == "front")
-        assert torch.equal(hidden[:, at : at + 101], exact.bfloat16())
+        count = carried or 101
+        assert torch.equal(exact, torch.cat(parts, dim=1)[:, -count:])
+        begin = sum(growth for growth, place in zip(decoder.channels, order, strict=True) if place == "front")
+        assert at == begin + 101 - count
+        assert torch.equal(hidden[:, begin : begin + 101], torch.cat(parts, dim=1).bfloat16())
         every = hidden.double()
-        every[:, at : at + 101] = exact.double()
+        every[:, at : at + count] = exact.double()
         wanted = torch.conv2d(every, head.weight.double(), head.bias.double(), padding=1)
         rounded = torch.conv2d(hidden.double(), head.weight.double(), head.bias.double(), padding=1)
+        none = decoder(parts, 0).exact
+        with torch.autocast("cpu", torch.bfloat16):
+            assert decoder(parts, 0).exact.shape[1] == 0
+            found = head.of_lowered(hidden, decoder(parts, 0).exact, 0)
+    assert none.shape[1] == 161
+    torch.testing.assert_close(found.double(), rounded, rtol=0, atol=2e-5 * rounded.abs().max().item())
     error = (flow.double() - wanted).abs().max()
     assert error < 2e-5 * wanted.abs().max()
     assert error < 0.05 * (rounded - wanted).abs().max()

@@ -98,7 +98,7 @@ def convolve_partly_lowered(
 
     Args:
         maps: (B,C,H,W), bfloat16.
-        exact: (B,D,H,W), float32: its channels from `at` on.
+        exact: (B,D,H,W), float32: its channels from `at` on; there may be none.
         at: 0 to C-D.
         weight, bias, padding: see `convolve`; float32.
     """
@@ -108,12 +108,24 @@ def convolve_partly_lowered(
     own, numbers = weight[:, at:end], (1, padding, 1, 1.0)
     if cpu.has_tiles() and not torch.is_grad_enabled() and _is_run(maps, weight):
         result = cpu.tile_convolution(maps, others, bias, *numbers, lowered=False)
-        if (
-            result is not None
-            and cpu.tile_convolution(exact, own, None, *numbers, lowered=False, into=result, add=True) is not None
-        ):
+        if result is not None and exact.shape[1] > 0:
+            result = cpu.tile_convolution(exact, own, None, *numbers, lowered=False, into=result, add=True)
+        if result is not None:
             return result
-    return convolve(maps.to(weight.dtype), others, bias, *numbers) + convolve(exact, own, None, *numbers)
+    result = convolve(maps.to(weight.dtype), others, bias, *numbers)
+    return result + convolve(exact, own, None, *numbers) if exact.shape[1] > 0 else result
+
+
+def convolve_few(maps: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor | None:
+    """A 3x3 convolution to few outputs as autocast wants it in bfloat16, with a result in float32; for inference.
+
+    (B,C,H,W), (D,C,3,3), (D) -> (B,D,H,W), channels last; None where matrix tiles do not gain by it.
+    """
+    if torch.is_grad_enabled() or not _is_lowered(maps, weight) or not cpu.tiles_win(maps, weight, 1, 1):
+        return None
+    shape = maps.shape[0], weight.shape[0], *maps.shape[2:]
+    result = torch.empty(shape, dtype=torch.float32, memory_format=_LAST)
+    return cpu.tile_convolution(maps, weight, bias, 1, (1, 1), 1, 1.0, lowered=True, into=result)
 
 
 def convolve_parts(
