@@ -37,6 +37,15 @@ def test_every_number_is_in_its_place(size: tuple[int, int, int], channels: tupl
     np.testing.assert_array_equal(found.numpy(), wanted.astype(np.float32))  # powers of two: nothing is rounded
 
 
+@pytest.mark.parametrize("beside", [0, 3])
+def test_features_are_read_where_they_are(beside: int) -> None:
+    cost, features, others = drawn((2, 9, 37), (19, 33, 4))
+    wide = torch.full((2, 9, 37, 33 + 2 * beside), torch.nan).permute(0, 3, 1, 2)
+    wide[:, beside : beside + 33] = features
+    found = operators.decoder_input(cost, wide[:, beside : beside + 33], others, 0.25, 2)
+    assert torch.equal(found, operators.decoder_input(cost, features, others, 0.25, 2))
+
+
 def test_what_is_no_number_stays_so() -> None:
     cost, features, others = drawn((1, 2, 40), (17, 1, 1))
     cost[0, 3, 1, 5], cost[0, 16, 0, 1], cost[0, 2, 0, 2] = torch.nan, torch.nan, -torch.inf
