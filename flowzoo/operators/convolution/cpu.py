@@ -34,6 +34,9 @@ _LEAST_TILES = 30
 _LEAST_TILES_AT_ONCE = 100
 """The same of one frame, without gradients: PyTorch's convolution is faster then, and fewer tiles are slower."""
 
+_LEAST_CHANNELS_AT_ONCE = 24
+"""Of both maps, without gradients, where there are many tiles."""
+
 _LEAST_NUMBERS = 20480
 """PyTorch does not give maps of fewer to oneDNN."""
 
@@ -70,7 +73,8 @@ def wins(maps: Tensor, weight: Tensor, stride: int, padding: tuple[int, int], di
         return False
     least, most = sorted(weight.shape[:2])
     tiles, waste = _tiles(1, maps.shape[2:], dilation)
-    if least < _LEAST_CHANNELS or tiles < (_LEAST_TILES_AT_ONCE if most >= _LEAST_WIDER else 4 * _LEAST_TILES_AT_ONCE):
+    few = most < _LEAST_WIDER or least < _LEAST_CHANNELS
+    if least < _LEAST_CHANNELS_AT_ONCE or tiles < (4 * _LEAST_TILES_AT_ONCE if few else _LEAST_TILES_AT_ONCE):
         return False
     # What comes in another layout is copied, which only pays where much is done with each value.
     outputs_for_copy = 0 if native_call.numbers_a_pixel(maps) else _LEAST_WIDER
