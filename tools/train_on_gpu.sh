@@ -10,8 +10,8 @@
 #
 # Environment: MINUTES in all (default 8; half a minute of it is kept for writing), BATCH (64), RATE (8e-4), PRESET
 # (wren-global), STAGES ("match together": those to run; the time is shared by STEPS), STEPS of the first of two stages
-# (400), WORKERS (all cores but two), RENDERING (auto: on the GPU, the workers only draw scenes; loader: the workers
-# render, which may be faster where there are many cores), DEVICE (cuda), CROP ("288,384"), RUN (a scratch folder; one
+# (400), WORKERS (all cores but two), RENDERING (loader: the workers render; device: they only draw scenes, and the GPU
+# renders, for machines with few cores), REPEATS (4: samples in a row of one rendered pair), DEVICE (cuda), CROP ("288,384"), RUN (a scratch folder; one
 # that has checkpoints is resumed), EXTRA (more KEY=VALUE for --set), PYTHON (python).
 set -euo pipefail
 
@@ -32,7 +32,8 @@ seconds=$(awk -v minutes="$minutes" 'BEGIN { left = 60 * minutes - 30; printf "%
 
 # A constant rate and an average over steps: the end may come at any moment.
 options=(--set "batch=$batch" --set "learning_rate=$rate" --set schedule=constant --set "crop=$crop"
-    --set "rendering=${RENDERING:-auto}" --set save_every=50 --set log_every=10 --set "warmup=100" --set average=0.995)
+    --set "rendering=${RENDERING:-loader}" --set "repeats=${REPEATS:-4}" --set save_every=50 --set log_every=10
+    --set "warmup=100" --set average=0.995)
 case "$stages" in
 "match together") options+=(--set "match.steps=$steps" --set together.steps=1000000) ;;
 match) options+=(--set match.steps=1000000) ;;

@@ -1,6 +1,7 @@
 """Batches prepared ahead of the loop by other processes."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,23 +81,32 @@ def batches(data: Data, first: int, stage: Stage, ranks: Ranks, workers: int) ->
 
 
 def _finished(parts: Iterator[Any], data: Data) -> Iterator[Batch]:
-    while True:
-        try:
-            part = next(parts)
-        except StopIteration:
-            return
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
-                raise
-            raise InputError(
-                "a process that prepares batches was killed, most likely for want of memory: take fewer --workers "
-                "or a smaller batch, and go on with --resume"
-            ) from error
-        if isinstance(part, Fault):
-            raise InputError(part.message)
-        if isinstance(part, bytes):
-            part = unpacked(part)
-        yield part if data.finish is None else data.finish(part)
+    try:
+        while True:
+            try:
+                part = next(parts)
+            except StopIteration:
+                return
+            except RuntimeError as error:
+                if "DataLoader worker" not in str(error):
+                    raise
+                raise InputError(
+                    "a process that prepares batches was killed, most likely for want of memory: take fewer --workers "
+                    "or a smaller batch, and go on with --resume"
+                ) from error
+            if isinstance(part, Fault):
+                raise InputError(part.message)
+            if isinstance(part, bytes):
+                part = unpacked(part)
+            yield part if data.finish is None else data.finish(part)
+    finally:
+        # Whoever stops all processes of a run stops these, too; torch would tell of it in a traceback at the end.
+        with suppress(RuntimeError):
+            getattr(parts, "_shutdown_workers", _nothing)()
+
+
+def _nothing() -> None:
+    """In-process loading has no processes to stop."""
 
 
 def _as_it_is(part: Any) -> Any:

@@ -1,5 +1,7 @@
 """Faults of the user's pairs: told in one line that names the file, before the first step; nothing just vanishes."""
 
+import gc
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -208,3 +210,29 @@ def test_a_killed_process_is_one_line() -> None:
     found = batches(Data(Deadly(), list), 0, Stage(steps=40, batch=1), Ranks(), 1)
     with pytest.raises(InputError, match="fewer --workers"):
         list(found)
+
+
+def test_processes_that_are_ended_with_the_run_are_no_fault_of_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal to all processes of a run ends those that prepare batches while this one already stops them."""
+    from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
+
+    from flowzoo.distributed import Ranks
+
+    stop = _MultiProcessingDataLoaderIter._shutdown_workers
+
+    def interrupted(loader: _MultiProcessingDataLoaderIter) -> None:
+        """As torch's handler of SIGCHLD does it, in the middle of the first call."""
+        already = loader._shutdown
+        stop(loader)
+        if not already:
+            raise RuntimeError("DataLoader worker (pid 1) is killed by signal: Terminated.")
+
+    monkeypatch.setattr(_MultiProcessingDataLoaderIter, "_shutdown_workers", interrupted)
+    told: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", told.append)
+    found = batches(Data(range(100), list), 0, Stage(steps=40, batch=1), Ranks(), 1)
+    assert next(found) == [0]
+    found.close()
+    del found
+    gc.collect()
+    assert told == []

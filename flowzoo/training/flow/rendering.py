@@ -66,7 +66,6 @@ def rendered_sources(mixture: Mixture) -> dict[int, SyntheticPairs]:
     return {number: pairs for number, pairs in enumerate(mixture.sources) if isinstance(pairs, SyntheticPairs)}
 
 
-def renders_on_device(mixture: Mixture, pairs: PairSettings, device: torch.device) -> bool:
-    """Whether rendered pairs are made on `device`, by the training process."""
-    wanted = pairs.rendering == "device" or (pairs.rendering == "auto" and device.type == "cuda")
-    return wanted and len(rendered_sources(mixture)) > 0
+def renders_on_device(mixture: Mixture, pairs: PairSettings) -> bool:
+    """Whether rendered pairs are made by the training process, on its device."""
+    return pairs.rendering == "device" and len(rendered_sources(mixture)) > 0

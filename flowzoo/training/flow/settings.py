@@ -14,8 +14,8 @@ class PairSettings:
         data: sources and their shares of a batch, as "NAME" or "NAME:share"; see `flowzoo.training.flow.mixture`.
         crop: height and width of the training crops, pixels.
         augmentation: name of the augmentation ("none" only crops); see `flowzoo.training.flow.mixture`.
-        rendering: where pairs that are rendered while training are made: by the "loader" processes one by one, on the
-            training "device" a batch at a time, or "auto": on the device where it is a GPU.
+        rendering: where pairs that are rendered while training are made: by the "loader" processes one by one, or on
+            the training "device" a batch at a time, which pays where a GPU stands beside few cores.
         repeats: samples in a row that come from one pair, each augmented anew: where rendering or reading a pair takes
             longer than a step of training does with it.
         labels: folder that `flowzoo distill` wrote, relative to the data's; its flow is a second ground truth.
@@ -26,7 +26,7 @@ class PairSettings:
     data: tuple[str, ...] = ("synthetic",)
     crop: tuple[int, int] = (320, 448)
     augmentation: str = "flownet2"
-    rendering: Literal["auto", "loader", "device"] = "auto"
+    rendering: Literal["loader", "device"] = "loader"
     repeats: int = 1
     labels: str = ""
     both_directions: bool = False

@@ -49,7 +49,7 @@ class FlowTask(Task):
         Where the stage renders on the training device, other processes draw the scenes only.
         """
         mixture = self._mixture(stage, seed)
-        if renders_on_device(mixture, settings_of(stage).pairs, device):
+        if renders_on_device(mixture, settings_of(stage).pairs):
             return Data(Drawings(mixture), list, DeviceRenderer(mixture, device))
         return Data(mixture, collate)
 
