@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from flowzoo.blocks.convolution import Convolution
+from flowzoo.blocks.convolution import Convolution, untraced_inference
 from flowzoo.blocks.upsampling import BilinearDoubling
 from flowzoo.operators.convolution import convolve_partly_lowered
 from flowzoo.operators.precision import without_autocast
@@ -24,6 +24,8 @@ class FlowConvolution(Convolution):
 
     def forward(self, input: Tensor) -> Tensor:
         """(B,C,H,W) -> (B,2,H,W), float32 or better."""
+        if input.dtype == torch.bfloat16 and untraced_inference(input):
+            return self.of_lowered(input, input[:, :0], 0)
         with without_autocast(input.device):
             weight, bias = at_least_float32(self.weight), None if self.bias is None else at_least_float32(self.bias)
             return self._conv_forward(input.to(weight.dtype), weight, bias)

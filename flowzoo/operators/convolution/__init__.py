@@ -103,8 +103,10 @@ def convolve_partly_lowered(
         weight, bias, padding: see `convolve`; float32.
     """
     end = at + exact.shape[1]
-    others = weight.clone(memory_format=torch.preserve_format)
-    others[:, at:end] = 0
+    others = weight
+    if exact.shape[1] > 0:
+        others = weight.clone(memory_format=torch.preserve_format)
+        others[:, at:end] = 0
     own, numbers = weight[:, at:end], (1, padding, 1, 1.0)
     if cpu.has_tiles() and not torch.is_grad_enabled() and _is_run(maps, weight):
         result = cpu.tile_convolution(maps, others, bias, *numbers, lowered=False)

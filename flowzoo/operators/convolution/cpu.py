@@ -40,7 +40,7 @@ _LEAST_CHANNELS_AT_ONCE = 24
 _LEAST_NUMBERS = 20480
 """PyTorch does not give maps of fewer to oneDNN."""
 
-_LEAST_PRODUCTS = 864
+_LEAST_PRODUCTS = 360
 """Of a sum, window times channels: with fewer, oneDNN, which has the tiles, too, packs less than the kernel."""
 _LEAST_FOR_TILES = 16
 """Of a map's channels."""
