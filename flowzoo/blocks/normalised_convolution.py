@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from flowzoo.blocks.convolution import Convolution, side_by_side, untraced_inference
+from flowzoo.operators.registration import is_traced
 
 
 class BatchNorm(nn.BatchNorm2d):
@@ -63,8 +64,10 @@ class NormalisedConvolution(nn.Module):
         layer = self.convolution
         batch, _, height, width = parts[0].shape
         pixels = height * width // layer.stride[0] ** 2
-        # Scaling the weights costs a pass over them, the norm a pass over the output: take the cheaper one.
-        if self.training or torch.is_grad_enabled() or pixels * batch < layer.weight[0].numel():
+        # Scaling the weights costs a pass over them, the norm a pass over the output: take the cheaper one. A recorded
+        # program is for other sizes, too.
+        few = not is_traced() and pixels * batch < layer.weight[0].numel()
+        if self.training or torch.is_grad_enabled() or few:
             result = self.norm(layer(side_by_side(parts)))
             return F.relu(result, inplace=True) if self.active else result
         weight, bias = self.folded()
