@@ -90,7 +90,7 @@ struct Plan {
     int64_t chunk_size, panels;   // numbers of a chunk of a block; kSide outputs each
 
     Plan(const Sizes& sizes, int64_t terms) : of(sizes) {
-        folded = of.channels < kDepth && of.wide > 1;
+        folded = of.channels < kDepth && of.wide > 1 && of.wide <= kDepth;
         depth = folded ? of.channels * of.wide : of.channels;
         chunks = (depth + kDepth - 1) / kDepth;
         across = folded ? 1 : of.wide;
