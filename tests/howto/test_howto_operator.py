@@ -13,6 +13,7 @@ TITLE = "Add an operator with kernels"
 @pytest.mark.slow
 def test_an_operator_is_a_package_and_its_kernels(tmp_path, monkeypatch):
     monkeypatch.setenv("FLOWZOO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-m 'not cuda'")
     tree = copy_of_tree(tmp_path)
     # To build the other kernels again would take half a minute; they are not what this is about.
     for path in (tree / "kernels").glob("*.cpp"):

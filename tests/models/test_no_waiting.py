@@ -4,6 +4,7 @@ A device without numbers ("meta") stands for the GPU: looking at a number there 
 host's numbers is seen.
 """
 
+import importlib
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -42,6 +43,7 @@ class Watch(TorchFunctionMode):
 @pytest.fixture
 def _autocast_on_meta(monkeypatch: pytest.MonkeyPatch) -> None:
     """Autocast knows no device "meta"."""
+    importlib.import_module("torch._dynamo")  # which takes down what torch's functions are when it is first imported
 
     class Autocast(torch.autocast):
         def __init__(self, device_type: str, *rest: Any, **options: Any) -> None:
