@@ -30,7 +30,10 @@ def instance_norm(maps: Tensor) -> Tensor:
 
 
 def joint_norm(maps: Tensor) -> Tensor:
-    """(B,C,...) -> the same shape with mean 0 and deviation 1 per sample, over all of its channels and pixels."""
+    """(B,C,...) -> the same shape with mean 0 and deviation 1 per sample, over all of its channels and pixels.
+
+    That is group norm with a single group and without learned parts ("Group Normalization", ECCV 2018).
+    """
     if maps.device.type != "cuda":
         return F.group_norm(maps, 1, eps=EPSILON)
     # PyTorch's group norm gives a sample to a single multiprocessor.

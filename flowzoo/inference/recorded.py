@@ -17,6 +17,44 @@ KEPT = 2
 """Graphs that are kept: of the last so many sizes. Each holds the memory of its activations."""
 
 Pass = Callable[[Tensor, Tensor], FlowPrediction]
+"""(B,3,H,W) float RGB in 0..1 twice, on one device, to what a network finds."""
+
+Record = Callable[[Pass, Tensor, Tensor], tuple[FlowPrediction, Callable[[], object]]]
+"""Runs a pass once, on a pair that stays where it is: what it gave, and what repeats it on whatever is there then."""
+
+
+def cuda_graph(run: Pass, first: Tensor, second: Tensor) -> tuple[FlowPrediction, Callable[[], object]]:
+    """`run` as a CUDA graph, and what replays it.
+
+    Raises:
+        RuntimeError: it does something that cannot be recorded.
+    """
+    with torch.cuda.device(first.device):
+        graph = torch.cuda.CUDAGraph()
+        # What other threads do on the device meanwhile is their own.
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            found = run(first, second)
+    return found, graph.replay
+
+
+def worth_recording(device: torch.device) -> bool:
+    """Whether passes on `device` are recorded: on CUDA, unless FLOWZOO_GRAPHS is 0."""
+    return device.type == "cuda" and os.environ.get("FLOWZOO_GRAPHS") != "0"
+
+
+@dataclass
+class _Graph:
+    """A recorded pass: from `inputs` to `found`, both always in the same memory."""
+
+    inputs: tuple[Tensor, Tensor]
+    found: FlowPrediction
+    repeat: Callable[[], object]
+
+    def __call__(self, first: Tensor, second: Tensor) -> FlowPrediction:
+        for place, images in zip(self.inputs, (first, second), strict=True):
+            place.copy_(images)
+        self.repeat()
+        return _copied(self.found)
 
 
 @dataclass
@@ -29,16 +67,14 @@ class Recorded:
     Attributes:
         network: whose passes are recorded.
         eager: its pass, with whatever surrounds it (autocast).
-        record: runs a pass once, on a pair that stays where it is, and returns what it gave and what repeats it.
+        record: how a pass is recorded.
     """
 
     network: FlowNetwork
     eager: Pass
-    record: "Callable[[Pass, Tensor, Tensor], tuple[FlowPrediction, Callable[[], object]]]" = field(
-        default_factory=lambda: cuda_graph
-    )
+    record: Record = cuda_graph
     seen: set[Hashable] = field(default_factory=set, init=False)
-    graphs: "dict[Hashable, _Graph]" = field(default_factory=dict, init=False)
+    graphs: dict[Hashable, _Graph] = field(default_factory=dict, init=False)
     possible: bool = field(default=True, init=False)
 
     def __call__(self, first: Tensor, second: Tensor) -> FlowPrediction:
@@ -64,7 +100,7 @@ class Recorded:
         places = tuple(weight.data_ptr() for weight in self.network.parameters())
         return first.shape, second.shape, first.dtype, first.stride(), self.network.training, hash(places)
 
-    def _recorded(self, first: Tensor, second: Tensor) -> "_Graph | None":
+    def _recorded(self, first: Tensor, second: Tensor) -> _Graph | None:
         inputs = first.clone(), second.clone()
         try:
             found, repeat = self.record(self.eager, *inputs)
@@ -73,40 +109,6 @@ class Recorded:
             log.info("%s runs without a CUDA graph: %s", self.network.model_name, str(error).partition("\n")[0])
             return None
         return _Graph(inputs, found, repeat)
-
-
-@dataclass
-class _Graph:
-    """A recorded pass: from `inputs` to `found`, both always in the same memory."""
-
-    inputs: tuple[Tensor, Tensor]
-    found: FlowPrediction
-    repeat: Callable[[], object]
-
-    def __call__(self, first: Tensor, second: Tensor) -> FlowPrediction:
-        for place, images in zip(self.inputs, (first, second), strict=True):
-            place.copy_(images)
-        self.repeat()
-        return _copied(self.found)
-
-
-def cuda_graph(run: Pass, first: Tensor, second: Tensor) -> tuple[FlowPrediction, Callable[[], object]]:
-    """`run` as a CUDA graph, and what replays it.
-
-    Raises:
-        RuntimeError: it does something that cannot be recorded.
-    """
-    with torch.cuda.device(first.device):
-        graph = torch.cuda.CUDAGraph()
-        # What other threads do on the device meanwhile is their own.
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-            found = run(first, second)
-    return found, graph.replay
-
-
-def worth_recording(device: torch.device) -> bool:
-    """Whether passes on `device` are recorded: on CUDA, unless FLOWZOO_GRAPHS is 0."""
-    return device.type == "cuda" and os.environ.get("FLOWZOO_GRAPHS") != "0"
 
 
 def _copied(prediction: FlowPrediction) -> FlowPrediction:

@@ -68,15 +68,15 @@ class Mixture(torch.utils.data.Dataset[TrainingSample]):
             self.sources.append(source)
             self.shares.append(parts)
             self.turns += [(number, turn) for turn in range(parts)]
-        self._pair: tuple[tuple[int, int], TrainingSample] | None = None  # the last one
+        self._last: tuple[tuple[int, int], TrainingSample] | None = None  # place and pair
         self._orders: dict[int, tuple[int, NDArray[np.int64]]] = {}
 
     def __getitem__(self, number: int) -> TrainingSample:
         """Sample `number` (from 0)."""
         place = self.place(number)
-        if self._pair is None or self._pair[0] != place:
-            self._pair = place, self.sources[place[0]][place[1]]
-        return self.augmentation(self._pair[1], place[0], number)
+        if self._last is None or self._last[0] != place:
+            self._last = place, self.sources[place[0]][place[1]]
+        return self.augmentation(self._last[1], place[0], number)
 
     def place(self, number: int) -> tuple[int, int]:
         """Where sample `number` comes from: its source's place in `sources`, and the pair of that."""
