@@ -165,55 +165,54 @@ def _picked(values: Tensor, matrix: Array, crop: tuple[int, int]) -> Tensor:
     return part.flip(mirrored) if mirrored else part
 
 
-def _points(matrix: Array, crop: tuple[int, int], device: torch.device) -> Tensor:
-    """Source coordinates (2, rows, columns) float64 of the pixels of the crop, x then y."""
-    x = torch.arange(crop[1], dtype=torch.float64, device=device)
-    y = torch.arange(crop[0], dtype=torch.float64, device=device)[:, None]
-    return torch.stack(tuple(x * row[0] + y * row[1] + row[2] for row in matrix[:2].tolist()))
+def _plane(row: Array, crop: tuple[int, int], device: torch.device) -> Tensor:
+    """(rows, columns) float32: row[0] * x + row[1] * y + row[2] at the pixels of the crop."""
+    x = torch.arange(crop[1], dtype=torch.float64, device=device).mul_(float(row[0]))
+    y = torch.arange(crop[0], dtype=torch.float64, device=device).mul_(float(row[1])).add_(float(row[2]))
+    return x.float() + y.float()[:, None]
 
 
-def _grid(points: Tensor, height: int, width: int) -> Tensor:
-    """Coordinates (2, h, w) in pixels to the (1, h, w, 2) that grid_sample takes (align_corners=False)."""
-    scale = points.new_tensor((2 / width, 2 / height))[:, None, None]
-    return ((points + 0.5) * scale - 1).float().permute(1, 2, 0)[None]
+def _grid(matrix: Array, crop: tuple[int, int], source: Tensor) -> Tensor:
+    """Where the pixels of the crop are in a source (.., height, width): what grid_sample takes, (1, *crop, 2).
+
+    That is from -1, the outer border of the first pixel, to 1, that of the last one (align_corners=False).
+    """
+    height, width = source.shape[-2:]
+    to_unit = np.array(((2 / width, 0, 1 / width - 1), (0, 2 / height, 1 / height - 1), (0, 0, 1)))
+    rows = (to_unit @ matrix)[:2]
+    return torch.stack([_plane(row, crop, source.device) for row in rows], dim=2)[None]
 
 
 def _sampled(values: Tensor, matrix: Array, crop: tuple[int, int]) -> Tensor:
     """(C, H, W) float at the crop, bilinear, borders replicated."""
-    grid = _grid(_points(matrix, crop, values.device), *values.shape[-2:])
-    return functional.grid_sample(values[None], grid, padding_mode="border", align_corners=False)[0]
+    return _found(values[None], _grid(matrix, crop, values), "bilinear")
 
 
 def _dense(sample: TrainingSample, plan: SpatialPlan) -> tuple[Tensor, Tensor]:
     """Interpolates flow inside surfaces; at motion edges and beside invalid pixels the nearest pixel decides."""
     (height, width), device = sample.flow.shape[-2:], sample.flow.device
-    points = _points(plan.first, plan.crop, device)
-    grid = _grid(points, height, width)
-    valid = sample.valid.float()[None]
-    known = torch.cat((torch.where(sample.valid, sample.flow, 0.0), valid))[None]
-    smooth = functional.grid_sample(known, grid, padding_mode="border", align_corners=False)[0]
-    nearest = functional.grid_sample(known, grid, mode="nearest", padding_mode="border", align_corners=False)[0]
-    edge = (
-        functional.grid_sample(
-            _edges(known[:, :2]),
-            _grid(points - 0.5, height, width),
-            mode="nearest",
-            padding_mode="border",
-            align_corners=False,
-        )[0, 0]
-        > 0
-    )
-    edge |= smooth[2] < 0.9999
+    grid = _grid(plan.first, plan.crop, sample.flow)
+    known = torch.cat((torch.where(sample.valid, sample.flow, 0.0), sample.valid.float()[None]))[None]
+    smooth = _found(known, grid, "bilinear")
+    nearest = _found(known, grid, "nearest")
+    half = grid.new_tensor((1 / width, 1 / height))  # the edge of pixel (x, y) is the one between it and (x+1, y+1)
+    edge = (_found(_edges(known[:, :2]), grid - half, "nearest")[0] > 0) | (smooth[2] < 0.9999)
     flow = torch.where(edge, nearest[:2], smooth[:2])
-    limit = points.new_tensor((width, height))[:, None, None] - 0.5
-    inside = ((points >= -0.5) & (points <= limit)).all(dim=0)
-    keep = (nearest[2] > 0.5) & inside
+    keep = (nearest[2] > 0.5) & (grid[0].abs().amax(dim=2) <= 1)
     back = np.linalg.inv(plan.second)
-    # second^-1(first(p) + flow) - p: an affine function of p, plus the flow turned; summed in float64.
-    offset = _points(back @ plan.first, plan.crop, device) - _points(np.eye(3), plan.crop, device)
-    turn = torch.from_numpy(back[:2, :2].copy()).to(device)
-    moved = offset + torch.einsum("ij,jhw->ihw", turn, flow.double())
-    return torch.where(keep, moved.float(), 0.0), keep
+    # second^-1(first(p) + flow) - p: an affine function of p, plus the flow turned.
+    offset = back @ plan.first - np.eye(3)
+    (a, b), (c, d) = back[:2, :2].tolist()
+    moved = torch.stack((
+        _plane(offset[0], plan.crop, device).add_(flow[0], alpha=a).add_(flow[1], alpha=b),
+        _plane(offset[1], plan.crop, device).add_(flow[0], alpha=c).add_(flow[1], alpha=d),
+    ))  # fmt: skip
+    return torch.where(keep, moved, 0.0), keep
+
+
+def _found(maps: Tensor, grid: Tensor, mode: str) -> Tensor:
+    """(1, C, H, W) at a grid, borders replicated: (C, h, w)."""
+    return functional.grid_sample(maps, grid, mode=mode, padding_mode="border", align_corners=False)[0]
 
 
 def _edges(flow: Tensor) -> Tensor:

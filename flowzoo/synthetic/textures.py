@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from flowzoo.errors import InputError
-from flowzoo.synthetic.procedural import procedural_texture
+from flowzoo.synthetic.procedural_set import ProceduralSet
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".ppm", ".pgm", ".bmp", ".tif", ".tiff", ".webp"}
 LONGEST = 1280  # pixels; larger photographs are reduced when they are loaded
@@ -49,22 +49,6 @@ class Textures:
         moved.photographs = [picture.to(device) for picture in self.photographs]
         moved.procedural = ProceduralSet(self.procedural.seed, len(self.procedural), device)
         return moved
-
-
-class ProceduralSet:
-    """Procedural textures by number, made when they are first needed and then kept on `device`."""
-
-    def __init__(self, seed: int, count: int, device: torch.device | str = "cpu") -> None:
-        self.seed, self.count, self.device = seed, count, device
-        self._made: dict[int, Tensor] = {}
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, index: int) -> Tensor:
-        if index not in self._made:
-            self._made[index] = _channels_first(procedural_texture(self.seed, index)).to(self.device)
-        return self._made[index]
 
 
 class Cutouts:

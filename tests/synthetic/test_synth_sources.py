@@ -1,13 +1,17 @@
 """Folders of photographs and cut-outs, procedural textures, shapes."""
 
+import multiprocessing
+import pickle
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from flowzoo.errors import InputError
-from flowzoo.synthetic import Cutouts, SceneSettings, SyntheticPairs, Textures
+from flowzoo.synthetic import Cutouts, SceneSettings, SyntheticPairs, Textures, procedural_set
 from flowzoo.synthetic.procedural import SIDE, procedural_texture
+from flowzoo.synthetic.procedural_set import ProceduralSet
 from flowzoo.synthetic.shapes import KINDS, signed_distance
 from flowzoo.synthetic.textures import LONGEST
 
@@ -81,6 +85,28 @@ def test_procedural_textures_are_reproducible_and_not_flat(index):
     assert np.array_equal(texture, procedural_texture(5, index))
     assert texture.std() > 3
     assert not np.array_equal(texture, procedural_texture(6, index))
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="needs fork")
+def test_a_procedural_texture_is_made_once_for_all_forked_processes(monkeypatch):
+    """Whichever process needs it first; a pickled set, for processes that were not forked, makes the same."""
+    textures, made = ProceduralSet(5, 3), []
+
+    def counted(seed, index):
+        made.append(index)
+        return procedural_texture(seed, index)
+
+    monkeypatch.setattr(procedural_set, "procedural_texture", counted)
+    child = multiprocessing.get_context("fork").Process(target=textures.__getitem__, args=(1,))
+    child.start()
+    child.join(60)
+    assert child.exitcode == 0
+    for entry in (textures, pickle.loads(pickle.dumps(textures))):
+        assert np.array_equal(entry[1].permute(1, 2, 0), procedural_texture(5, 1))
+        assert np.array_equal(entry[2].permute(1, 2, 0), procedural_texture(5, 2))
+    assert made == [2, 1, 2]
+    with pytest.raises(IndexError):
+        textures[3]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,7 +1,8 @@
 """Where the pairs of a training stage come from, by name: "NAME" or "NAME/SUBSET"."""
 
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
@@ -13,8 +14,13 @@ from flowzoo.datasets.dataset import FlowDataset, Pair
 from flowzoo.errors import InputError, counted
 from flowzoo.files.flow import read_flow
 
+if TYPE_CHECKING:
+    from flowzoo.synthetic import Textures
+
 HELD_OUT = 10  # of a list of pairs without subsets of its own, every tenth pair is for validation
 RENDERED = ("scenes", "static", "dynamic")
+
+_OPEN: WeakValueDictionary[Path, "Textures"] = WeakValueDictionary()
 
 
 class Source(Protocol):
@@ -192,12 +198,23 @@ def rendered(name: str, root: Path, both_directions: bool = False) -> Source:
         raise InputError(f"there are no {kind} {variant!r}: {settings.suggestion(variant, known)}")
     photographs, cutouts = root / "photographs", root / "cutouts"
     return SyntheticPairs(
-        photographs if photographs.is_dir() else root,
+        _textures(photographs if photographs.is_dir() else root),
         cutouts if kind != "static" and cutouts.is_dir() else None,
         size=(288, 384) if kind == "scenes" else (520, 520),
         settings=known[variant](),
         both_directions=both_directions,
     )
+
+
+def _textures(folder: Path) -> "Textures":
+    """Those of a folder; sources that are open at one time share them."""
+    from flowzoo.synthetic import Textures
+
+    place = folder.absolute()
+    textures = _OPEN.get(place)
+    if textures is None:
+        textures = _OPEN[place] = Textures(folder)
+    return textures
 
 
 def open_training_set(name: str, root: Path) -> FlowDataset:
