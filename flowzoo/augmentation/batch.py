@@ -6,6 +6,7 @@ from typing import Any, Self, TypeVar
 
 import torch
 from torch import Tensor
+from torch.utils.data import default_collate
 
 from flowzoo.devices import moved
 
@@ -48,4 +49,6 @@ def _stack(parts: list[Tensor | None]) -> Tensor | None:
     some = next((part for part in parts if part is not None), None)
     if some is None:
         return None
-    return torch.stack([torch.zeros_like(some) if part is None else part for part in parts])
+    whole = [torch.zeros_like(some) if part is None else part for part in parts]
+    stack: Tensor = default_collate(whole)  # in a process that prepares batches, at once in memory that others can read
+    return stack

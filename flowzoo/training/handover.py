@@ -8,6 +8,7 @@ goes wrong then (no shared memory, no more open files, no place for the socket) 
 import os
 import pickle
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing import util
 from multiprocessing.reduction import ForkingPickler
@@ -38,6 +39,20 @@ def prepare_sockets() -> None:
             continue
         finally:
             tempfile.tempdir = usual
+
+
+def joined(join: Callable[[list[Any]], Any], samples: list[Any]) -> Any:
+    """What `join` makes of samples, in shared memory where it uses torch's `default_collate`.
+
+    Raises:
+        InputError: the system has no room for it.
+    """
+    try:
+        return join(samples)
+    except RuntimeError as error:
+        if "shared memory" in str(error):
+            raise _refusal(error) from error
+        raise
 
 
 def packed(part: Any) -> bytes:

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from flowzoo.distributed import Ranks
 from flowzoo.errors import InputError
-from flowzoo.training.handover import packed, prepare_sockets, unpacked
+from flowzoo.training.handover import joined, packed, prepare_sockets, unpacked
 from flowzoo.training.stage import Stage
 from flowzoo.training.task import Batch, Data
 
@@ -54,7 +54,7 @@ class Parts(Dataset[Any]):
 
     def __getitems__(self, numbers: list[int]) -> Any:
         try:
-            part = self.data.join([self.data.samples[number] for number in numbers])
+            part = joined(self.data.join, [self.data.samples[number] for number in numbers])
             return part if get_worker_info() is None else packed(part)
         except InputError as error:
             return Fault(str(error))

@@ -112,8 +112,10 @@ def test_rendered_pairs_know_both_directions(tmp_path):
 
 def test_scenes_have_variants_by_name(tmp_path):
     write_image(tmp_path / "photograph.png", np.random.default_rng(0).integers(0, 255, (96, 128, 3), np.uint8))
-    assert open_source("scenes", tmp_path).settings == SceneSettings()
-    assert open_source("scenes/fast", tmp_path).settings == SceneSettings.fast()
+    plain, fast = open_source("scenes", tmp_path), open_source("scenes/fast", tmp_path)
+    assert plain.settings == SceneSettings()
+    assert fast.settings == SceneSettings.fast()
+    assert plain.textures is fast.textures  # read once for all sources
     for name in ("scenes/fats", "static/fast"):
         with pytest.raises(InputError, match=r"fats|fast"):
             open_source(name, tmp_path)

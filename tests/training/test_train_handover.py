@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from toy_task import toy_preset
 
+from flowzoo.augmentation import TrainingSample, collate
 from flowzoo.distributed import Ranks
 from flowzoo.errors import InputError
 from flowzoo.training.loader import batches
@@ -69,6 +71,27 @@ def test_no_room_for_a_batch_is_one_line(part: object) -> None:
     found = batches(Data(Ones(), lambda _: part), 0, Stage(steps=4, batch=2), Ranks(), 1)
     with pytest.raises(InputError, match=r"\(No space left on device \(28\)\).*--workers 0 needs none"):
         next(found)
+
+
+def test_no_shared_memory_to_join_samples_in_is_one_line() -> None:
+    def join(samples: list[int]) -> None:
+        raise RuntimeError("unable to allocate shared memory(shm) for file </torch_1>: No space left on device (28)")
+
+    with pytest.raises(InputError, match=r"No space left on device \(28\).*--workers 0 needs none"):
+        next(batches(Data(Ones(), join), 0, Stage(steps=4, batch=2), Ranks(), 1))
+
+
+def test_joined_tensors_need_no_move_to_shared_memory() -> None:
+    """They are stacked there at once, which saves a copy of every batch."""
+    (part,) = batches(Data(Shares(), lambda samples: samples[0]), 0, Stage(steps=1, batch=1), Ranks(), 1)
+    assert part is True
+
+
+class Shares:
+    def __getitem__(self, number: int) -> bool:
+        frame, flow, valid = torch.zeros(3, 4, 5), torch.zeros(2, 4, 5), torch.ones(4, 5, dtype=torch.bool)
+        batch = collate([TrainingSample(frame, frame, flow, valid)] * 2)
+        return batch.first.shape == (2, 3, 4, 5) and batch.first.is_shared() and batch.valid.is_shared()
 
 
 def test_batches_of_this_process_are_not_packed() -> None:
