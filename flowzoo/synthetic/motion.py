@@ -72,30 +72,20 @@ class Waves:
 
     def displacement(self, points: Tensor) -> Tensor:
         """(B, 2, h, w) -> displacement (B, 2, h, w), pixels."""
-        total = torch.zeros_like(points)
-        for k in range(self.phase.shape[1]):
-            wave = torch.cos(self._phase(points, k))
-            for component in (0, 1):
-                total[:, component].addcmul_(wave, _pixel(self.amplitude[:, k, component]))
-        return total
+        waves = self._phases(points).cos_()
+        return (self.amplitude.transpose(1, 2) @ waves).view(points.shape)
 
     def linearised(self, points: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The displacement and its slopes du/dx, du/dy, dv/dx, dv/dy, each (B, h, w)."""
-        total = torch.zeros_like(points)
-        slopes = torch.zeros((4, *points[:, 0].shape), device=points.device)
-        for k in range(self.phase.shape[1]):
-            phase = self._phase(points, k)
-            wave, slope = torch.cos(phase), torch.sin(phase)
-            for component in (0, 1):
-                amplitude = self.amplitude[:, k, component]
-                total[:, component].addcmul_(wave, _pixel(amplitude))
-                for axis in (0, 1):
-                    slopes[2 * component + axis].addcmul_(slope, _pixel(-amplitude * self.vector[:, k, axis]))
-        return total, slopes.unbind()
+        phases = self._phases(points)
+        total = (self.amplitude.transpose(1, 2) @ phases.cos()).view(points.shape)
+        steepness = -(self.amplitude[:, :, :, None] * self.vector[:, :, None]).flatten(2)  # (B, K, 4)
+        slopes = steepness.transpose(1, 2) @ phases.sin_()
+        return total, slopes.view(len(points), 4, *points.shape[2:]).unbind(1)
 
-    def _phase(self, points: Tensor, k: int) -> Tensor:
-        vector = self.vector[:, k, :, None, None]
-        return torch.addcmul(points[:, 0] * vector[:, 0] + _pixel(self.phase[:, k]), points[:, 1], vector[:, 1])
+    def _phases(self, points: Tensor) -> Tensor:
+        """(B, K, h w)."""
+        return torch.baddbmm(self.phase[:, :, None], self.vector, points.flatten(2))
 
 
 @dataclass
