@@ -4,6 +4,8 @@ A bfloat16 number has 8 bits: beyond 64 pixels it moves in steps of half a pixel
 goes through are the ones below, whose result has at least float32 under autocast and in networks of a half type, too.
 """
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -17,6 +19,15 @@ from flowzoo.operators.precision import without_autocast
 def at_least_float32(values: Tensor) -> Tensor:
     """`values` in float32, or in float64 if that is their type."""
     return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def matched_exactly(network: nn.Module, maps: Tensor) -> AbstractContextManager[None]:
+    """A block that autocast leaves alone outside training: for what decides which pixels match.
+
+    Where several places of the second image fit about as well, a difference of one part in 256 chooses another one,
+    many pixels away. Training sees all choices of many pairs, and is better served by the time that a half type saves.
+    """
+    return nullcontext() if network.training else without_autocast(maps.device)
 
 
 class FlowConvolution(Convolution):

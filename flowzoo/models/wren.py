@@ -5,6 +5,7 @@ them, and can run on a finer pyramid than it was trained on (`cascade`). No publ
 """
 
 import math
+from contextlib import nullcontext
 from typing import ClassVar
 
 import torch
@@ -18,7 +19,7 @@ from flowzoo.blocks.flow_cues import CUE_CHANNELS, flow_cues
 from flowzoo.blocks.global_matching import CandidateChoice, GlobalMatching, Match
 from flowzoo.blocks.halves import halves
 from flowzoo.blocks.instance_norm import joint_norm
-from flowzoo.blocks.precision import at_least_float32, flow_head
+from flowzoo.blocks.precision import at_least_float32, flow_head, matched_exactly
 from flowzoo.blocks.resize import ratio, scale_flow
 from flowzoo.blocks.straight_through import straight_through
 from flowzoo.network import FlowNetwork, FlowPrediction
@@ -30,6 +31,7 @@ FINEST = 4  # the finest level is 1/4 of the image
 GAIN = 2  # of the costs that the decoder sees
 FLOW_UNIT = 8.0  # pixels of the level, for what the decoder sees of the flow
 GLOBAL = 2  # all pairs are compared at 1/16 of the image: the third of the levels that are matched
+COARSE = 2  # from 1/16 of the image on a wrong match is one that the finer levels cannot mend
 REFINED = 100  # bytes a pixel of the images that refinement takes, for each direction
 UNRELATED = 2 / math.pi**0.5  # mean difference of two independent normal variables of deviation 1
 
@@ -110,15 +112,18 @@ class Wren(FlowNetwork):
         The second result are the features of global matching at 1/16, or None. The reverse pairs come behind the pairs
         where both directions are inferred.
         """
-        x = images.contiguous(memory_format=torch.channels_last)
-        x = (x * 2 if x is images or torch.is_grad_enabled() else x.mul_(2)).sub_(1)
         levels: list[Tensor] = []
-        for block in self.encoder:
-            x = block(x)
-            levels.append(x)
         groups = 1 if self.settings.normalisation == "joint" else self.settings.matching_channels
-        maps = [_normalised(project(x), groups) for project, x in zip(self.projections, levels[1:], strict=True)]
-        distant = self.global_matching.features(levels[GLOBAL + 1 :]) if self.settings.matching == "global" else None
+        with matched_exactly(self, images):
+            x = images.contiguous(memory_format=torch.channels_last)
+            x = (x * 2 if x is images or torch.is_grad_enabled() else x.mul_(2)).sub_(1)
+            for block in self.encoder:
+                x = block(x)
+                levels.append(x)
+            maps = [_normalised(project(x), groups) for project, x in zip(self.projections, levels[1:], strict=True)]
+            distant = (
+                self.global_matching.features(levels[GLOBAL + 1 :]) if self.settings.matching == "global" else None
+            )
         if self.settings.infers_both:
             maps = [with_reverse(level, images.shape[0] // 2) for level in maps]
             distant = None if distant is None else with_reverse(distant, images.shape[0] // 2)
@@ -137,12 +142,13 @@ class Wren(FlowNetwork):
         for index, iterations in zip(coarse_to_fine, self.settings.decoded_iterations, strict=False):
             if index < len(maps) - 1:
                 flow, hidden = _doubled(flow, hidden)
-            if index == GLOBAL and distant is not None:
-                flow = self._chosen(maps[index], flow, hidden, distant)
-                pyramid.append(flow * FINEST * 2**index)
-            for _ in range(iterations):
-                flow, hidden, decoded = self.decoder(maps[index], flow, hidden)
-                pyramid.append(flow * FINEST * 2**index)
+            with matched_exactly(self, flow) if index >= COARSE else nullcontext():
+                if index == GLOBAL and distant is not None:
+                    flow = self._chosen(maps[index], flow, hidden, distant)
+                    pyramid.append(flow * FINEST * 2**index)
+                for _ in range(iterations):
+                    flow, hidden, decoded = self.decoder(maps[index], flow, hidden)
+                    pyramid.append(flow * FINEST * 2**index)
         if index > 0:
             return _bilinear(flow, FINEST * 2**index), pyramid, (flow, hidden)
         return self._enlarged(flow, decoded), pyramid, (flow, hidden)

@@ -7,6 +7,8 @@ import torch
 
 import flowzoo
 from flowzoo import registry
+from flowzoo.files.images import read_image
+from flowzoo.inference.estimator import Estimator
 
 NAMES = flowzoo.list_models(task="flow")
 TOLERANCES = {torch.float16: 0.02, torch.bfloat16: 0.1, torch.float64: 1e-4}
@@ -71,3 +73,21 @@ def test_every_network_runs_in_every_type(name, networks):
             assert share_on_the_grid(flow) < 0.05
             # The median: a hard choice (HD3's windows) may fall elsewhere.
             assert (flow - single).abs().median() < tolerance * scale
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        "KITTI/2015/training/image_2/000000_{}.png",
+        "MPI-Sintel/training/final/ambush_4/frame_{}.png",
+        "Middlebury/other-data/RubberWhale/frame{}.png",
+    ],
+)
+def test_bfloat16_chooses_the_matches_of_float32(frames, shared):
+    """Pairs with large motion and places that look alike, and an easy one; the weights that ship."""
+    numbers = ("0006", "0007") if "ambush" in frames else ("10", "11")
+    pair = [read_image(shared / "data" / frames.format(number)) for number in numbers]
+    network = flowzoo.create("wren", "wren")
+    exact, rough = (Estimator(network, dtype)(*pair).flow for dtype in (torch.float32, torch.bfloat16))
+    distance = torch.from_numpy(rough - exact).norm(dim=2)
+    assert 0 < distance.mean() < 0.05
