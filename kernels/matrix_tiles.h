@@ -1,40 +1,28 @@
-// Products of small bfloat16 matrices with sums in float32: by the processor's matrix tiles (AMX) where it has them.
+// Products of small bfloat16 matrices with sums in float32: by the processor's matrix tiles (AMX) where it has them, else
+// by its dot products of pairs (AVX-512 BF16).
 #pragma once
 
 #include <cstdint>
 #include <cstring>
 
+#include "half.h"
+
 // Sanitizers do not see what intrinsics read and write.
-#if defined(__AMX_TILE__) && defined(__AMX_BF16__) && defined(__AVX512BF16__) && defined(__AVX512VL__) && \
-    defined(__AVX512BW__) && defined(__linux__) && !defined(__SANITIZE_ADDRESS__)
-#define FLOWZOO_TILES 1
+#if defined(__AVX512BF16__) && defined(__AVX512VL__) && defined(__AVX512BW__) && !defined(__SANITIZE_ADDRESS__)
+#define FLOWZOO_PAIRS 1
 #include <immintrin.h>
+#if defined(__AMX_TILE__) && defined(__AMX_BF16__) && defined(__linux__)
+#define FLOWZOO_TILES 1
 #include <sys/syscall.h>
 #include <unistd.h>
+#endif
 #endif
 
 namespace {
 
-typedef uint16_t Half;  // the bits of a bfloat16 number
-
 constexpr int64_t kSide = 16;             // rows and columns of a tile of sums
 constexpr int64_t kDepth = 32;            // bfloat16 numbers in a row of a tile, of which a step makes products
 constexpr int64_t kTile = kSide * kDepth;  // of a tile
-
-inline float widen(Half bits) {
-    const uint32_t word = static_cast<uint32_t>(bits) << 16;
-    float value;
-    std::memcpy(&value, &word, sizeof value);
-    return value;
-}
-
-// To the nearest, ties to even.
-inline Half narrow(float value) {
-    uint32_t bits;
-    std::memcpy(&bits, &value, sizeof bits);
-    const uint32_t rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
-    return (bits & 0x7fffffff) > 0x7f800000 ? 0x7fc0 : static_cast<Half>(rounded);
-}
 
 // Where the operands of a product's steps are. Rows of `left` are `row` numbers apart. Of step (chunk, tap) `left` is
 // chunk * chunk_size + offset[tap] numbers further, and `right` one more tile.
@@ -83,8 +71,8 @@ struct Ahead {
 
 #if defined(FLOWZOO_TILES)
 
-// Whether this process may use the tiles: Linux wants to be asked once.
-inline bool tiles_allowed() {
+// Whether this process may use them: Linux wants to be asked once for the tiles.
+inline bool products_allowed() {
     static const bool allowed = syscall(SYS_arch_prctl, 0x1023 /* ARCH_REQ_XCOMP_PERM */, 18 /* tile data */) == 0;
     return allowed;
 }
@@ -169,12 +157,74 @@ __attribute__((noinline)) void multiply_tiles(const Operands& of, const Steps& s
 
 #else
 
-inline bool tiles_allowed() { return false; }
-
 struct TilesInUse {
     TilesInUse() {}
     ~TilesInUse() {}
 };
+
+#if defined(FLOWZOO_PAIRS)
+
+inline bool products_allowed() { return true; }
+
+constexpr int kRun = 8;  // pixels whose sums, of two vectors each, the registers hold
+
+// Adds to the sums of kRun pixels from `left` on, in kColumns vectors each.
+template <int kColumns>
+inline __attribute__((always_inline)) void add_pairs(
+    const Half* left, int64_t row, const Half* const* right, int64_t at, __m512 (*sums)[kColumns]) {
+#pragma GCC unroll 1
+    for (int64_t k = 0; k < kDepth / 2; ++k) {
+        __m512i factors[kColumns];
+#pragma GCC unroll 2
+        for (int j = 0; j < kColumns; ++j) {
+            factors[j] = _mm512_loadu_si512(right[j] + at + k * kDepth);
+            asm("" : "+v"(factors[j]));
+        }
+#pragma GCC unroll 8
+        for (int i = 0; i < kRun; ++i) {
+            int32_t pair;
+            std::memcpy(&pair, left + i * row + 2 * k, sizeof pair);
+            __m512i both = _mm512_set1_epi32(pair);
+            asm volatile("" : "+v"(both));  // or gcc loads all of them first, for which there are no registers
+#pragma GCC unroll 2
+            for (int j = 0; j < kColumns; ++j)
+                sums[i][j] = _mm512_dpbf16_ps(sums[i][j], (__m512bh)both, (__m512bh)factors[j]);
+        }
+    }
+}
+
+template <int kColumns>
+__attribute__((noinline)) void multiply_tiles(const Operands& of, const Steps& steps, Ahead& ahead, float* sums) {
+    for (int64_t run = 0; run < 2 * kSide; run += kRun) {
+        const int64_t tile = run / kSide, pixel = run % kSide;
+        __m512 run_sums[kRun][kColumns];
+#pragma GCC unroll 8
+        for (int i = 0; i < kRun; ++i)
+            for (int j = 0; j < kColumns; ++j) run_sums[i][j] = _mm512_setzero_ps();
+        int64_t right = 0;
+        for (int64_t chunk = 0; chunk < steps.chunks; ++chunk)
+            for (int64_t tap = 0; tap < steps.taps; ++tap, right += kTile) {
+                const int64_t left = chunk * steps.chunk_size + steps.offset[tap] + pixel * steps.row;
+                if (tile == 0 && pixel == 0) {
+                    for (int64_t i = 0; i < ahead.reads; ++i) ahead.read.touch<false>();
+                    ahead.written.touch<true>();
+                }
+                add_pairs<kColumns>(of.left[tile] + left, steps.row, of.right, right, run_sums);
+                if (!of.right_rest[0]) continue;
+                add_pairs<kColumns>(of.left[tile] + left, steps.row, of.right_rest, right, run_sums);
+                if (!of.left_rest[0]) continue;
+                add_pairs<kColumns>(of.left_rest[tile] + left, steps.row, of.right, right, run_sums);
+            }
+#pragma GCC unroll 8
+        for (int i = 0; i < kRun; ++i)
+            for (int j = 0; j < kColumns; ++j)
+                _mm512_storeu_ps(sums + ((tile * kColumns + j) * kSide + pixel + i) * kSide, run_sums[i][j]);
+    }
+}
+
+#else
+
+inline bool products_allowed() { return false; }
 
 inline void add_product(const Half* left, int64_t row, const Half* right, float* sums) {
     for (int64_t i = 0; i < kSide; ++i)
@@ -202,6 +252,7 @@ void multiply_tiles(const Operands& of, const Steps& steps, Ahead&, float* sums)
                 }
 }
 
+#endif
 #endif
 
 }  // namespace

@@ -33,7 +33,7 @@ inline void split(float value, int64_t place, Terms to) {
     if (to.rest) to.rest[place] = narrow(value - widen(first));
 }
 
-#if defined(FLOWZOO_TILES)
+#if defined(FLOWZOO_PAIRS)
 inline __m512 widened(__m256i halves) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16)); }
 
 // 32 numbers.
@@ -211,7 +211,7 @@ void pack_weights(const Plan& plan, const Weights& weights, int64_t panel, Terms
         }
 }
 
-#if defined(FLOWZOO_TILES)
+#if defined(FLOWZOO_PAIRS)
 inline void put(float* to, __m512 value, __mmask16 wanted) { _mm512_mask_storeu_ps(to, wanted, value); }
 inline void put(Half* to, __m512 value, __mmask16 wanted) {
     _mm256_mask_storeu_epi16(to, wanted, (__m256i)_mm512_cvtneps_pbh(value));
@@ -355,8 +355,17 @@ int convolve(const Plan& plan, const Number* maps, const Weights& weights, const
 
 }  // namespace
 
-// 0 where the processor has the tiles, and this process may use them.
-extern "C" __attribute__((visibility("default"))) int flowzoo_has_matrix_tiles(int64_t) { return tiles_allowed() ? 0 : 1; }
+// 0 where the processor multiplies bfloat16 numbers, and this process may have it done.
+extern "C" __attribute__((visibility("default"))) int flowzoo_multiplies_halves(int64_t) { return products_allowed() ? 0 : 1; }
+
+// 0 where that is done by matrix tiles.
+extern "C" __attribute__((visibility("default"))) int flowzoo_has_matrix_tiles(int64_t) {
+#if defined(FLOWZOO_TILES)
+    return products_allowed() ? 0 : 1;
+#else
+    return 1;
+#endif
+}
 
 // maps: (batch, height, width) pixels of `channels` float32 numbers, or bfloat16 ones where `maps_half`; result:
 // (batch, rows, columns) pixels alike. Weights of tap t from channel c to output o are at
@@ -370,7 +379,7 @@ extern "C" __attribute__((visibility("default"))) int flowzoo_tile_convolution(
     int64_t tap, int64_t channel, int64_t maps_half, int64_t result_half, int64_t terms, int64_t add,
     float slope, int64_t threads) {
 #if defined(FLOWZOO_TILES)
-    if (!tiles_allowed()) return 2;
+    if (!products_allowed()) return 2;
 #endif
     const Plan plan(
         {batch, channels, height, width, outputs, rows, columns, tall, wide, stride, dilation, above, before, pixel,

@@ -1,154 +1,12 @@
 // 3x3 convolutions of stride 1 and their gradients with a quarter of the multiplications, for channels-last maps:
 // Winograd's F(4x4, 3x3) (Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016).
-//
-// A tile is 4x4 pixels of the result, which see 6x6 of the input. With 1-D transforms along both axes,
-//
-//   result = A' [ (G w G') . (B' input B) ] A,    gradient to w = G' [ (A gradient A') . (B' input B) ] G,
-//
-// where the product in brackets is, for each of the 36 places of a tile, a matrix product over channels (or tiles).
-// The points of evaluation are 0, +-sqrt(1/2), +-sqrt(2) and infinity, which lose less precision than whole numbers.
-// A dilated problem is dilation^2 undilated ones on the phases of the map. The order of all sums is fixed.
+// All arithmetic is float32's, maps in bfloat16 or not. The order of all sums is fixed.
 
 #include "threads.h"
 #include "transpose.h"
-#include "vector.h"
+#include "winograd_tiles.h"
 
 namespace {
-
-constexpr int64_t kPlaces = 36, kWide = 2 * kLanes;
-// Tiles in a block and channels beside each other, so that a block's values stay in the second-level cache.
-constexpr int64_t kTiles = 36, kGradientTiles = 48, kChunk = 2 * kWide;
-constexpr float kHalfRoot = 0.70710678118654752f, kRoot = 1.41421356237309505f;
-
-// How many rows of a matrix product the registers hold beside each other.
-constexpr int kTall = kManyRegisters ? 12 : 6;
-
-int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
-
-// One place's values, and a cache line so that the 36 places do not fall on each other in the caches.
-int64_t place_size(int64_t values) { return round_up(values, 16) + 16; }
-
-struct Map {
-    int64_t batch, height, width, dilation;
-    int64_t rows, columns;  // tiles of one phase
-    int64_t tiles;
-
-    Map(int64_t b, int64_t h, int64_t w, int64_t d)
-        : batch(b), height(h), width(w), dilation(d), rows(((h + d - 1) / d + 3) / 4),
-          columns(((w + d - 1) / d + 3) / 4), tiles(b * d * d * rows * columns) {}
-};
-
-// Pixel numbers of a tile's rows and columns, first one kMargin before the tile; -1 outside the map.
-template <int kSide, int kMargin>
-struct Pixels {
-    int64_t number[kSide][kSide];
-
-    Pixels(const Map& map, int64_t tile) {
-        const int64_t d = map.dilation, column = tile % map.columns, row = tile / map.columns % map.rows;
-        const int64_t phase = tile / (map.columns * map.rows) % (d * d), b = tile / (map.columns * map.rows * d * d);
-        for (int i = 0; i < kSide; ++i) {
-            const int64_t y = phase / d + d * (4 * row + i - kMargin);
-            for (int j = 0; j < kSide; ++j) {
-                const int64_t x = phase % d + d * (4 * column + j - kMargin);
-                const bool inside = y >= 0 && y < map.height && x >= 0 && x < map.width;
-                number[i][j] = inside ? (b * map.height + y) * map.width + x : -1;
-            }
-        }
-    }
-};
-
-// The five 1-D transforms, from every `step`-th vector to every `step`-th one.
-struct InputTransform {  // B'
-    static constexpr int kFrom = 6, kTo = 6;
-    WIDE_INLINE void apply(const Vec* d, int s, Vec* r, int q) {
-        const Vec even = d[4 * s] - 2.0f * d[2 * s], odd = kHalfRoot * d[3 * s] - kRoot * d[s];
-        const Vec even2 = d[4 * s] - 0.5f * d[2 * s], odd2 = kRoot * d[3 * s] - kHalfRoot * d[s];
-        r[0] = d[0] - 2.5f * d[2 * s] + d[4 * s];
-        r[q] = even + odd;
-        r[2 * q] = even - odd;
-        r[3 * q] = even2 + odd2;
-        r[4 * q] = even2 - odd2;
-        r[5 * q] = d[s] - 2.5f * d[3 * s] + d[5 * s];
-    }
-};
-struct ResultTransform {  // A'
-    static constexpr int kFrom = 6, kTo = 4;
-    WIDE_INLINE void apply(const Vec* m, int s, Vec* r, int q) {
-        const Vec sum = m[s] + m[2 * s], difference = m[s] - m[2 * s];
-        const Vec sum2 = m[3 * s] + m[4 * s], difference2 = m[3 * s] - m[4 * s];
-        r[0] = m[0] + sum + sum2;
-        r[q] = kHalfRoot * difference + kRoot * difference2;
-        r[2 * q] = 0.5f * sum + 2.0f * sum2;
-        r[3 * q] = 0.5f * kHalfRoot * difference + 2.0f * kRoot * difference2 + m[5 * s];
-    }
-};
-struct GradientTransform {  // A
-    static constexpr int kFrom = 4, kTo = 6;
-    WIDE_INLINE void apply(const Vec* g, int s, Vec* r, int q) {
-        const Vec even = g[0] + 0.5f * g[2 * s], odd = kHalfRoot * (g[s] + 0.5f * g[3 * s]);
-        const Vec even2 = g[0] + 2.0f * g[2 * s], odd2 = kRoot * (g[s] + 2.0f * g[3 * s]);
-        r[0] = g[0];
-        r[q] = even + odd;
-        r[2 * q] = even - odd;
-        r[3 * q] = even2 + odd2;
-        r[4 * q] = even2 - odd2;
-        r[5 * q] = g[3 * s];
-    }
-};
-struct WeightTransform {  // G
-    static constexpr int kFrom = 3, kTo = 6;
-    WIDE_INLINE void apply(const Vec* w, int s, Vec* r, int q) {
-        const Vec even = (-2.0f / 3) * w[0] - (1.0f / 3) * w[2 * s], odd = (-kRoot / 3) * w[s];
-        const Vec even2 = (1.0f / 6) * w[0] + (1.0f / 3) * w[2 * s], odd2 = (kRoot / 6) * w[s];
-        r[0] = w[0];
-        r[q] = even + odd;
-        r[2 * q] = even - odd;
-        r[3 * q] = even2 + odd2;
-        r[4 * q] = even2 - odd2;
-        r[5 * q] = w[2 * s];
-    }
-};
-struct WeightGradientTransform {  // G'
-    static constexpr int kFrom = 6, kTo = 3;
-    WIDE_INLINE void apply(const Vec* u, int s, Vec* r, int q) {
-        const Vec sum = u[s] + u[2 * s], difference = u[s] - u[2 * s];
-        const Vec sum2 = u[3 * s] + u[4 * s], difference2 = u[3 * s] - u[4 * s];
-        r[0] = u[0] - (2.0f / 3) * sum + (1.0f / 6) * sum2;
-        r[q] = (-kRoot / 3) * difference + (kRoot / 6) * difference2;
-        r[2 * q] = (1.0f / 3) * (sum2 - sum) + u[5 * s];
-    }
-};
-
-// Along both axes: kFrom x kFrom vectors to kTo x kTo.
-template <class Transform>
-WIDE_INLINE void transform(const Vec* from, Vec* to) {
-    constexpr int n = Transform::kFrom, m = Transform::kTo;
-    Vec between[m * n];
-#pragma GCC unroll 6
-    for (int j = 0; j < n; ++j) Transform::apply(from + j, n, between + j, n);
-#pragma GCC unroll 6
-    for (int i = 0; i < m; ++i) Transform::apply(between + i * n, 1, to + i * m, 1);
-}
-
-// Transforms `count` channels of one tile. Vector v of place p goes to place[p * size + v / 2 * panel + v % 2 * kLanes].
-template <class Transform, int kMargin>
-void spread_tile(
-    const Map& map, int64_t tile, const float* maps, int64_t pixel, int64_t count, float* place, int64_t size, int64_t panel) {
-    constexpr int n = Transform::kFrom;
-    const Pixels<n, kMargin> pixels(map, tile);
-    for (int64_t c = 0; c < count; c += kLanes) {
-        Vec from[n * n], to[kPlaces];
-#pragma GCC unroll 36
-        for (int i = 0; i < n * n; ++i) {
-            const int64_t number = pixels.number[i / n][i % n];
-            from[i] = number < 0 ? Vec{} : load_some(maps + number * pixel + c, count - c);
-        }
-        transform<Transform>(from, to);
-        float* at = place + c / kWide * panel + c % kWide;
-#pragma GCC unroll 36
-        for (int p = 0; p < kPlaces; ++p) store(at + p * size, to[p]);
-    }
-}
 
 // result[i, 0..kWide) (+)= sum_k a[i * row + k * step] * b[k, 0..kWide)
 template <int kRows>
@@ -190,15 +48,17 @@ void multiply_rows(
 }
 
 // Maps whose channels from `split` on, a multiple of kLanes, may lie elsewhere.
+template <class Number>
 struct Input {
-    const float* first;
-    const float* second;
+    const Number* first;
+    const Number* second;
     int64_t first_pixel, second_pixel, split;
 };
 
 // The 36 values of `channels` channels from `c` on of each of `count` tiles; a row of zeros follows an odd number of them.
+template <class Number>
 void see(
-    const Map& map, int64_t begin, int64_t count, const Input& input, int64_t c, int64_t channels, float* seen,
+    const Map& map, int64_t begin, int64_t count, const Input<Number>& input, int64_t c, int64_t channels, float* seen,
     int64_t row, int64_t size) {
     const int64_t left = input.split - c, before = left < 0 ? 0 : left < channels ? left : channels;
     for (int64_t t = 0; t < count; ++t) {
@@ -214,11 +74,19 @@ void see(
         for (int64_t p = 0; p < kPlaces; ++p) std::memset(seen + p * size + count * row, 0, row * sizeof(float));
 }
 
-// Transforms the weights from `count` channels, at most kWideLanes, to the first kLanes of `outputs` ones, which may be
-// none; those of channel c go to to[p * size + c * kWide].
+// Values of tap t from channel c to channel o are at from[t * tap + c * channel_step + o * output_step]; one of the two
+// steps is 1.
+struct Weights {
+    const float* from;
+    int64_t tap, channel_step, output_step;
+};
+
+// Transforms the weights from `count` channels from `channel` on, at most kWideLanes, to the first kLanes of `outputs` ones
+// from `output` on, which may be none; those of channel c go to to[p * size + c * kWide].
 void spread_weights(
-    const float* weights, int64_t tap, int64_t channel_step, int64_t output_step, int64_t count, int64_t outputs,
-    float* to, int64_t size) {
+    const Weights& of, int64_t channel, int64_t output, int64_t count, int64_t outputs, float* to, int64_t size) {
+    const int64_t tap = of.tap, channel_step = of.channel_step, output_step = of.output_step;
+    const float* const weights = of.from + channel * channel_step + output * output_step;
     float turned[9][kWideLanes * kLanes];  // a channel's outputs beside each other
     if (output_step != 1) {
         for (int t = 0; t < 9; ++t) {
@@ -248,9 +116,10 @@ void spread_weights(
 }
 
 // From a tile's sums to its 16 pixels of the result.
+template <class Number>
 void finish_tile(
     const Map& map, int64_t tile, const float* sums, int64_t size, const float* bias, float slope, int64_t outputs,
-    float* result, int64_t pixel) {
+    Number* result, int64_t pixel) {
     const Pixels<4, 0> pixels(map, tile);
     for (int64_t o = 0; o < outputs; o += kLanes) {
         Vec from[kPlaces], to[16];
@@ -267,71 +136,86 @@ void finish_tile(
     }
 }
 
-}  // namespace
-
-// Values of tap t from channel c to channel o are at weights[t * tap + c * channel_step + o * output_step]; one of the two
-// steps is 1.
-// The result is act(convolution + bias): act(x) = x for x > 0, else slope * x. `bias` may be null.
-// Channels from `split` on are in `second`; it may be null where `split` is `channels`.
-extern "C" __attribute__((visibility("default"))) int flowzoo_winograd(
-    const float* first, const float* second, const float* weights, const float* bias, float* result, int64_t batch,
-    int64_t channels, int64_t height, int64_t width, int64_t outputs, int64_t dilation, int64_t split,
-    int64_t first_pixel, int64_t second_pixel, int64_t result_pixel, int64_t tap, int64_t channel_step,
-    int64_t output_step, float slope, int64_t threads) {
-    const Input input{first, second, first_pixel, second_pixel, split};
-    const Map map(batch, height, width, dilation);
+template <class Number, class Result>
+int convolve(
+    const Map& map, const Input<Number>& input, int64_t channels, const Weights& weights, const float* bias, Result* result,
+    int64_t outputs, int64_t result_pixel, float slope, int64_t threads) {
     const int64_t panels = (outputs + kWide - 1) / kWide, wide = round_up(channels, kLanes);
     const int64_t factor_size = place_size(panels * channels * kWide);
+    Buffer buffer(kPlaces * factor_size);
+    float* const factors = buffer.get();
+    // Factors are laid out as panels of kWide outputs.
+    int status = run_tasks(0, panels * 4, threads, [&](auto next) {
+        for (int64_t task = next(); task >= 0; task = next()) {
+            const int64_t panel = task / 4, first = channels * (task % 4) / 4, last = channels * (task % 4 + 1) / 4;
+            for (int64_t c = first; c < last; c += kWideLanes) {
+                const int64_t count = last - c < kWideLanes ? last - c : kWideLanes;
+                for (int64_t v = 0; v < kWide; v += kLanes) {
+                    const int64_t o = panel * kWide + v;
+                    float* at = factors + (panel * channels + c) * kWide + v;
+                    spread_weights(
+                        weights, c, o, count, outputs - o, at, factor_size);
+                }
+            }
+        }
+    });
+    if (status != 0) return status;
+    int64_t block = kTiles;
+    while (block > 12 && map.tiles < 2 * threads * block) block -= 12;
+    // The fewer channels are all kept, the others are taken in turns.
+    const int64_t together = channels > outputs ? kChunk : wide;
+    const int64_t made = channels > outputs ? panels * kWide : kChunk;
+    const int64_t size = place_size(block * together), sum_size = place_size(block * made);
+    return run_tasks(0, (map.tiles + block - 1) / block, threads, [&](auto next) {
+        Buffer seen(kPlaces * size), sums(kPlaces * sum_size);
+        for (int64_t task = next(); task >= 0; task = next()) {
+            const int64_t begin = task * block;
+            const int64_t count = begin + block < map.tiles ? block : map.tiles - begin;
+            for (int64_t o = 0; o < outputs; o += made) {
+                for (int64_t c = 0; c < channels; c += together) {
+                    const int64_t length = c + together < channels ? together : channels - c;
+                    if (o == 0) see(map, begin, count, input, c, length, seen.get(), together, size);
+                    for (int64_t p = 0; p < kPlaces; ++p)
+                        for (int64_t i = 0; i < made && o + i < outputs; i += kWide)
+                            multiply_rows(
+                                seen.get() + p * size, count, together, 1,
+                                factors + p * factor_size + ((o + i) / kWide * channels + c) * kWide, length,
+                                sums.get() + p * sum_size + i, made, c > 0);
+                }
+                const int64_t last = o + made < outputs ? o + made : outputs;
+                for (int64_t t = 0; t < count; ++t)
+                    finish_tile(
+                        map, begin + t, sums.get() + t * made, sum_size, bias ? bias + o : nullptr, slope, last - o,
+                        result + o, result_pixel);
+            }
+        }
+    });
+}
+
+}  // namespace
+
+// maps: (batch, height, width) pixels of float32 numbers, or bfloat16 ones where `maps_half`; the result alike.
+// Weights of tap t from channel c to output o are at weights[t * tap + c * channel_step + o * output_step]; one of the two
+// steps is 1. The result is act(convolution + bias): act(x) = x for x > 0, else slope * x. `bias` may be null.
+// Channels from `split` on are in `second`; it may be null where `split` is `channels`.
+extern "C" __attribute__((visibility("default"))) int flowzoo_winograd(
+    const void* first, const void* second, const float* weights, const float* bias, void* result, int64_t batch,
+    int64_t channels, int64_t height, int64_t width, int64_t outputs, int64_t dilation, int64_t split,
+    int64_t first_pixel, int64_t second_pixel, int64_t result_pixel, int64_t tap, int64_t channel_step,
+    int64_t output_step, int64_t maps_half, int64_t result_half, float slope, int64_t threads) {
+    const Map map(batch, height, width, dilation);
+    const auto run = [&](auto number, auto* to) {
+        typedef decltype(number) Number;
+        const Input<Number> input{
+            static_cast<const Number*>(first), static_cast<const Number*>(second), first_pixel, second_pixel, split};
+        const Weights from{weights, tap, channel_step, output_step};
+        return convolve(map, input, channels, from, bias, to, outputs, result_pixel, slope, threads);
+    };
     try {
-        Buffer buffer(kPlaces * factor_size);
-        float* const factors = buffer.get();
-        // Factors are laid out as panels of kWide outputs.
-        int status = run_tasks(0, panels * 4, threads, [&](auto next) {
-            for (int64_t task = next(); task >= 0; task = next()) {
-                const int64_t panel = task / 4, first = channels * (task % 4) / 4, last = channels * (task % 4 + 1) / 4;
-                for (int64_t c = first; c < last; c += kWideLanes) {
-                    const int64_t count = last - c < kWideLanes ? last - c : kWideLanes;
-                    for (int64_t v = 0; v < kWide; v += kLanes) {
-                        const int64_t o = panel * kWide + v;
-                        float* at = factors + (panel * channels + c) * kWide + v;
-                        spread_weights(
-                            weights + c * channel_step + o * output_step, tap, channel_step, output_step, count,
-                            outputs - o, at, factor_size);
-                    }
-                }
-            }
-        });
-        if (status != 0) return status;
-        int64_t block = kTiles;
-        while (block > 12 && map.tiles < 2 * threads * block) block -= 12;
-        // The fewer channels are all kept, the others are taken in turns.
-        const int64_t together = channels > outputs ? kChunk : wide;
-        const int64_t made = channels > outputs ? panels * kWide : kChunk;
-        const int64_t size = place_size(block * together), sum_size = place_size(block * made);
-        return run_tasks(0, (map.tiles + block - 1) / block, threads, [&](auto next) {
-            Buffer seen(kPlaces * size), sums(kPlaces * sum_size);
-            for (int64_t task = next(); task >= 0; task = next()) {
-                const int64_t begin = task * block;
-                const int64_t count = begin + block < map.tiles ? block : map.tiles - begin;
-                for (int64_t o = 0; o < outputs; o += made) {
-                    for (int64_t c = 0; c < channels; c += together) {
-                        const int64_t length = c + together < channels ? together : channels - c;
-                        if (o == 0) see(map, begin, count, input, c, length, seen.get(), together, size);
-                        for (int64_t p = 0; p < kPlaces; ++p)
-                            for (int64_t i = 0; i < made && o + i < outputs; i += kWide)
-                                multiply_rows(
-                                    seen.get() + p * size, count, together, 1,
-                                    factors + p * factor_size + ((o + i) / kWide * channels + c) * kWide, length,
-                                    sums.get() + p * sum_size + i, made, c > 0);
-                    }
-                    const int64_t last = o + made < outputs ? o + made : outputs;
-                    for (int64_t t = 0; t < count; ++t)
-                        finish_tile(
-                            map, begin + t, sums.get() + t * made, sum_size, bias ? bias + o : nullptr, slope, last - o,
-                            result + o, result_pixel);
-                }
-            }
-        });
+        if (maps_half && result_half) return run(Half(), static_cast<Half*>(result));
+        if (maps_half) return run(Half(), static_cast<float*>(result));
+        if (result_half) return run(float(), static_cast<Half*>(result));
+        return run(float(), static_cast<float*>(result));
     } catch (const std::bad_alloc&) {
         return 1;
     }

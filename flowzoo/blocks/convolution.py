@@ -104,11 +104,11 @@ def lowered(maps: Tensor, weight: Tensor) -> Tensor | None:
     return maps.to(dtype, memory_format=torch.channels_last if maps.is_cpu else torch.preserve_format)
 
 
-def lowered_tiles(maps: Tensor) -> bool:
-    """Whether convolutions of these maps, without gradients, are done in bfloat16 by the CPU's matrix tiles."""
+def stays_in_half(maps: Tensor) -> bool:
+    """Whether convolutions of these maps, without gradients, are done in bfloat16, for which the CPU has products."""
     if not untraced_inference(maps) or maps.dtype != torch.float32:
         return False
-    return autocast_type(maps) == torch.bfloat16 and cpu.has_tiles()
+    return autocast_type(maps) == torch.bfloat16 and cpu.multiplies_halves()
 
 
 def layout(maps: Tensor) -> Tensor:

@@ -14,8 +14,8 @@ from flowzoo.blocks.convolution import (
     join,
     leaky,
     lowered,
-    lowered_tiles,
     side_by_side,
+    stays_in_half,
 )
 
 
@@ -69,7 +69,7 @@ class DenseDecoder(nn.Module):
         if torch.is_grad_enabled() and any(value.requires_grad for value in (*parts, *self.parameters())):
             seen = self._concatenated(as_weights(join(*parts), next(self.parameters())))
             return DenseMaps(seen, seen, 0)
-        if lowered_tiles(parts[0]):
+        if stays_in_half(parts[0]):
             return self._in_half(parts, self.inputs if carried is None else carried)
         return self._in_place(parts)
 

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from flowzoo.blocks.convolution import untraced_inference
 from flowzoo.operators.convolution import convolve_few
-from flowzoo.operators.precision import autocast_type
 
 
 class BilinearDoubling(nn.Module):
@@ -35,7 +34,7 @@ class Doubling(nn.ConvTranspose2d):
     """A learned 4x4, stride-2 transposed convolution with bias.
 
     Each of a pixel's four new ones sees 2x2 pixels of its 3x3 window. So few outputs are those of a 3x3 convolution
-    with four times as many, which the CPU's matrix tiles do while they read the maps once.
+    with four times as many, which kernels on the CPU do while they read the maps once.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -43,7 +42,7 @@ class Doubling(nn.ConvTranspose2d):
 
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
         """(B,inputs,H,W) -> (B,outputs,2H,2W)."""
-        if untraced_inference(input) and autocast_type(input) == torch.bfloat16:
+        if untraced_inference(input):
             bias = None if self.bias is None else self.bias.repeat_interleave(4)
             four = convolve_few(input, self._window(), bias)
             if four is not None:

@@ -26,7 +26,7 @@ def test_both_ways_put_channels_in_the_same_places(order):
 
 @pytest.mark.parametrize("order", [("front",) * 3, ("end", "front", "end")])
 def test_under_autocast_the_input_is_also_given_as_it_was(order, monkeypatch):
-    monkeypatch.setattr(cpu, "has_tiles", lambda: False)
+    monkeypatch.setattr(cpu, "multiplies_halves", lambda: False)
     torch.manual_seed(2)
     decoder = DenseDecoder(5, (4, 3, 2), order)
     parts = [torch.randn(2, 3, 6, 7), torch.randn(2, 2, 6, 7)]
@@ -43,11 +43,13 @@ def test_under_autocast_the_input_is_also_given_as_it_was(order, monkeypatch):
 
 
 @pytest.mark.skipif(native.library() is None, reason="no C++ compiler")
+@pytest.mark.parametrize("tiles", [True, False], ids=["tiles", "pairs"])
 @pytest.mark.parametrize("carried", [None, 2])
 @pytest.mark.parametrize("order", [("front",) * 3, ("end", "front", "end")])
-def test_matrix_tiles_keep_the_input_as_it_was_and_its_flow_exact(order, carried, monkeypatch):
+def test_products_of_halves_keep_the_input_as_it_was_and_its_flow_exact(order, carried, tiles, monkeypatch):
     """Flow of an input far from what bfloat16 holds: a head that saw it rounded would be off by 30."""
-    monkeypatch.setattr(cpu, "has_tiles", lambda: True)
+    monkeypatch.setattr(cpu, "multiplies_halves", lambda: True)
+    monkeypatch.setattr(cpu, "has_tiles", lambda: tiles)
     torch.manual_seed(2)
     decoder, head = DenseDecoder(101, (24, 20, 16), order), flow_head(161)
     parts = [torch.randn(2, 99, 9, 18), 1e4 + torch.randn(2, 2, 9, 18)]
@@ -77,7 +79,7 @@ def test_matrix_tiles_keep_the_input_as_it_was_and_its_flow_exact(order, carried
     error = (flow.double() - wanted).abs().max()
     assert error < 2e-5 * wanted.abs().max()
     assert error < 0.05 * (rounded - wanted).abs().max()
-    monkeypatch.setattr(cpu, "has_tiles", lambda: False)
+    monkeypatch.setattr(cpu, "multiplies_halves", lambda: False)
     with torch.no_grad():
         torch.testing.assert_close(hidden.float(), decoder(parts).hidden, rtol=0.02, atol=0.02 * 1e4 * 0.1)
         torch.testing.assert_close(head.of_lowered(hidden, exact, at).double(), wanted, rtol=1e-6, atol=1e-2)

@@ -15,9 +15,10 @@ needs_onednn = pytest.mark.skipif(
 
 
 @pytest.fixture(autouse=True)
-def _no_tiles(monkeypatch):
+def _no_kernels(monkeypatch):
     """Those have tests of their own."""
-    monkeypatch.setattr(cpu, "has_tiles", lambda: False)
+    monkeypatch.setattr(cpu, "multiplies_halves", lambda: False)
+    monkeypatch.setattr(cpu, "wins_lowered", lambda *arguments: False)
 
 
 def finite(case, layout=torch.channels_last):

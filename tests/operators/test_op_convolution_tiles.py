@@ -130,6 +130,7 @@ def test_results_go_only_where_they_fit():
 
 
 def test_autocast_uses_them_where_much_is_multiplied(monkeypatch):
+    monkeypatch.setattr(cpu, "multiplies_halves", lambda: True)
     monkeypatch.setattr(cpu, "has_tiles", lambda: True)
     monkeypatch.setattr(cpu, "lowered_convolution", lambda *arguments: pytest.fail("oneDNN"))
     for case in ((96, 64, (3, 3), 1, 1, 9, 17), (32, 2, (5, 5), 1, 1, 9, 17), (64, 8, (3, 3), 2, 1, 9, 17)):
@@ -148,6 +149,7 @@ def test_autocast_uses_them_where_much_is_multiplied(monkeypatch):
 
 @pytest.mark.parametrize("lowered", [True, False])
 def test_into_a_tensor_goes_what_a_new_one_would_hold(lowered, monkeypatch):
+    monkeypatch.setattr(cpu, "multiplies_halves", lambda: True)
     monkeypatch.setattr(cpu, "has_tiles", lambda: True)
     maps, weight, bias, *numbers = drawn((96, 64, (3, 3), 1, 1, 41, 45))
     wide = torch.zeros(2, 41, 45, 80, dtype=torch.bfloat16 if lowered else torch.float32).permute(0, 3, 1, 2)

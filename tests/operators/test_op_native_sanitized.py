@@ -24,6 +24,7 @@ from operator_samples import SAMPLES, Sizes
 from flowzoo.operators import native, native_call
 from flowzoo.operators.registration import REGISTERED
 import test_op_deform_kernel as deformed
+import test_op_convolution_few as few
 import test_op_convolution_tiles as tiled
 from flowzoo.operators.convolution import cpu as convolution
 from flowzoo.operators.deform import cpu as deform
@@ -43,17 +44,22 @@ def maps(channels):
     return torch.randn(2, 7, 9, channels).permute(0, 3, 1, 2)
 
 has_winograd, has_tiles = (hasattr(library, "flowzoo_" + name) for name in ("winograd", "tile_convolution"))
-assert has_winograd or has_tiles or sys.argv[2]
+assert hasattr(library, "flowzoo_few_outputs") or has_winograd or has_tiles or sys.argv[2]
 for first, second, outputs in ((32, 5, 33), (64, 41, 7)) if has_winograd else ():
     weight, bias = torch.randn(outputs, first + second, 3, 3), torch.randn(outputs)
     for dilation in (1, 2):
         convolution.convolution_of_two(maps(first), maps(second), weight, bias, dilation, 0.1)
-        convolution.convolution(maps(first), weight[:, :first], None, dilation, 1.0)
+        for given in (maps(first), maps(first).bfloat16()):
+            convolution.convolution(given, weight[:, :first], None, dilation, 1.0)
 for case in tiled.CASES if has_tiles else ():
     maps_, weight, bias, *numbers = tiled.drawn(case)
     for given in (maps_, maps_.bfloat16()):
         for lowered in (False, True):
             convolution.tile_convolution(given, weight, bias, *numbers, 0.1, lowered=lowered)
+for channels, outputs, window, padding, *sides in few.CASES if hasattr(library, "flowzoo_few_outputs") else ():
+    maps_, weight, bias = few.drawn(channels, outputs, window, *sides)
+    for given in (maps_, maps_.bfloat16()):
+        convolution.few_outputs(given, weight, bias, padding)
 for shape in deformed.SHAPES:
     gradient, tensors, numbers = deformed.problem(shape)
     for legacy in (False, True):
@@ -122,6 +128,7 @@ def test_unbroken_kernels_stay_inside_their_buffers() -> None:
         ("density_reading", ("density_reading.cpp", "count == kWideLanes && bin_step", "bin_step"), "density_reading"),
         ("winograd", ("winograd.cpp", "(c + before - input.split)", "c + before"), "none"),
         ("tile_convolution", ("tile_convolution.cpp", "y < 0 || y >= of.height", "y < 0"), "none"),
+        ("few_outputs", ("few_outputs.cpp", "seen < first || seen >= last", "seen >= last"), "none"),
         ("image_terms", ("image_terms.cpp", "y + 1 < height", "y < height"), "contrasts"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

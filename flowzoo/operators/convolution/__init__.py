@@ -48,6 +48,8 @@ def convolve(
             found = None
             if cpu.wins(maps, weight, stride, padding, dilation) and _has_kernels(maps):
                 found = cpu.convolution(maps, weight, bias, dilation, slope)
+            elif slope == 1 and cpu.few_win(maps, weight, stride, padding, dilation):
+                found = cpu.few_outputs(maps, weight, bias, padding)
             if found is None and slope != 1:
                 found = cpu.onednn_convolution(maps, weight, bias, stride, padding, dilation, slope)
             if found is not None:
@@ -56,7 +58,10 @@ def convolve(
             result: Tensor = Convolution.apply(maps, weight, bias, stride, padding, dilation, slope)  # type: ignore[no-untyped-call]
             return result
     elif _is_lowered(maps, weight):
-        if cpu.tiles_win(maps, weight, stride, dilation):
+        if cpu.wins_lowered(maps, weight, stride, padding, dilation):
+            into = _new_half(maps, weight)
+            found = cpu.convolution(maps, weight, bias, dilation, slope, into=into)
+        elif cpu.tiles_win(maps, weight, stride, dilation):
             found = cpu.tile_convolution(maps, weight, bias, stride, padding, dilation, slope, lowered=True)
         else:
             found = cpu.lowered_convolution(maps, weight, bias, stride, padding, dilation, slope)
@@ -84,9 +89,12 @@ def convolve_into(
         if _is_plain(maps, weight, bias) and result.dtype == torch.float32:
             if cpu.wins(maps, weight, stride, padding, dilation) and _has_kernels(maps):
                 done = cpu.convolution(maps, weight, bias, dilation, slope, into=result)
-        elif _is_lowered(maps, weight) and cpu.tiles_write(result) and cpu.tiles_win(maps, weight, stride, dilation):
-            numbers = stride, padding, dilation, slope
-            done = cpu.tile_convolution(maps, weight, bias, *numbers, lowered=True, into=result)
+        elif _is_lowered(maps, weight) and cpu.writes_type(result):
+            if cpu.wins_lowered(maps, weight, stride, padding, dilation):
+                done = cpu.convolution(maps, weight, bias, dilation, slope, into=result)
+            elif cpu.tiles_win(maps, weight, stride, dilation):
+                numbers = stride, padding, dilation, slope
+                done = cpu.tile_convolution(maps, weight, bias, *numbers, lowered=True, into=result)
     if done is None:
         result.copy_(convolve(maps, weight, bias, stride, padding, dilation, slope))
 
@@ -108,10 +116,16 @@ def convolve_partly_lowered(
         others = weight.clone(memory_format=torch.preserve_format)
         others[:, at:end] = 0
     own, numbers = weight[:, at:end], (1, padding, 1, 1.0)
-    if cpu.has_tiles() and not torch.is_grad_enabled() and _is_run(maps, weight):
-        result = cpu.tile_convolution(maps, others, bias, *numbers, lowered=False)
-        if result is not None and exact.shape[1] > 0:
-            result = cpu.tile_convolution(exact, own, None, *numbers, lowered=False, into=result, add=True)
+    if not torch.is_grad_enabled() and _is_run(maps, weight):
+        result = None
+        if cpu.has_tiles():
+            result = cpu.tile_convolution(maps, others, bias, *numbers, lowered=False)
+            if result is not None and exact.shape[1] > 0:
+                result = cpu.tile_convolution(exact, own, None, *numbers, lowered=False, into=result, add=True)
+        elif cpu.few_win(maps, weight, 1, padding, 1):
+            result = cpu.few_outputs(maps, others, bias, padding)
+            if result is not None and exact.shape[1] > 0:
+                result = cpu.few_outputs(exact, own, None, padding, into=result, add=True)
         if result is not None:
             return result
     result = convolve(maps.to(weight.dtype), others, bias, *numbers)
@@ -119,11 +133,16 @@ def convolve_partly_lowered(
 
 
 def convolve_few(maps: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor | None:
-    """A 3x3 convolution to few outputs as autocast wants it in bfloat16, with a result in float32; for inference.
+    """A 3x3 convolution to few outputs, of which there are kernels, with a result in float32; for inference.
 
-    (B,C,H,W), (D,C,3,3), (D) -> (B,D,H,W), channels last; None where matrix tiles do not gain by it.
+    (B,C,H,W), (D,C,3,3), (D) -> (B,D,H,W), channels last; None where there is no gain. Under autocast to bfloat16 maps
+    and weights are rounded to it.
     """
-    if torch.is_grad_enabled() or not _is_lowered(maps, weight) or not cpu.tiles_win(maps, weight, 1, 1):
+    if torch.is_grad_enabled():
+        return None
+    if _is_plain(maps, weight, bias) and cpu.few_win(maps, weight, 1, (1, 1), 1):
+        return cpu.few_outputs(maps, weight, bias, (1, 1))
+    if not _is_lowered(maps, weight) or not cpu.tiles_win(maps, weight, 1, 1):
         return None
     shape = maps.shape[0], weight.shape[0], *maps.shape[2:]
     result = torch.empty(shape, dtype=torch.float32, memory_format=_LAST)
@@ -157,6 +176,12 @@ def convolve_parts(
     if tuple(weight.shape[2:]) == (1, 1) and stride == 1 and padding == (0, 0):
         return cpu.onednn_sum(parts, weights, bias, slope)
     return None
+
+
+def _new_half(maps: Tensor, weight: Tensor) -> Tensor:
+    """For the result of a convolution of stride 1 that keeps the size."""
+    shape = maps.shape[0], weight.shape[0], *maps.shape[2:]
+    return torch.empty(shape, dtype=torch.bfloat16, memory_format=_LAST)
 
 
 def _is_plain(maps: Tensor, weight: Tensor, bias: Tensor | None) -> bool:

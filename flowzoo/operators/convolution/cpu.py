@@ -24,7 +24,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from flowzoo.operators import native_call
+from flowzoo.operators import native, native_call
 from flowzoo.operators.native_call import Memory, reads, reads_pixels, writes, writes_pixels
 
 _LEAST_CHANNELS, _LEAST_WIDER = 32, 64
@@ -77,7 +77,7 @@ def wins(maps: Tensor, weight: Tensor, stride: int, padding: tuple[int, int], di
     if least < _LEAST_CHANNELS_AT_ONCE or tiles < (4 * _LEAST_TILES_AT_ONCE if few else _LEAST_TILES_AT_ONCE):
         return False
     # What comes in another layout is copied, which only pays where much is done with each value.
-    outputs_for_copy = 0 if native_call.numbers_a_pixel(maps) else _LEAST_WIDER
+    outputs_for_copy = 0 if native_call.numbers_a_pixel(maps, maps.dtype) else _LEAST_WIDER
     return waste <= 2 and weight.shape[0] >= outputs_for_copy
 
 
@@ -93,7 +93,9 @@ def convolution(
 ) -> Tensor | None:
     """Convolution, bias and leaky ReLU: (B,C,H,W), (D,C,3,3), (D) -> (B,D,H,W); None where memory ran out.
 
-    `into`: float32 maps in channels-last layout, or some channels of such a tensor, that take the result.
+    All in float32, also of maps in bfloat16, whose result is rounded to it.
+
+    `into`: maps in channels-last layout, or some channels of such a tensor, float32 or bfloat16, that take the result.
     """
     return _convolve((maps,), weight, bias, dilation, slope, into=into)
 
@@ -125,13 +127,14 @@ def _convolve(
     batch, split, height, width = first.shape
     channels = split + sum(part.shape[1] for part in others)
     outputs, inside = weight.shape[1 if transposed else 0], weight.shape[1]
-    result, result_pixel = writes(batch, outputs, height, width, layout=_LAST), outputs
+    kind = torch.bfloat16 if first.dtype == torch.bfloat16 else torch.float32
+    result, result_pixel = writes(batch, outputs, height, width, layout=_LAST, dtype=kind), outputs
     if into is not None:
         result, result_pixel = writes_pixels("result", into, (batch, outputs, height, width))
-    seen, pixel = reads_pixels("maps", first, first.shape)
+    seen, pixel = reads_pixels("maps", first, first.shape, kind)
     second, second_pixel = None, 0
     if others:
-        second, second_pixel = reads_pixels("second maps", others[0], (batch, channels - split, height, width))
+        second, second_pixel = reads_pixels("second maps", others[0], (batch, channels - split, height, width), kind)
     memory = (
         seen,
         second,
@@ -141,10 +144,10 @@ def _convolve(
     )
     sizes = batch, channels, height, width, outputs, dilation, split, pixel, second_pixel, result_pixel
     steps = inside, *((9 * inside, 1) if transposed else (1, 9 * inside))
+    types = int(kind == torch.bfloat16), int(result.tensor.dtype == torch.bfloat16)
     threads = native_call.threads_for(2 * batch * channels * height * width * outputs)
-    return (
-        result.tensor if native_call.run("winograd", *memory, *sizes, *steps, float(slope), threads=threads) else None
-    )
+    done = native_call.run("winograd", *memory, *sizes, *steps, *types, float(slope), threads=threads)
+    return result.tensor if done else None
 
 
 def weight_gradient(maps: Tensor, gradient: Tensor, dilation: int) -> Tensor | None:
@@ -253,8 +256,20 @@ def lowered_convolution(
 
 
 def has_tiles() -> bool:
-    """Whether the processor has tiles that this process may use, and there are kernels."""
+    """Whether the processor has matrix tiles that this process may use, and there are kernels."""
     return native_call.run("has_matrix_tiles", threads=1)
+
+
+def multiplies_halves() -> bool:
+    """Whether the processor multiplies bfloat16 numbers, by tiles or in pairs, and there are kernels."""
+    return native_call.run("multiplies_halves", threads=1)
+
+
+def wins_lowered(maps: Tensor, weight: Tensor, stride: int, padding: tuple[int, int], dilation: int) -> bool:
+    """Whether Winograd's float32 is faster than any convolution in bfloat16; independent of the batch."""
+    if min(weight.shape[:2]) < _LEAST_WIDER or not wins(maps, weight, stride, padding, dilation):
+        return False
+    return native.library() is not None and not has_tiles()
 
 
 def tiles_win(maps: Tensor, weight: Tensor, stride: int, dilation: int) -> bool:
@@ -262,13 +277,17 @@ def tiles_win(maps: Tensor, weight: Tensor, stride: int, dilation: int) -> bool:
     outputs, channels, *window = weight.shape
     if min(stride, dilation) != 1 or channels < _LEAST_FOR_TILES or window == [1, 1]:
         return False
+    pixel = native_call.numbers_a_pixel(maps, maps.dtype)
     if outputs <= _FEW_OUTPUTS:
-        return native_call.numbers_a_pixel(maps, maps.dtype) > 0 and has_tiles()
-    return channels * window[0] * window[1] >= _LEAST_PRODUCTS and has_tiles()
+        return pixel > 0 and multiplies_halves()
+    if channels * window[0] * window[1] < _LEAST_PRODUCTS:
+        return False
+    # Without tiles, oneDNN is as fast; but it would have to copy what lies among others' channels.
+    return has_tiles() or (pixel > channels and multiplies_halves())
 
 
-def tiles_write(result: Tensor) -> bool:
-    """Whether the kernel writes numbers of this type."""
+def writes_type(result: Tensor) -> bool:
+    """Whether kernels write numbers of this type."""
     return result.dtype in (torch.float32, torch.bfloat16)
 
 
@@ -319,6 +338,58 @@ def tile_convolution(
     types = int(half), int(into.dtype == torch.bfloat16), 1 if lowered else 2, int(add)
     threads = native_call.threads_for(batch * channels * rows * columns * outputs)
     done = native_call.run("tile_convolution", *memory, *sizes, *steps, *types, float(slope), threads=threads)
+    return into if done else None
+
+
+def few_win(maps: Tensor, weight: Tensor, stride: int, padding: tuple[int, int], dilation: int) -> bool:
+    """Whether the kernel for few outputs is faster than PyTorch's convolution; independent of the batch."""
+    outputs, channels, *window = weight.shape
+    if (stride, dilation) != (1, 1) or outputs > _FEW_OUTPUTS or channels < _LEAST_FOR_TILES or window == [1, 1]:
+        return False
+    sizes = zip(maps.shape[2:], padding, window, strict=True)
+    if any(side + 2 * pad < taps for side, pad, taps in sizes):
+        return False  # PyTorch says what is wrong
+    return native_call.numbers_a_pixel(maps, maps.dtype) > 0 and native.library() is not None
+
+
+def few_outputs(
+    maps: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    padding: tuple[int, int],
+    *,
+    into: Tensor | None = None,
+    add: bool = False,
+) -> Tensor | None:
+    """A convolution of stride 1 in float32: (B,C,H,W), (D,C,h,w), (D) -> (B,D,H',W'); None where memory ran out.
+
+    Args:
+        maps: float32 or bfloat16.
+        weight, bias: float32.
+        padding: see `convolve`.
+        into: (B,D,H',W') channels last, or some channels of such a tensor, float32, that takes the result.
+        add: whether what `into` holds is one more summand.
+    """
+    batch, channels, height, width = maps.shape
+    outputs, _, tall, wide = weight.shape
+    shape = batch, outputs, height + 2 * padding[0] - tall + 1, width + 2 * padding[1] - wide + 1
+    if into is None:
+        into = torch.empty(shape, dtype=torch.float32, memory_format=_LAST)
+    half = maps.dtype == torch.bfloat16
+    seen, pixel = reads_pixels("maps", maps, maps.shape, torch.bfloat16 if half else torch.float32)
+    result, result_pixel = writes_pixels("result", into, shape)
+    beside = weight.is_contiguous(memory_format=_LAST)
+    layout = _LAST if beside else torch.contiguous_format
+    memory: tuple[Memory | None, ...] = (
+        seen,
+        reads("weights", weight, (outputs, channels, tall, wide), layout=layout),
+        None if bias is None else reads("bias", bias, (outputs,)),
+        result,
+    )
+    sizes = batch, channels, height, width, outputs, *shape[2:], tall, wide, *padding, pixel, result_pixel
+    steps = (channels, 1) if beside else (1, tall * wide)
+    threads = native_call.threads_for(2 * maps.numel() * outputs * tall * wide)
+    done = native_call.run("few_outputs", *memory, *sizes, *steps, int(half), int(add), threads=threads)
     return into if done else None
 
 
