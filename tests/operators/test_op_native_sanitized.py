@@ -26,7 +26,7 @@ from flowzoo.operators.registration import REGISTERED
 import test_op_deform_kernel as deformed
 import test_op_convolution_few as few
 import test_op_convolution_tiles as tiled
-from flowzoo.operators.convolution import cpu as convolution
+from flowzoo.operators.convolution import cpu as convolution, few_outputs
 from flowzoo.operators.deform import cpu as deform
 
 library = ctypes.CDLL(sys.argv[1])
@@ -59,7 +59,7 @@ for case in tiled.CASES if has_tiles else ():
 for channels, outputs, window, padding, *sides in few.CASES if hasattr(library, "flowzoo_few_outputs") else ():
     maps_, weight, bias = few.drawn(channels, outputs, window, *sides)
     for given in (maps_, maps_.bfloat16()):
-        convolution.few_outputs(given, weight, bias, padding)
+        few_outputs.convolution(given, weight, bias, padding)
 for shape in deformed.SHAPES:
     gradient, tensors, numbers = deformed.problem(shape)
     for legacy in (False, True):

@@ -7,13 +7,14 @@ Networks", CVPR 2016. kernels/convolution_weights.cpp is a direct sum for window
 What is left to PyTorch has its leaky ReLU in the same pass, as PyTorch's compiler does it: the same bits, one pass over
 memory less. So has what autocast wants in bfloat16.
 
-Some processors have matrix tiles (Intel's AMX), which multiply matrices of bfloat16 numbers and add the products in
-float32. What autocast wants in bfloat16 is done so in one pass (kernels/tile_convolution.cpp), from maps in float32 or
-bfloat16 to a result in either. Layers that flow comes from take float32 as three such products: numbers and weights are
-split into what bfloat16 holds of them and what it holds of the rest, and the product of the rests is left out (Henry,
-Tang and Heinecke, "Leveraging the bfloat16 Artificial Intelligence Datatype For Higher-Precision Computations", ARITH
-2019). That is off by at most some 1e-5 of the products' sizes: enough behind features in bfloat16, too little for a
-whole network in float32.
+Some processors multiply bfloat16 numbers and add the products in float32: matrices of them by matrix tiles (Intel's
+AMX), or pairs of them (AVX-512 BF16), which is slower than Winograd's kernel, whose maps may be bfloat16. What autocast
+wants in bfloat16 is done so in one pass (kernels/tile_convolution.cpp), from maps in float32 or bfloat16 to a result in
+either. By tiles, layers that flow comes from take float32 as three such products: numbers and weights are split into
+what bfloat16 holds of them and what it holds of the rest, and the product of the rests is left out (Henry, Tang and
+Heinecke, "Leveraging the bfloat16 Artificial Intelligence Datatype For Higher-Precision Computations", ARITH 2019).
+That is off by at most some 1e-5 of the products' sizes: enough behind features in bfloat16, too little for a whole
+network in float32.
 
 Functions return None where there is no kernel or memory ran out.
 """
@@ -338,58 +339,6 @@ def tile_convolution(
     types = int(half), int(into.dtype == torch.bfloat16), 1 if lowered else 2, int(add)
     threads = native_call.threads_for(batch * channels * rows * columns * outputs)
     done = native_call.run("tile_convolution", *memory, *sizes, *steps, *types, float(slope), threads=threads)
-    return into if done else None
-
-
-def few_win(maps: Tensor, weight: Tensor, stride: int, padding: tuple[int, int], dilation: int) -> bool:
-    """Whether the kernel for few outputs is faster than PyTorch's convolution; independent of the batch."""
-    outputs, channels, *window = weight.shape
-    if (stride, dilation) != (1, 1) or outputs > _FEW_OUTPUTS or channels < _LEAST_FOR_TILES or window == [1, 1]:
-        return False
-    sizes = zip(maps.shape[2:], padding, window, strict=True)
-    if any(side + 2 * pad < taps for side, pad, taps in sizes):
-        return False  # PyTorch says what is wrong
-    return native_call.numbers_a_pixel(maps, maps.dtype) > 0 and native.library() is not None
-
-
-def few_outputs(
-    maps: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    padding: tuple[int, int],
-    *,
-    into: Tensor | None = None,
-    add: bool = False,
-) -> Tensor | None:
-    """A convolution of stride 1 in float32: (B,C,H,W), (D,C,h,w), (D) -> (B,D,H',W'); None where memory ran out.
-
-    Args:
-        maps: float32 or bfloat16.
-        weight, bias: float32.
-        padding: see `convolve`.
-        into: (B,D,H',W') channels last, or some channels of such a tensor, float32, that takes the result.
-        add: whether what `into` holds is one more summand.
-    """
-    batch, channels, height, width = maps.shape
-    outputs, _, tall, wide = weight.shape
-    shape = batch, outputs, height + 2 * padding[0] - tall + 1, width + 2 * padding[1] - wide + 1
-    if into is None:
-        into = torch.empty(shape, dtype=torch.float32, memory_format=_LAST)
-    half = maps.dtype == torch.bfloat16
-    seen, pixel = reads_pixels("maps", maps, maps.shape, torch.bfloat16 if half else torch.float32)
-    result, result_pixel = writes_pixels("result", into, shape)
-    beside = weight.is_contiguous(memory_format=_LAST)
-    layout = _LAST if beside else torch.contiguous_format
-    memory: tuple[Memory | None, ...] = (
-        seen,
-        reads("weights", weight, (outputs, channels, tall, wide), layout=layout),
-        None if bias is None else reads("bias", bias, (outputs,)),
-        result,
-    )
-    sizes = batch, channels, height, width, outputs, *shape[2:], tall, wide, *padding, pixel, result_pixel
-    steps = (channels, 1) if beside else (1, tall * wide)
-    threads = native_call.threads_for(2 * maps.numel() * outputs * tall * wide)
-    done = native_call.run("few_outputs", *memory, *sizes, *steps, int(half), int(add), threads=threads)
     return into if done else None
 
 
