@@ -12,7 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from flowzoo.blocks.convolution import untraced_inference
 from flowzoo.blocks.resize import Size
+from flowzoo.operators.weighted_sums import weighted_sums
 
 LEAST = 1e-6
 """Half-width of the narrowest triangle, pixels."""
@@ -99,23 +101,14 @@ def _apply(maps: Tensor, axis: int, taps: _Taps) -> Tensor:
         )
     index, weight = taps.on(maps.device)
     weight = weight.to(maps.dtype)
-    if taps.factor == 1 and abs(taps.offset) < 0.5:  # the nearest pixel is the one at the same place
+    beside = taps.factor == 1 and abs(taps.offset) < 0.5  # the nearest pixel is the one at the same place
+    if beside and not untraced_inference(maps):
         return _weighted_neighbours(maps, axis, _used(taps)[0], weight)
-    if axis == 3:
-        # Picking whole rows is several times faster than picking single pixels out of each row.
-        return _weighted_rows(maps.transpose(2, 3).contiguous(), index, weight).transpose(2, 3)
-    return _weighted_rows(maps.contiguous(), index, weight)
-
-
-def _weighted_rows(maps: Tensor, index: Tensor, weight: Tensor) -> Tensor:
-    total = maps.index_select(2, index[0]) * weight[0].view(-1, 1)
-    for tap_index, tap_weight in zip(index[1:], weight[1:], strict=True):
-        total = total.addcmul_(maps.index_select(2, tap_index), tap_weight.view(-1, 1))
-    return total
+    return weighted_sums(maps, axis, index, weight)
 
 
 def _weighted_neighbours(maps: Tensor, axis: int, first: int, weight: Tensor) -> Tensor:
-    """The same where output i is made of the pixels i + first, i + first + 1, ..., edges replicated."""
+    """Weighted sums where output i is made of the pixels i + first, i + first + 1, ..., edges replicated."""
     side, behind = maps.shape[axis], max(0, first + len(weight) - 1)
     ends = (-first, behind, 0, 0) if axis == 3 else (0, 0, -first, behind)
     padded = F.pad(maps, ends, mode="replicate")

@@ -26,8 +26,10 @@ from flowzoo.operators.registration import REGISTERED
 import test_op_deform_kernel as deformed
 import test_op_convolution_few as few
 import test_op_convolution_tiles as tiled
+import test_op_weighted_sums as summed
 from flowzoo.operators.convolution import cpu as convolution, few_outputs
 from flowzoo.operators.deform import cpu as deform
+from flowzoo.operators.weighted_sums import cpu as weighted_sums
 
 library = ctypes.CDLL(sys.argv[1])
 native.library = lambda: library
@@ -43,8 +45,9 @@ for name, registered in REGISTERED.items():
 def maps(channels):
     return torch.randn(2, 7, 9, channels).permute(0, 3, 1, 2)
 
+OTHERS = "few_outputs", "weighted_sums"
 has_winograd, has_tiles = (hasattr(library, "flowzoo_" + name) for name in ("winograd", "tile_convolution"))
-assert hasattr(library, "flowzoo_few_outputs") or has_winograd or has_tiles or sys.argv[2]
+assert has_winograd or has_tiles or sys.argv[2] or any(hasattr(library, "flowzoo_" + n) for n in OTHERS)
 for first, second, outputs in ((32, 5, 33), (64, 41, 7)) if has_winograd else ():
     weight, bias = torch.randn(outputs, first + second, 3, 3), torch.randn(outputs)
     for dilation in (1, 2):
@@ -60,6 +63,10 @@ for channels, outputs, window, padding, *sides in few.CASES if hasattr(library, 
     maps_, weight, bias = few.drawn(channels, outputs, window, *sides)
     for given in (maps_, maps_.bfloat16()):
         few_outputs.convolution(given, weight, bias, padding)
+for shape in summed.SHAPES if hasattr(library, "flowzoo_weighted_sums") else ():
+    for axis in (2, 3):
+        maps_, index, weight = summed.drawn(shape, axis)
+        weighted_sums.weighted_sums(maps_, axis, index, weight)
 for shape in deformed.SHAPES:
     gradient, tensors, numbers = deformed.problem(shape)
     for legacy in (False, True):
@@ -129,6 +136,7 @@ def test_unbroken_kernels_stay_inside_their_buffers() -> None:
         ("winograd", ("winograd.cpp", "(c + before - input.split)", "c + before"), "none"),
         ("tile_convolution", ("tile_convolution.cpp", "y < 0 || y >= of.height", "y < 0"), "none"),
         ("few_outputs", ("few_outputs.cpp", "seen < first || seen >= last", "seen >= last"), "none"),
+        ("weighted_sums", ("weighted_sums.cpp", "std::min(kColumns, width - x)", "kColumns"), "none"),
         ("image_terms", ("image_terms.cpp", "y + 1 < height", "y < height"), "contrasts"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
