@@ -3,12 +3,14 @@
     OMP_NUM_THREADS=1 python tools/check_export.py                      # every network in every form that it has
     OMP_NUM_THREADS=1 python tools/check_export.py pwcnet hd3 --forms dynamic
     OMP_NUM_THREADS=1 python tools/check_export.py raft --weights raft.safetensors --pair frame1.png frame2.png
+    OMP_NUM_THREADS=1 python tools/check_export.py hd3 --trained 100    # a hundred steps on rendered pairs before
 
 Networks have random weights (seed 0) unless they ship some or --weights names some. --pair takes a photographed pair in
 place of textures, resized to each size that is compared. Each pair is run by onnxruntime, by the network in float32
 with flowzoo's kernels, by it with PyTorch's operators alone, and by it in float64. Where both float32 runs of
 the network are as far from float64 as the file is, what is left is rounding. Random weights can give flows of hundreds
-of pixels, of which rounding is a share: --flow 20 makes them as short as those of real pairs.
+of pixels, of which rounding is a share: --flow 20 makes them as short as those of real pairs by smaller weights, and
+--trained 100 by a few steps of training, minutes for most networks.
 """
 
 import argparse
@@ -22,6 +24,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from brief_training import train_briefly
 from torch import Tensor
 
 import flowzoo
@@ -34,6 +37,8 @@ from flowzoo.network import FlowNetwork
 from flowzoo.operators.registration import plain_operators
 
 MOST_STEPS = 40
+FEW = 8
+"""Steps of training, whose mean error is said."""
 STATIC = Shape((72, 100), 2)
 HEAD = (
     "| network | form | file - network, px | file - float64 | network - float64 | portable - float64 "
@@ -86,6 +91,9 @@ def row(arguments: argparse.Namespace) -> str:
     """One line of the table."""
     (name,), (form,) = arguments.networks, arguments.forms
     network = network_of(name, arguments.weights)
+    if arguments.trained:
+        errors = train_briefly(network, arguments.trained)[-FEW:]
+        print(f"{name}: EPE {sum(errors) / len(errors):.1f} px in the last steps of training", file=sys.stderr)
     if arguments.flow is not None:
         shrink(network, arguments.flow, pair_of(arguments.pair, (1, 128, 192)))
     shape = Shape() if form == "dynamic" else STATIC
@@ -123,6 +131,7 @@ def main() -> int:
     parser.add_argument("networks", nargs="*", metavar="NAME", help="default: all for flow")
     parser.add_argument("--forms", nargs="+", choices=("dynamic", "static"), default=("dynamic", "static"))
     parser.add_argument("--flow", type=float, metavar="PX", help="shrink random weights until flow is as short as this")
+    parser.add_argument("--trained", type=int, default=0, metavar="STEPS", help="train on rendered pairs before")
     parser.add_argument("--weights", metavar="TAG|FILE", help="of the one network that is named")
     parser.add_argument("--pair", nargs=2, metavar="IMAGE", help="two images with 8 bits, in place of textures")
     parser.add_argument("--row", action="store_true", help=argparse.SUPPRESS)
@@ -141,6 +150,7 @@ def main() -> int:
                 continue
             command = [sys.executable, __file__, name, "--forms", form, "--row"]
             command += [] if arguments.flow is None else ["--flow", str(arguments.flow)]
+            command += ["--trained", str(arguments.trained)]
             command += [] if arguments.weights is None else ["--weights", arguments.weights]
             command += [] if arguments.pair is None else ["--pair", *arguments.pair]
             done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
