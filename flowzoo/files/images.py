@@ -14,7 +14,7 @@ from flowzoo.files import exr
 from flowzoo.files.atomic import replacing
 from flowzoo.files.decoders import decoded_frame, decoded_image
 from flowzoo.files.reading import reason
-from flowzoo.files.stored import bits_stored, decode, read_stored
+from flowzoo.files.stored import bits_stored, decode, deep_grey, read_stored
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".ppm", ".pgm", ".pnm", ".bmp", ".tif", ".tiff", ".webp")
 """What `list_images` takes for an image, and what `write_image` writes."""
@@ -101,7 +101,7 @@ def _pixels(image: Image.Image, name: str) -> np.ndarray:
     file: Any = getattr(image, "fp", None)
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PPM", "PNG")):
         # 16-bit grey, of which Pillow's own conversion to 8 bits cuts off all above 255 in some versions.
-        grey = (decode(file) >> 8).astype(np.uint8)
+        grey = (deep_grey(image) >> 8).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)
     if image.mode in ("I", "F"):
         kind = "32-bit" if image.mode == "I" else "floating-point"

@@ -54,7 +54,7 @@ def read_stored(path: str | os.PathLike[str]) -> np.ndarray:
         if not deep:
             pixels = decode(file, "L" if image.mode == "1" else None)
         elif image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PPM", "PNG")):
-            pixels = decode(file).astype(np.uint16)
+            pixels = deep_grey(image)
         elif image.format == "PNG" and (colour := _png_header(file)[1]) in (RGB, GREY_ALPHA, RGB_ALPHA):
             return read_rgb16(Path(path)) if colour == RGB else _deep_alpha(Path(path), colour)
         elif image.format == "PPM" and (start := _deep_ppm_start(file)):
@@ -88,6 +88,17 @@ def decode(file: BinaryIO, mode: str | None = None) -> np.ndarray:
         again.seek(0)
         pixels: np.ndarray = imageio.v3.imread(again, plugin="pillow", index=0, mode=mode)
     return pixels
+
+
+def deep_grey(image: "Image.Image") -> np.ndarray:
+    """The pixels (H, W) of an open file of one channel above 8 bits, uint16; the 12 bits of a TIFF stretched to 16."""
+    file: Any = getattr(image, "fp", None)
+    twelve = False
+    if image.format == "TIFF":
+        file.seek(0)
+        twelve = tiff_bits(file) == 12
+    pixels = decode(file).astype(np.uint16)
+    return pixels << 4 | pixels >> 8 if twelve else pixels
 
 
 def bits_stored(image: "Image.Image") -> int:

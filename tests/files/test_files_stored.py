@@ -140,6 +140,32 @@ def test_heic_is_read_where_its_package_is(tmp_path):
         read_image(tmp_path / "b.heic")
 
 
+@pytest.mark.parametrize("order", "<>")
+def test_grey_of_12_bits_has_the_brightness_of_16(tmp_path, order):
+    """TIFF 6.0 packs two values of 12 bits into three bytes. Pillow reads them in files of little-endian numbers."""
+    path, values = tmp_path / "x-ray.tif", np.array([[0, 4095, 2048], [1, 4094, 1000]])
+    tags = (256, 4, 3), (257, 4, 2), (258, 3, 12), (259, 3, 1), (262, 3, 1), (273, 4, 8), (278, 4, 2), (279, 4, 10)
+    rows = bytearray()
+    for row in values:
+        bits = "".join(f"{value:012b}" for value in row) + "0000"  # a row ends with a whole byte
+        rows += int(bits, 2).to_bytes(5, "big")
+    entries = b"".join(
+        struct.pack(order + "HHI", tag, kind, 1) + struct.pack(order + ("H2x" if kind == 3 else "I"), value)
+        for tag, kind, value in tags
+    )
+    head = (b"II" if order == "<" else b"MM") + struct.pack(order + "HI", 42, 8 + len(rows))
+    path.write_bytes(head + rows + struct.pack(order + "H", len(tags)) + entries + bytes(4))
+    if order == ">":
+        with pytest.raises(InputError, match=r"x-ray\.tif holds unsigned values \(12 bits, 1 channel\)"):
+            read_stored(path)
+        return
+    found = read_stored(path)
+    assert found.dtype == np.uint16
+    assert abs(found - values * (65535 / 4095)).max() < 1
+    assert image_depth(path) == 16
+    assert np.array_equal(read_image(path)[..., 0], values >> 4)
+
+
 def test_a_truncated_deep_tiff_is_one_line(tmp_path):
     pytest.importorskip("tifffile")
     by_tifffile(tmp_path / "a.tif", pixels(np.uint16, 3))
