@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from flowzoo.errors import InputError
 from flowzoo.operators import native, native_call
-from flowzoo.operators.convolution import convolve, convolve_into, convolve_partly_lowered, cpu, few_outputs
+from flowzoo.operators.convolution import convolve, convolve_into, convolve_partly_lowered, cpu, cpu_few_outputs
 
 pytestmark = pytest.mark.skipif(native.library() is None, reason="no C++ compiler")
 
@@ -48,18 +48,18 @@ def test_few_outputs_are_sums_in_float32(case, threads, monkeypatch):
         size = exactly(given.abs(), weight.abs(), None, padding=padding) + 1
         wide = torch.full((2, *wanted.shape[2:], outputs + 5), 7.0).permute(0, 3, 1, 2)
         for laid_out in (weight, weight.contiguous(memory_format=LAST)):
-            found = few_outputs.convolution(given, laid_out, bias, padding)
+            found = cpu_few_outputs.convolution(given, laid_out, bias, padding)
             assert found.dtype == torch.float32
             assert ((found.double() - wanted).abs() <= 1e-6 * size).all()
         into = wide[:, 2:-3]
-        few_outputs.convolution(given, weight, bias, padding, into=into)
+        cpu_few_outputs.convolution(given, weight, bias, padding, into=into)
         assert torch.equal(into, found)
-        few_outputs.convolution(given, weight, None, padding, into=into, add=True)
+        cpu_few_outputs.convolution(given, weight, None, padding, into=into, add=True)
         twice = wanted + exactly(given, weight, None, padding=padding)
         assert ((into.double() - twice).abs() <= 2e-6 * size).all()
         assert (wide[:, :2] == 7).all()
         assert (wide[:, -3:] == 7).all()
-        single = [few_outputs.convolution(each[None], weight, bias, padding) for each in given]
+        single = [cpu_few_outputs.convolution(each[None], weight, bias, padding) for each in given]
         assert torch.equal(found, torch.cat(single))
 
 
@@ -69,10 +69,10 @@ def test_few_outputs_of_some_channels_see_no_others():
         wide = torch.full((2, 20, 60, 60), torch.nan, dtype=dtype).permute(0, 3, 1, 2)
         wide[:, 7:47] = maps
         with torch.inference_mode():
-            found = few_outputs.convolution(wide[:, 7:47], weight, bias, (1, 1))
-            assert torch.equal(found, few_outputs.convolution(maps.to(dtype), weight, bias, (1, 1)))
+            found = cpu_few_outputs.convolution(wide[:, 7:47], weight, bias, (1, 1))
+            assert torch.equal(found, cpu_few_outputs.convolution(maps.to(dtype), weight, bias, (1, 1)))
     with pytest.raises(InputError, match="result must have the shape"):
-        few_outputs.convolution(maps, weight, bias, (1, 1), into=torch.empty(2, 2, 20, 60))
+        cpu_few_outputs.convolution(maps, weight, bias, (1, 1), into=torch.empty(2, 2, 20, 60))
 
 
 def test_inference_uses_the_kernel_for_few_outputs(monkeypatch):
@@ -86,10 +86,10 @@ def test_inference_uses_the_kernel_for_few_outputs(monkeypatch):
     torch.testing.assert_close(found.double(), wanted, rtol=0, atol=1e-4)
     assert (lowered.double() - wanted).abs().max() < 0.2  # five of forty channels are rounded
     for other in (weight.new_empty(9, 40, 3, 3), weight[:, :15], weight[:, :, :1, :1], weight.new_empty(2, 40, 30, 3)):
-        assert not few_outputs.wins(maps[:, : other.shape[1]], other, 1, (1, 1), 1)
-    assert not few_outputs.wins(maps, weight, 2, (1, 1), 1)
-    assert not few_outputs.wins(maps, weight, 1, (2, 2), 2)
-    assert not few_outputs.wins(maps.contiguous(), weight, 1, (1, 1), 1)
+        assert not cpu_few_outputs.wins(maps[:, : other.shape[1]], other, 1, (1, 1), 1)
+    assert not cpu_few_outputs.wins(maps, weight, 2, (1, 1), 1)
+    assert not cpu_few_outputs.wins(maps, weight, 1, (2, 2), 2)
+    assert not cpu_few_outputs.wins(maps.contiguous(), weight, 1, (1, 1), 1)
 
 
 @pytest.mark.parametrize("case", WIDE_CASES, ids=str)

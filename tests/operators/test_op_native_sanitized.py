@@ -27,7 +27,7 @@ import test_op_deform_kernel as deformed
 import test_op_convolution_few as few
 import test_op_convolution_tiles as tiled
 import test_op_weighted_sums as summed
-from flowzoo.operators.convolution import cpu as convolution, few_outputs
+from flowzoo.operators.convolution import cpu as convolution, cpu_few_outputs
 from flowzoo.operators.deform import cpu as deform
 from flowzoo.operators.weighted_sums import cpu as weighted_sums
 
@@ -62,7 +62,7 @@ for case in tiled.CASES if has_tiles else ():
 for channels, outputs, window, padding, *sides in few.CASES if hasattr(library, "flowzoo_few_outputs") else ():
     maps_, weight, bias = few.drawn(channels, outputs, window, *sides)
     for given in (maps_, maps_.bfloat16()):
-        few_outputs.convolution(given, weight, bias, padding)
+        cpu_few_outputs.convolution(given, weight, bias, padding)
 for shape in summed.SHAPES if hasattr(library, "flowzoo_weighted_sums") else ():
     for axis in (2, 3):
         maps_, index, weight = summed.drawn(shape, axis)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from flowzoo.operators import native, native_call
-from flowzoo.operators.convolution import cpu, definition, few_outputs
+from flowzoo.operators.convolution import cpu, cpu_few_outputs, definition
 from flowzoo.operators.convolution.registered import Convolution
 from flowzoo.operators.precision import autocast_type
 from flowzoo.operators.registration import is_traced
@@ -31,7 +31,7 @@ def convolve(
     recorded that is so for maps in channels-last layout, and the gradient to the weights of the others comes from
     kernels/convolution_weights.cpp, which is two to three times as fast in that layout as oneDNN's. Without gradients,
     `cpu.wins` says where the kernel is faster than PyTorch; other layouts are copied into channels last, and the result
-    is channels last. `few_outputs.wins` says the same of few outputs (kernels/few_outputs.cpp). Under autocast to
+    is channels last. `cpu_few_outputs.wins` says the same of few outputs (kernels/few_outputs.cpp). Under autocast to
     bfloat16, `cpu.wins_lowered` says where Winograd's kernel is used, and `cpu.tiles_win` where products of bfloat16
     numbers are (kernels/tile_convolution.cpp). Everything else, and gradients that are themselves differentiated, is
     PyTorch's own, where it can with the leaky ReLU in the same pass.
@@ -49,8 +49,8 @@ def convolve(
             found = None
             if cpu.wins(maps, weight, stride, padding, dilation) and _has_kernels(maps):
                 found = cpu.convolution(maps, weight, bias, dilation, slope)
-            elif slope == 1 and few_outputs.wins(maps, weight, stride, padding, dilation):
-                found = few_outputs.convolution(maps, weight, bias, padding)
+            elif slope == 1 and cpu_few_outputs.wins(maps, weight, stride, padding, dilation):
+                found = cpu_few_outputs.convolution(maps, weight, bias, padding)
             if found is None and slope != 1:
                 found = cpu.onednn_convolution(maps, weight, bias, stride, padding, dilation, slope)
             if found is not None:
@@ -123,10 +123,10 @@ def convolve_partly_lowered(
             result = cpu.tile_convolution(maps, others, bias, *numbers, lowered=False)
             if result is not None and exact.shape[1] > 0:
                 result = cpu.tile_convolution(exact, own, None, *numbers, lowered=False, into=result, add=True)
-        elif few_outputs.wins(maps, weight, 1, padding, 1):
-            result = few_outputs.convolution(maps, others, bias, padding)
+        elif cpu_few_outputs.wins(maps, weight, 1, padding, 1):
+            result = cpu_few_outputs.convolution(maps, others, bias, padding)
             if result is not None and exact.shape[1] > 0:
-                result = few_outputs.convolution(exact, own, None, padding, into=result, add=True)
+                result = cpu_few_outputs.convolution(exact, own, None, padding, into=result, add=True)
         if result is not None:
             return result
     result = convolve(maps.to(weight.dtype), others, bias, *numbers)
@@ -141,8 +141,8 @@ def convolve_few(maps: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor | 
     """
     if torch.is_grad_enabled():
         return None
-    if _is_plain(maps, weight, bias) and few_outputs.wins(maps, weight, 1, (1, 1), 1):
-        return few_outputs.convolution(maps, weight, bias, (1, 1))
+    if _is_plain(maps, weight, bias) and cpu_few_outputs.wins(maps, weight, 1, (1, 1), 1):
+        return cpu_few_outputs.convolution(maps, weight, bias, (1, 1))
     if not _is_lowered(maps, weight) or not cpu.tiles_win(maps, weight, 1, 1):
         return None
     shape = maps.shape[0], weight.shape[0], *maps.shape[2:]
