@@ -292,6 +292,14 @@ def writes_type(result: Tensor) -> bool:
     return result.dtype in (torch.float32, torch.bfloat16)
 
 
+def reads_weights(weight: Tensor) -> tuple[Memory, tuple[int, int]]:
+    """Weights (D,C,h,w) as they lie, and how many numbers it is from tap to tap and from channel to channel."""
+    channels, taps = weight.shape[1], weight.shape[2] * weight.shape[3]
+    if weight.is_contiguous(memory_format=_LAST):
+        return reads("weights", weight, weight.shape, layout=_LAST), (channels, 1)
+    return reads("weights", weight, weight.shape), (1, taps)
+
+
 def tile_convolution(
     maps: Tensor,
     weight: Tensor,
@@ -326,16 +334,10 @@ def tile_convolution(
     half = maps.dtype == torch.bfloat16
     seen, pixel = reads_pixels("maps", maps, maps.shape, torch.bfloat16 if half else torch.float32)
     result, result_pixel = writes_pixels("result", into, (batch, outputs, rows, columns))
-    beside = weight.is_contiguous(memory_format=_LAST)
-    layout = _LAST if beside else torch.contiguous_format
-    memory: tuple[Memory | None, ...] = (
-        seen,
-        reads("weights", weight, (outputs, channels, tall, wide), layout=layout),
-        None if bias is None else reads("bias", bias, (outputs,)),
-        result,
-    )
+    weights, tap_and_channel = reads_weights(weight)
+    memory = seen, weights, None if bias is None else reads("bias", bias, (outputs,)), result
     sizes = batch, channels, height, width, outputs, rows, columns, tall, wide, stride, dilation, *padding
-    steps = pixel, result_pixel, *((channels, 1) if beside else (1, tall * wide))
+    steps = pixel, result_pixel, *tap_and_channel
     types = int(half), int(into.dtype == torch.bfloat16), 1 if lowered else 2, int(add)
     threads = native_call.threads_for(batch * channels * rows * columns * outputs)
     done = native_call.run("tile_convolution", *memory, *sizes, *steps, *types, float(slope), threads=threads)

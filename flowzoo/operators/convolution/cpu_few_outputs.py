@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 
 from flowzoo.operators import native, native_call
-from flowzoo.operators.native_call import Memory, reads, reads_pixels, writes_pixels
+from flowzoo.operators.convolution.cpu import reads_weights
+from flowzoo.operators.native_call import reads, reads_pixels, writes_pixels
 
 _MOST_OUTPUTS = 8
 """With more of them, a direct convolution reads its input often enough."""
@@ -50,16 +51,9 @@ def convolution(
     half = maps.dtype == torch.bfloat16
     seen, pixel = reads_pixels("maps", maps, maps.shape, torch.bfloat16 if half else torch.float32)
     result, result_pixel = writes_pixels("result", into, shape)
-    beside = weight.is_contiguous(memory_format=_LAST)
-    layout = _LAST if beside else torch.contiguous_format
-    memory: tuple[Memory | None, ...] = (
-        seen,
-        reads("weights", weight, (outputs, channels, tall, wide), layout=layout),
-        None if bias is None else reads("bias", bias, (outputs,)),
-        result,
-    )
+    weights, tap_and_channel = reads_weights(weight)
+    memory = seen, weights, None if bias is None else reads("bias", bias, (outputs,)), result
     sizes = batch, channels, height, width, outputs, *shape[2:], tall, wide, *padding, pixel, result_pixel
-    steps = (channels, 1) if beside else (1, tall * wide)
     threads = native_call.threads_for(2 * maps.numel() * outputs * tall * wide)
-    done = native_call.run("few_outputs", *memory, *sizes, *steps, int(half), int(add), threads=threads)
+    done = native_call.run("few_outputs", *memory, *sizes, *tap_and_channel, int(half), int(add), threads=threads)
     return into if done else None
