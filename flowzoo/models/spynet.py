@@ -5,6 +5,7 @@ level.
 """
 
 from collections.abc import Iterable
+from contextlib import nullcontext
 from typing import cast
 
 import torch
@@ -15,7 +16,7 @@ from flowzoo.blocks.alignment import warp_border
 from flowzoo.blocks.convolution import convolution, training_layout
 from flowzoo.blocks.halves import halves
 from flowzoo.blocks.image_pyramid import mean_pyramid
-from flowzoo.blocks.precision import flow_head
+from flowzoo.blocks.precision import flow_head, matched_exactly
 from flowzoo.blocks.resize import ratio, resize, round_up, scale_flow
 from flowzoo.blocks.strips import Rows, rows_seen, strip_by_strip
 from flowzoo.network import FlowNetwork, FlowPrediction
@@ -45,20 +46,23 @@ class SPyNet(FlowNetwork):
         self.register_buffer("deviation", torch.tensor(DEVIATION).view(3, 1, 1), persistent=False)
 
     def predict(self, first: Tensor, second: Tensor) -> FlowPrediction:
-        """See `FlowNetwork.forward`."""
+        """See `FlowNetwork.forward`.
+
+        Outside training autocast is for the finest level alone: a rounded one before it warps to another place.
+        """
         height, width = first.shape[2:]
         inner = round_up((height, width), self.multiple)
         images = (resize(torch.cat([first, second]), inner) - self.mean) / self.deviation
         precise = torch.promote_types(images.dtype, torch.float32)
         flows: list[Tensor] = []
         # Coarse to fine, and the first module at the coarsest level; an adaptive pyramid leaves out the last ones.
-        for level, pair in zip(
-            cast(Iterable[Level], self.levels), mean_pyramid(images, self._level_count(inner)), strict=False
-        ):
+        count = self._level_count(inner)
+        for level, pair in zip(cast(Iterable[Level], self.levels), mean_pyramid(images, count), strict=False):
             one, two = halves(pair)
             flow = _doubled(flows[-1]) if flows else one.new_zeros((one.shape[0], 2, *one.shape[2:]), dtype=precise)
             seen = torch.cat([one, warp_border(two, flow), flow.to(one.dtype)], dim=1)
-            (residual,) = level.residual(seen)
+            with matched_exactly(self, seen) if len(flows) + 1 < count else nullcontext():
+                (residual,) = level.residual(seen)
             flows.append(flow + residual.to(precise))
         factors = ratio(width, inner[1]), ratio(height, inner[0])
         pyramid = [

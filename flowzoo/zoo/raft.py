@@ -61,7 +61,8 @@ _PARTS = {
 _PAPER = "Teed, Deng: RAFT: Recurrent All-Pairs Field Transforms for Optical Flow, ECCV 2020"
 _NOTES = (
     "Takes any size; the authors' code gives NaN below 128 pixels. Code is BSD-3-Clause (authors, torchvision); the "
-    "weights' own licence is not stated."
+    "weights' own licence is not stated. On a CPU it is computed in float32 whatever precision is asked for, except in "
+    "training."
 )
 
 CARDS = (

@@ -18,6 +18,8 @@ SLOW = ("basenet", "basenet-gocor", "glunet")
 """Networks whose parts others have, too; float16 takes seconds on a processor that has no such numbers."""
 MINUTES = ("glunet-gocor", "semantic-glunet")
 """Those that have them; on such a processor, at the one size that they know, they take minutes."""
+EXACT = {"raft": 1, "raft-small": 1, "spynet": 5, "wren": 6}
+"""Of the flows that a network infers one after the other: how many come before autocast has a part in them."""
 
 
 def pair(dtype=torch.float32, size=(64, 128)):
@@ -61,6 +63,29 @@ def test_flow_is_not_rounded_to_bfloat16_under_autocast(name, training, networks
     for flow in (prediction.flow, *prediction.pyramid):
         assert flow.dtype == torch.float32
         assert share_on_the_grid(flow) < 0.05
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_what_decides_matches_stays_float32_under_autocast(name, networks):
+    network = networks(name).eval()
+    with torch.inference_mode():
+        exact = network(*pair())
+        with torch.autocast("cpu", torch.bfloat16):
+            rough = network(*pair())
+    found = [torch.equal(*flows) for flows in zip(exact.pyramid, rough.pyramid, strict=True)]
+    count = EXACT[name]
+    assert found == [True] * count + [False] * (len(found) - count)
+    assert torch.equal(exact.flow, rough.flow) == (count == len(found))
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_training_uses_the_half_type_throughout(name, networks):
+    network = networks(name).train()
+    with torch.no_grad():
+        exact = network(*pair())
+        with torch.autocast("cpu", torch.bfloat16):
+            rough = network(*pair())
+    assert not any(torch.equal(*flows) for flows in zip(exact.pyramid, rough.pyramid, strict=True))
 
 
 def multiplies_float16():

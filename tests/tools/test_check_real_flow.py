@@ -51,6 +51,14 @@ def test_rafts_error_is_the_references(shared, tool, name):
     assert abs(error - tool.PUBLISHED[name].errors["RubberWhale"]) < 1e-3
 
 
+@pytest.mark.parametrize("name", ["spynet", "raft-small"])
+def test_bfloat16_hardly_moves_the_flow_of_large_motion(shared, tool, name):
+    names = tool.LARGE_MOTION["ambush_2"]
+    moved = tool.moved(real(tool, name), shared / "data", names)
+    assert (moved == 0) == (name == "raft-small")  # which a CPU computes in float32
+    assert moved < tool.MOVED
+
+
 def test_expected_numbers_are_the_references(shared, tool):
     arrays = np.load(shared / "parity" / "spynet-real.npz")
     expected = {name: float(arrays[f"{name.lower()}_epe"]) for name in tool.PAIRS}
