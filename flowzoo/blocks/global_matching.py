@@ -13,9 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from flowzoo.blocks.convolution import Convolution, convolution
+from flowzoo.blocks.convolution import Convolution, as_weights, convolution
 from flowzoo.blocks.halves import halves
 from flowzoo.blocks.instance_norm import joint_norm
+from flowzoo.blocks.matching_attention import MatchingAttention
 from flowzoo.blocks.precision import at_least_float32
 from flowzoo.operators.precision import without_autocast
 from flowzoo.operators.registration import is_traced
@@ -54,7 +55,7 @@ class WideBlock(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """See the class."""
-        found: Tensor = maps + self.narrow(self.widen.activated(self.look(maps), SLOPE))
+        found: Tensor = maps + self.narrow(self.widen.activated(self.look(as_weights(maps, self.look.weight)), SLOPE))
         return found
 
 
@@ -66,9 +67,10 @@ class MatchingFeatures(nn.Module):
         channels: inside.
         outputs: of the features.
         blocks: of wide kernels, at the size of the finest map.
+        attention: blocks of attention over both images, at half that size (`MatchingAttention`).
     """
 
-    def __init__(self, inputs: tuple[int, ...], channels: int, outputs: int, blocks: int) -> None:
+    def __init__(self, inputs: tuple[int, ...], channels: int, outputs: int, blocks: int, attention: int = 0) -> None:
         super().__init__()
         self.entries = nn.ModuleList(convolution(before, channels, kernel=1) for before in inputs)
         self.blocks = nn.ModuleList(WideBlock(channels) for _ in range(blocks))
@@ -78,15 +80,18 @@ class MatchingFeatures(nn.Module):
                 nn.init.kaiming_normal_(layer.weight, a=SLOPE)
                 assert layer.bias is not None
                 nn.init.zeros_(layer.bias)
+        self.attention = MatchingAttention(channels, attention) if attention else None
 
     def forward(self, levels: list[Tensor]) -> Tensor:
         """Maps (2B,C_i,h_i,w_i), both images' stacked -> features (2B,outputs,h,w) of length 1."""
         total: Tensor | None = None
-        for entry, level in zip(reversed(self.entries), reversed(levels), strict=True):
+        for index, (entry, level) in enumerate(zip(reversed(self.entries), reversed(levels), strict=True), start=1):
             own = normalised(entry(level))
             if total is not None:
                 own = own + F.interpolate(total, own.shape[-2:], mode="bilinear", align_corners=False)
             total = own
+            if self.attention is not None and index == len(levels) - 1:
+                total = self.attention(total)
         assert total is not None, "a pyramid has levels"
         x = total.contiguous(memory_format=torch.channels_last)
         for block in self.blocks:
@@ -97,9 +102,11 @@ class MatchingFeatures(nn.Module):
 class GlobalMatching(nn.Module):
     """Matches of all pixels among all pixels; arguments as for `MatchingFeatures`."""
 
-    def __init__(self, inputs: tuple[int, ...], channels: int = 96, outputs: int = 64, blocks: int = 3) -> None:
+    def __init__(
+        self, inputs: tuple[int, ...], channels: int = 96, outputs: int = 64, blocks: int = 3, attention: int = 0
+    ) -> None:
         super().__init__()
-        self.features = MatchingFeatures(inputs, channels, outputs, blocks)
+        self.features = MatchingFeatures(inputs, channels, outputs, blocks, attention)
         self.log_sharpness = nn.Parameter(torch.tensor(math.log(FIRST_SHARPNESS)))
 
     def scores(self, features: Tensor) -> Tensor:
@@ -143,7 +150,8 @@ def read_scores(scores: Tensor, size: tuple[int, int], top: int = 0) -> Match:
     best = scores.max(dim=3, keepdim=True).indices  # as argmax, in half its time; the choice has no gradient
     step = torch.arange(-WINDOW, WINDOW + 1, device=scores.device)
     dy, dx = (grid.flatten() for grid in torch.meshgrid(step, step, indexing="ij"))
-    x, y = best % width, best // width
+    y = best // width
+    x = best - y * width  # ONNX has no remainder by a size that is free
     inside = (x + dx >= 0) & (x + dx < width) & (y + dy >= 0) & (y + dy < height)
     place = torch.where(inside, best + dy * width + dx, best)
     density = scores.softmax(dim=3).gather(3, place) * inside

@@ -16,7 +16,8 @@ class WrenSettings(PyramidSettings):
         channels: feature channels at 1/2, 1/4, ... 1/64 of the image.
         matching_channels: channels that are matched, at every level.
         matching: "local" looks for the second map's pixels around where the coarser levels lead; "global" also compares
-            all pixels with all at 1/16, and lets a small network choose between the two.
+            all pixels with all at 1/16, and lets a small network choose between the two; "attention" does that with
+            features that see both images by attention at 1/32 before they are compared.
         normalisation: of the matched maps of a pair: "joint" over all channels, or each "channel" alone, which starts
             to match after fewer steps of training.
         width: channels inside the decoder that the levels from 1/64 to 1/4 share.
@@ -34,7 +35,7 @@ class WrenSettings(PyramidSettings):
 
     channels: tuple[int, int, int, int, int, int] = (24, 40, 64, 80, 96, 96)
     matching_channels: int = 32
-    matching: Literal["local", "global"] = "local"
+    matching: Literal["local", "global", "attention"] = "local"
     normalisation: Literal["joint", "channel"] = "joint"
     width: int = 80
     hidden: int = 16
@@ -53,6 +54,11 @@ class WrenSettings(PyramidSettings):
             )
         if self.cascade and not all(decoded):
             raise InputError(f"the cascade needs iterations of at least 1 at every level, got {self.iterations}")
+
+    @property
+    def matches_globally(self) -> bool:
+        """Whether all pixels are compared with all."""
+        return self.matching != "local"
 
     @property
     def decoded_iterations(self) -> tuple[int, ...]:
