@@ -118,10 +118,9 @@ class GlobalMatching(nn.Module):
         """The matches of features (2B,C,h,w), a few rows of the first map at a time."""
         first, second = self._sides(features)
         batch, height, width, _ = first.shape
-        rows = height
-        # A traced program has whole matrices: it serves other sizes, too.
-        if not is_traced():
-            rows = max(1, SCORES_AT_ONCE // (batch * height * width * width))
+        if is_traced():  # a loop would tie the program to the size it was traced with
+            return read_scores(_products(first, second), (height, width))
+        rows = max(1, SCORES_AT_ONCE // (batch * height * width * width))
         parts = [
             read_scores(_products(first[:, top : top + rows], second), (height, width), top)
             for top in range(0, height, rows)

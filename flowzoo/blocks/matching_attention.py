@@ -95,7 +95,7 @@ class Attention(nn.Module):
 
     def _by_head(self, tokens: Tensor) -> Tensor:
         """(B,N,C) -> (B,heads,N,C/heads)."""
-        split: Tensor = tokens.unflatten(2, (self.heads, -1)).transpose(1, 2)  # type: ignore[no-untyped-call]
+        split: Tensor = tokens.unflatten(2, (self.heads, -1)).transpose(1, 2)
         return split
 
 

@@ -59,7 +59,14 @@ def test_upsampling_keeps_a_constant_flow() -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"matching": "global"}, {"cascade": True}, {"upsampling": "bilinear", "refinement": "none"}]
+    "settings",
+    [
+        {},
+        {"matching": "global"},
+        {"matching": "attention"},
+        {"cascade": True},
+        {"upsampling": "bilinear", "refinement": "none"},
+    ],
 )
 @pytest.mark.parametrize("size", [(1, 1), (1, 97), (63, 65), (64, 64)])
 def test_any_size_is_finite(settings: dict, size: tuple[int, int]) -> None:
@@ -152,8 +159,12 @@ def test_levels_that_are_not_decoded_leave_the_flow_of_the_one_before() -> None:
     torch.testing.assert_close(part.flow, expected, atol=1e-5, rtol=1e-5)
 
 
-def test_both_directions_are_those_of_the_exchanged_pair() -> None:
-    network = flowzoo.create("wren", both_directions=True, refinement="none").eval()
+@pytest.mark.parametrize("matching", ["local", "attention"])
+def test_both_directions_are_those_of_the_exchanged_pair(matching: str) -> None:
+    network = flowzoo.create("wren", both_directions=True, refinement="none", matching=matching).eval()
+    if matching == "attention":
+        torch.nn.init.normal_(network.global_matching.features.attention.out.weight, std=0.1)
+        torch.nn.init.constant_(network.choice.gate.bias, 1.0)
     first, second = torch.rand(2, 2, 3, 64, 96)
     with torch.inference_mode():
         there, back = network(first, second), network(second, first)
@@ -161,16 +172,34 @@ def test_both_directions_are_those_of_the_exchanged_pair() -> None:
     torch.testing.assert_close(there.flow, back.details["backward"], atol=1e-4, rtol=1e-4)
 
 
-def test_global_matching_changes_nothing_until_it_is_trained() -> None:
+@pytest.mark.parametrize("matching", ["global", "attention"])
+def test_global_matching_changes_nothing_until_it_is_trained(matching: str) -> None:
     torch.manual_seed(0)
     shipped = flowzoo.create("wren", "wren", refinement="none").eval()
-    wider = registry.build("wren", matching="global", refinement="none").eval()
+    wider = registry.build("wren", matching=matching, refinement="none").eval()
     fresh = inherit(wider, shipped.state_dict())
     assert {name.split(".")[0] for name in fresh} == {"global_matching", "choice"}
     first, second = torch.rand(2, 1, 3, 128, 192)
     with torch.inference_mode():
         assert torch.equal(wider(first, second).flow, shipped(first, second).flow)
         assert wider(first, second).details == {}
+
+
+def test_attention_changes_nothing_of_global_matching_until_it_is_trained() -> None:
+    torch.manual_seed(0)
+    plain = flowzoo.create("wren", matching="global", refinement="none").eval()
+    with torch.no_grad():
+        plain.choice.gate.bias.fill_(1.0)  # or no match would be seen in the flow
+    attentive = registry.build("wren", matching="attention", refinement="none").eval()
+    fresh = inherit(attentive, plain.state_dict())
+    assert fresh
+    assert all(name.startswith("global_matching.features.attention.") for name in fresh)
+    first, second = torch.rand(2, 1, 3, 128, 192)
+    with torch.inference_mode():
+        expected = plain(first, second).flow
+        assert torch.equal(attentive(first, second).flow, expected)
+        torch.nn.init.normal_(attentive.global_matching.features.attention.out.weight)
+        assert not torch.equal(attentive(first, second).flow, expected)
 
 
 @pytest.mark.parametrize("both", [True, False])
@@ -197,8 +226,9 @@ def test_a_global_match_moves_the_flow_where_it_is_chosen(both: bool) -> None:
 
 def test_every_part_of_global_matching_learns() -> None:
     torch.manual_seed(0)
-    network = flowzoo.create("wren", matching="global").train()
+    network = flowzoo.create("wren", matching="attention").train()
     torch.nn.init.normal_(network.choice.gate.weight)
+    torch.nn.init.normal_(network.global_matching.features.attention.out.weight)
     loss = make_loss(LossSettings(matching=0.1, level_weights=(0.0, 0.0, 1.0)))
     flow = torch.randn(1, 2, 64, 128) * 8
     loss(network(*torch.rand(2, 1, 3, 64, 128)), flow, torch.ones(1, 64, 128)).backward()

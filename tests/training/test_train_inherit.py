@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+import flowzoo
 from flowzoo import registry
 from flowzoo.errors import InputError
 from flowzoo.training.inherit import inherit
@@ -39,6 +40,21 @@ def test_a_wider_decoder_of_wren_starts_with_the_same_flow() -> None:
     with torch.no_grad():
         expected, found = narrow(first, second).flow, wide(first, second).flow
     assert expected.abs().max() > 0.1
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_wider_wren_of_another_matching_starts_with_the_flow_of_the_weights_that_ship() -> None:
+    """New channels of the encoder meet weights of zero in projections, before these are normalised together."""
+    torch.manual_seed(0)
+    shipped = flowzoo.create("wren", "wren", refinement="none").eval()
+    wider = {"channels": (32, 48, 80, 128, 128, 128), "width": 112, "hidden": 24, "matching": "attention"}
+    wide = registry.build("wren", refinement="none", **wider).eval()
+    assert {name.partition(".")[0] for name in inherit(wide, shipped.state_dict())} == {"global_matching", "choice"}
+    coarse = torch.rand(1, 3, 16, 24)
+    first = nn.functional.interpolate(coarse, (128, 192), mode="bilinear")
+    with torch.inference_mode():
+        expected, found = (network(first, first.roll((3, -7), dims=(2, 3))).flow for network in (shipped, wide))
+    assert expected.abs().max() > 1
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
