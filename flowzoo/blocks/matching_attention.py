@@ -28,7 +28,7 @@ class MatchingAttention(nn.Module):
         heads: of each attention; `channels` is a multiple of it.
     """
 
-    def __init__(self, channels: int, blocks: int = 4, heads: int = 4) -> None:
+    def __init__(self, channels: int, blocks: int, heads: int = 2) -> None:
         super().__init__()
         self.position = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
         self.blocks = nn.ModuleList(AttentionBlock(channels, heads) for _ in range(blocks))

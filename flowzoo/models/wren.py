@@ -31,7 +31,6 @@ FINEST = 4  # the finest level is 1/4 of the image
 GAIN = 2  # of the costs that the decoder sees
 FLOW_UNIT = 8.0  # pixels of the level, for what the decoder sees of the flow
 GLOBAL = 2  # all pairs are compared at 1/16 of the image: the third of the levels that are matched
-ATTENTION = 4  # blocks of it, where the features of all pairs see both images
 COARSE = 2  # from 1/16 of the image on a wrong match is one that the finer levels cannot mend
 REFINED = 100  # bytes a pixel of the images that refinement takes, for each direction
 UNRELATED = 2 / math.pi**0.5  # mean difference of two independent normal variables of deviation 1
@@ -66,7 +65,7 @@ class Wren(FlowNetwork):
             )
         _initialise(self)
         if settings.matches_globally:  # drawn last: the rest starts as without it
-            attention = ATTENTION if settings.matching == "attention" else 0
+            attention = settings.attention_blocks if settings.matching == "attention" else 0
             self.global_matching = GlobalMatching(channels[GLOBAL + 1 :], attention=attention)
             context = matching + settings.hidden + 3
             self.choice = CandidateChoice(self.decoder.cost_volume.outputs, context)

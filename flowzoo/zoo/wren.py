@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from flowzoo.errors import InputError
 from flowzoo.zoo.card import Card
-from flowzoo.zoo.shared import PyramidSettings
+from flowzoo.zoo.shared import PyramidSettings, at_least
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,7 @@ class WrenSettings(PyramidSettings):
         matching: "local" looks for the second map's pixels around where the coarser levels lead; "global" also compares
             all pixels with all at 1/16, and lets a small network choose between the two; "attention" does that with
             features that see both images by attention at 1/32 before they are compared.
+        attention_blocks: with matching "attention": self-attention, cross-attention and feed-forward layers in each.
         normalisation: of the matched maps of a pair: "joint" over all channels, or each "channel" alone, which starts
             to match after fewer steps of training.
         width: channels inside the decoder that the levels from 1/64 to 1/4 share.
@@ -36,6 +37,7 @@ class WrenSettings(PyramidSettings):
     channels: tuple[int, int, int, int, int, int] = (24, 40, 64, 80, 96, 96)
     matching_channels: int = 32
     matching: Literal["local", "global", "attention"] = "local"
+    attention_blocks: int = 4
     normalisation: Literal["joint", "channel"] = "joint"
     width: int = 80
     hidden: int = 16
@@ -47,6 +49,7 @@ class WrenSettings(PyramidSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        at_least(self, 1, "attention_blocks")
         decoded = [entry > 0 for entry in self.iterations]
         if min(self.iterations) < 0 or not decoded[0] or decoded != sorted(decoded, reverse=True):
             raise InputError(

@@ -68,6 +68,17 @@ def test_networks(name: str) -> None:
     assert watch.found == []
 
 
+@pytest.mark.usefixtures("_autocast_on_meta")
+def test_training_with_global_matching() -> None:
+    network = flowzoo.create("wren", matching="attention", both_directions=True).to("meta").train()
+    image = torch.empty(1, 3, 128, 192, device="meta")
+    watch = Watch()
+    with watch:
+        prediction = network(image, image)
+        (prediction.flow.sum() + prediction.details["match_scores"].sum()).backward()
+    assert watch.found == []
+
+
 VALUES, VALID = torch.empty(2, 7, 9, device="meta"), torch.empty(2, 1, 7, 9, device="meta", dtype=torch.bool)
 LOSSES: dict[str, Callable[[], object]] = {
     "max-pooling": lambda: mean_of_hardest(VALUES, 0.3, VALID[:, 0]),
