@@ -6,16 +6,16 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from flowzoo.augmentation.batch import Tensors, stacked
-from flowzoo.augmentation.colour import chromatic, draw_chromatic, draw_colour, recolour
+from flowzoo.augmentation.colour import chromatic, recolour
+from flowzoo.augmentation.plan import POOL_MARGIN, AugmentationPlan, draw_plan
 from flowzoo.augmentation.sample import TrainingSample
 from flowzoo.augmentation.settings import AugmentationSettings
-from flowzoo.augmentation.spatial import draw_spatial, transform
+from flowzoo.augmentation.spatial import transform
 from flowzoo.errors import InputError
-
-POOL_MARGIN = 192  # the noise of a frame is cut from a pool at one of 192 x 192 places
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,6 @@ class Augmentation:
     crop: tuple[int, int]
     seed: int = 0
 
-    @torch.no_grad()
     def __call__(self, sample: TrainingSample, epoch: int, index: int, strength: float = 1.0) -> TrainingSample:
         """The changed pair: float32 frames in 0..1, flow in pixels of the crop.
 
@@ -41,24 +40,35 @@ class Augmentation:
         Raises:
             InputError: the crop does not fit the frames, or frames, flow and mask differ in size.
         """
+        return augmented(sample, self.plan(sample, epoch, index, strength))
+
+    def plan(self, sample: TrainingSample, epoch: int, index: int, strength: float = 1.0) -> AugmentationPlan:
+        """What a call with the same arguments does.
+
+        Raises:
+            InputError: as for a call.
+        """
         check(sample)
         rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence((self.seed, epoch, index))))
-        settings = self.settings
-        plan = draw_spatial(rng, settings, (sample.flow.shape[-2], sample.flow.shape[-1]), self.crop, strength)
-        colours = draw_colour(rng, settings)
-        frames = [
-            recolour(_whole_numbers(frame), colour)
-            for frame, colour in zip((sample.first, sample.second), colours, strict=True)
-        ]
-        changed = transform(dataclasses.replace(sample, first=frames[0], second=frames[1]), plan)
-        pair = torch.stack((changed.first, changed.second))
-        if settings.chromatic and rng.random() < settings.colour:
-            pair = chromatic(pair, draw_chromatic(rng))
-        sigma = rng.uniform(*settings.noise)
-        pair = noisy(pair, sigma, rng)
-        if rng.random() < settings.eraser:
-            erase(pair[1], settings.eraser_size, rng)
-        return dataclasses.replace(changed, first=pair[0], second=pair[1])
+        height, width = sample.flow.shape[-2:]
+        return draw_plan(rng, self.settings, (height, width), self.crop, strength)
+
+
+@torch.no_grad()
+def augmented(sample: TrainingSample, plan: AugmentationPlan) -> TrainingSample:
+    """The pair that a plan makes of another."""
+    frames = [
+        recolour(whole_numbers(frame), colour)
+        for frame, colour in zip((sample.first, sample.second), plan.colours, strict=True)
+    ]
+    changed = transform(dataclasses.replace(sample, first=frames[0], second=frames[1]), plan.spatial)
+    pair = torch.stack((changed.first, changed.second))
+    if plan.chromatic is not None:
+        pair = chromatic(pair, plan.chromatic)
+    pair = noisy(pair, plan.noise, plan.noise_places)
+    if plan.erased:
+        erase(pair[1], plan.erased)
+    return dataclasses.replace(changed, first=pair[0], second=pair[1])
 
 
 def check(sample: TrainingSample) -> None:
@@ -75,7 +85,7 @@ def check(sample: TrainingSample) -> None:
         raise InputError(f"frames, flow and mask of a pair differ in size: {shown}")
 
 
-def _whole_numbers(frame: Tensor) -> Tensor:
+def whole_numbers(frame: Tensor) -> Tensor:
     """As it is stored; made frames, which are floats, with 8 bits."""
     if frame.dtype in (torch.uint8, torch.uint16):
         return frame
@@ -83,30 +93,30 @@ def _whole_numbers(frame: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=4)
-def _pool(height: int, width: int, device: torch.device) -> Tensor:
+def noise_pool(height: int, width: int, device: torch.device) -> Tensor:
+    """Normal noise that frames of (3, height, width) are cut from at one of POOL_MARGIN x POOL_MARGIN places."""
     source = torch.Generator().manual_seed(31)
     return torch.randn((3, height + POOL_MARGIN, width + POOL_MARGIN), generator=source).to(device)
 
 
-def noisy(pair: Tensor, sigma: float, rng: np.random.Generator) -> Tensor:
-    """(2, 3, h, w) plus Gaussian noise of standard deviation `sigma`, clamped to 0..1; in place."""
-    corners = rng.integers(POOL_MARGIN, size=(2, 2)).tolist()
+def noisy(pair: Tensor, sigma: float, places: NDArray[np.int64]) -> Tensor:
+    """(2, 3, h, w) plus Gaussian noise of standard deviation `sigma`, clamped to 0..1; in place.
+
+    The frames' noise is at `places` (2, 2) of the pool, top and left.
+    """
     if sigma == 0:
         return pair
     height, width = pair.shape[-2:]
-    pool = _pool(height, width, pair.device)
-    for frame, (top, left) in zip(pair, corners, strict=True):
+    pool = noise_pool(height, width, pair.device)
+    for frame, (top, left) in zip(pair, places.tolist(), strict=True):
         frame.add_(pool[:, top : top + height, left : left + width], alpha=sigma)
     return pair.clamp_(0, 1)
 
 
-def erase(frame: Tensor, size: tuple[float, float], rng: np.random.Generator) -> None:
-    """Fill one or two rectangles of (3, h, w) with its mean colour, in place; the flow stays what it was."""
-    height, width = frame.shape[-2:]
+def erase(frame: Tensor, rectangles: tuple[tuple[int, int, int, int], ...]) -> None:
+    """Fill rectangles of (3, h, w) with its mean colour, in place; the flow stays what it was."""
     mean = frame.mean(dim=(1, 2), keepdim=True)
-    for _ in range(int(rng.integers(1, 3))):
-        top, left = int(rng.integers(height)), int(rng.integers(width))
-        rows, columns = (max(1, round(rng.uniform(*size))) for _ in range(2))
+    for top, left, rows, columns in rectangles:
         frame[:, top : top + rows, left : left + columns] = mean
 
 

@@ -14,7 +14,7 @@ B = TypeVar("B")
 
 
 class Tensors:
-    """Base of dataclasses whose fields are tensors, None, plain values, or lists, tuples and dicts of these."""
+    """Base of dataclasses whose fields are tensors, None, plain values, others of these, or lists, tuples and dicts of all that."""
 
     def to(self, device: torch.device | str) -> Self:
         """All tensors on `device`; everything else as it is."""
@@ -25,11 +25,27 @@ class Tensors:
 def _moved(value: Any, device: torch.device | str) -> Any:
     if isinstance(value, Tensor):
         return moved(value, device)
+    if isinstance(value, Tensors):
+        return value.to(device)
     if isinstance(value, (list, tuple)):
         return type(value)(_moved(entry, device) for entry in value)
     if isinstance(value, dict):
         return {key: _moved(entry, device) for key, entry in value.items()}
     return value
+
+
+def tensors_in(value: Any) -> list[Tensor]:
+    """The tensors in such a dataclass, in the order of its fields."""
+    if isinstance(value, Tensor):
+        return [value]
+    parts: list[Any] = []
+    if isinstance(value, Tensors):
+        parts = [getattr(value, entry.name) for entry in dataclasses.fields(value)]  # type: ignore[arg-type]
+    elif isinstance(value, (list, tuple)):
+        parts = list(value)
+    elif isinstance(value, dict):
+        parts = list(value.values())
+    return [tensor for part in parts for tensor in tensors_in(part)]
 
 
 def stacked(kind: type[B], samples: Sequence[Any]) -> B:

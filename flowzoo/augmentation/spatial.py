@@ -8,6 +8,7 @@ which the new second frame shows at second^-1 of that. The new flow is second^-1
 import dataclasses
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -165,58 +166,87 @@ def _picked(values: Tensor, matrix: Array, crop: tuple[int, int]) -> Tensor:
     return part.flip(mirrored) if mirrored else part
 
 
-def _plane(row: Array, crop: tuple[int, int], device: torch.device) -> Tensor:
-    """(rows, columns) float32: row[0] * x + row[1] * y + row[2] at the pixels of the crop."""
-    x = torch.arange(crop[1], dtype=torch.float64, device=device).mul_(float(row[0]))
-    y = torch.arange(crop[0], dtype=torch.float64, device=device).mul_(float(row[1])).add_(float(row[2]))
-    return x.float() + y.float()[:, None]
+def planes(rows: Tensor, crop: tuple[int, int]) -> Tensor:
+    """r[0] * x + r[1] * y + r[2] at the pixels of the crop: r (B, k, 3) float64 -> (B, k, rows, columns) float32."""
+    x = torch.arange(crop[1], dtype=torch.float64, device=rows.device) * rows[..., :1]
+    y = torch.arange(crop[0], dtype=torch.float64, device=rows.device) * rows[..., 1:2] + rows[..., 2:]
+    return x.float()[..., None, :] + y.float()[..., None]
 
 
-def _grid(matrix: Array, crop: tuple[int, int], source: Tensor) -> Tensor:
-    """Where the pixels of the crop are in a source (.., height, width): what grid_sample takes, (1, *crop, 2).
+def crop_grid(maps: Tensor, crop: tuple[int, int], size: tuple[int, int]) -> Tensor:
+    """Where the pixels of crops are in sources of `size` (height, width): what grid_sample takes, (B, *crop, 2).
 
     That is from -1, the outer border of the first pixel, to 1, that of the last one (align_corners=False).
+
+    Args:
+        maps: (B, 2, 3) float64, the upper rows of affine maps from pixels of the crop to pixels of the source.
     """
-    height, width = source.shape[-2:]
-    to_unit = np.array(((2 / width, 0, 1 / width - 1), (0, 2 / height, 1 / height - 1), (0, 0, 1)))
-    rows = (to_unit @ matrix)[:2]
-    return torch.stack([_plane(row, crop, source.device) for row in rows], dim=2)[None]
+    height, width = size
+    unit = maps.new_tensor(((2 / width,), (2 / height,)))
+    middle = maps.new_tensor(((0, 0, 1 / width - 1), (0, 0, 1 / height - 1)))
+    return planes(maps * unit + middle, crop).permute(0, 2, 3, 1).contiguous()
+
+
+def _rows(matrix: NDArray[Any], device: torch.device) -> Tensor:
+    """The upper rows of a (3, 3) map, (1, 2, 3)."""
+    return torch.from_numpy(matrix[None, :2].copy()).to(device)
 
 
 def _sampled(values: Tensor, matrix: Array, crop: tuple[int, int]) -> Tensor:
     """(C, H, W) float at the crop, bilinear, borders replicated."""
-    return _found(values[None], _grid(matrix, crop, values), "bilinear")
+    height, width = values.shape[-2:]
+    return found(values[None], crop_grid(_rows(matrix, values.device), crop, (height, width)), "bilinear")[0]
 
 
 def _dense(sample: TrainingSample, plan: SpatialPlan) -> tuple[Tensor, Tensor]:
-    """Interpolates flow inside surfaces; at motion edges and beside invalid pixels the nearest pixel decides."""
-    (height, width), device = sample.flow.shape[-2:], sample.flow.device
-    grid = _grid(plan.first, plan.crop, sample.flow)
-    known = torch.cat((torch.where(sample.valid, sample.flow, 0.0), sample.valid.float()[None]))[None]
-    smooth = _found(known, grid, "bilinear")
-    nearest = _found(known, grid, "nearest")
+    height, width = sample.flow.shape[-2:]
+    device = sample.flow.device
+    grid = crop_grid(_rows(plan.first, device), plan.crop, (height, width))
+    motion = _rows(relative_map(plan.first, plan.second), device)
+    turn = _rows(np.linalg.inv(plan.second), device)[..., :2]
+    flow, valid = dense_flow(sample.flow[None], sample.valid[None], grid, motion, turn)
+    return flow[0], valid[0]
+
+
+def relative_map(own: Array, other: Array) -> Array:
+    """other^-1(own(p)) - p, (3, 3): the part of a crop's flow that does not depend on the source's."""
+    difference: Array = np.linalg.inv(other) @ own - np.eye(3)
+    return difference
+
+
+def dense_flow(flow: Tensor, valid: Tensor, grid: Tensor, motion: Tensor, turn: Tensor) -> tuple[Tensor, Tensor]:
+    """Interpolates flow inside surfaces; at motion edges and beside invalid pixels the nearest pixel decides.
+
+    Args:
+        flow, valid: (B, 2, H, W), pixels of the sources, and (B, H, W) bool.
+        grid: (B, h, w, 2) of the frames that the flow starts from, see `crop_grid`.
+        motion: (B, 2, 3) float64, see `relative_map`.
+        turn: (B, 2, 2) float64, the linear part of the other frames' inverse maps.
+
+    Returns:
+        Flow (B, 2, h, w) in pixels of the crop, 0 where unknown, and where it is known (B, h, w).
+    """
+    (height, width), (rows, columns) = flow.shape[-2:], grid.shape[1:3]
+    known = torch.cat((torch.where(valid[:, None], flow, 0.0), valid[:, None].float()), dim=1)
+    smooth = found(known, grid, "bilinear")
+    nearest = found(known, grid, "nearest")
     half = grid.new_tensor((1 / width, 1 / height))  # the edge of pixel (x, y) is the one between it and (x+1, y+1)
-    edge = (_found(_edges(known[:, :2]), grid - half, "nearest")[0] > 0) | (smooth[2] < 0.9999)
-    flow = torch.where(edge, nearest[:2], smooth[:2])
-    keep = (nearest[2] > 0.5) & (grid[0].abs().amax(dim=2) <= 1)
-    back = np.linalg.inv(plan.second)
+    edge = (found(_edges(known[:, :2]), grid - half, "nearest") > 0) | (smooth[:, 2:] < 0.9999)
+    there = torch.where(edge, nearest[:, :2], smooth[:, :2])
+    keep = (nearest[:, 2] > 0.5) & (grid.abs().amax(dim=3) <= 1)
     # second^-1(first(p) + flow) - p: an affine function of p, plus the flow turned.
-    offset = back @ plan.first - np.eye(3)
-    (a, b), (c, d) = back[:2, :2].tolist()
-    moved = torch.stack((
-        _plane(offset[0], plan.crop, device).add_(flow[0], alpha=a).add_(flow[1], alpha=b),
-        _plane(offset[1], plan.crop, device).add_(flow[0], alpha=c).add_(flow[1], alpha=d),
-    ))  # fmt: skip
-    return torch.where(keep, moved, 0.0), keep
+    turned = turn.float()[..., None, None] * there[:, None]
+    moved = planes(motion, (rows, columns)).add_(turned[:, :, 0]).add_(turned[:, :, 1])
+    return torch.where(keep[:, None], moved, 0.0), keep
 
 
-def _found(maps: Tensor, grid: Tensor, mode: str) -> Tensor:
-    """(1, C, H, W) at a grid, borders replicated: (C, h, w)."""
-    return functional.grid_sample(maps, grid, mode=mode, padding_mode="border", align_corners=False)[0]
+def found(maps: Tensor, grid: Tensor, mode: str) -> Tensor:
+    """(B, C, H, W) at a grid, borders replicated: (B, C, h, w)."""
+    return functional.grid_sample(maps, grid, mode=mode, padding_mode="border", align_corners=False)
 
 
 def _edges(flow: Tensor) -> Tensor:
-    """(1, 1, H, W): 1 where the flow (1, 2, H, W) of a pixel and its right and lower neighbours differs by a JUMP."""
+    """(B, 1, H, W): 1 where the flow (B, 2, H, W) of a pixel and its right and lower neighbours differs by a JUMP."""
     wide = functional.pad(flow, (0, 1, 0, 1), mode="replicate")
     corners = wide[:, :, :-1, :-1], wide[:, :, :-1, 1:], wide[:, :, 1:, :-1], wide[:, :, 1:, 1:]
     highest = torch.maximum(torch.maximum(corners[0], corners[1]), torch.maximum(corners[2], corners[3]))

@@ -36,6 +36,8 @@ class Stage:
         precision: of the convolutions; "float16" scales its loss (CUDA).
         frozen: prefixes of parameters that this stage does not train.
         compile: run the network through torch.compile.
+        graph: on a CUDA device that trains alone, repeat what a step computes as one CUDA graph, which the host starts
+            with one call; not with float16 or `accumulate`, which it then does without.
         validate_every, save_every, log_every: steps; 0 = only at the end of the stage (validation: never).
         patience: validations without a better score after which the stage ends early; 0 = never.
         task: the settings of the run's task, a frozen dataclass: its data, its loss. In a preset they stand beside the
@@ -64,6 +66,7 @@ class Stage:
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     frozen: tuple[str, ...] = ()
     compile: bool = False
+    graph: bool = False
     validate_every: int = 0
     save_every: int = 1000
     log_every: int = 50

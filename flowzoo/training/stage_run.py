@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from flowzoo.network import ZooNetwork
 from flowzoo.training import loader, optimise, state
 from flowzoo.training.journal import Clock, Journal, duration
 from flowzoo.training.recipe import Recipe
+from flowzoo.training.recorded import RecordedGradient, records
 from flowzoo.training.synchronised_norm import synchronise_norms
 from flowzoo.training.tally import Tally
 from flowzoo.training.task import Loss, Task
@@ -127,6 +129,9 @@ class StageRun:
         self.tally = Tally(task.quantities, self.device)
         self.parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
         self.clock = Clock()
+        self.gradient: Callable[[Any], Loss] = self._gradient
+        if records(self.stage, self.ranks, self.device):
+            self.gradient = RecordedGradient(self._gradient, self.parameters)
 
     def train(self) -> Ending:
         """All steps that are not done yet; returns the best weights where the stage is validated, else the last."""
@@ -173,11 +178,15 @@ class StageRun:
         # What a network draws at random follows from its place in the run, too.
         place = (self.recipe.seed, self.number, self.step, part, self.ranks.rank)
         torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
-        share = 1 / self.stage.accumulate
         with self._exchange(now=part == self.stage.accumulate - 1):
-            loss: Loss = self.model(batch)
-            self.scaler.scale(loss.value * share).backward()
-        self.tally.add(loss, share)
+            loss = self.gradient(batch)
+        self.tally.add(loss, 1 / self.stage.accumulate)
+
+    def _gradient(self, batch: Any) -> Loss:
+        """Adds the gradient of a part of a step, and says what it costs."""
+        loss: Loss = self.model(batch)
+        self.scaler.scale(loss.value / self.stage.accumulate).backward()
+        return Loss(loss.value.detach(), loss.quantities)
 
     def update_weights(self) -> None:
         """One step of the optimiser, and of the average."""

@@ -17,6 +17,7 @@ from flowzoo.augmentation.colour import (
     draw_colour,
     recolour,
 )
+from flowzoo.augmentation.plan import draw_rectangles
 
 
 @pytest.fixture
@@ -107,17 +108,17 @@ def test_chromatic_contrast_scales_brightness_about_its_mean():
 
 def test_noise_has_the_asked_strength_and_is_fresh_in_each_frame():
     pair = torch.full((2, 3, 64, 64), 0.5)
-    result = noisy(pair.clone(), 0.05, np.random.default_rng(0)) - 0.5
+    result = noisy(pair.clone(), 0.05, np.array(((3, 150), (90, 7)))) - 0.5
     assert float(result.std()) == pytest.approx(0.05, rel=0.03)
     correlation = float((result[0] * result[1]).mean() / 0.05**2)
     assert abs(correlation) < 0.05
-    assert torch.equal(noisy(pair.clone(), 0.0, np.random.default_rng(0)), pair)
+    assert torch.equal(noisy(pair.clone(), 0.0, np.zeros((2, 2), dtype=np.int64)), pair)
 
 
 def test_eraser_fills_rectangles_with_the_mean():
     frame = torch.rand(3, 80, 90)
     before, mean = frame.clone(), frame.mean(dim=(1, 2))
-    erase(frame, (20.0, 30.0), np.random.default_rng(2))
+    erase(frame, draw_rectangles(np.random.default_rng(2), (20.0, 30.0), (80, 90)))
     changed = (frame != before).any(dim=0)
     assert bool(changed.any())
     assert torch.allclose(frame[:, changed], mean[:, None].expand(-1, int(changed.sum())))

@@ -3,10 +3,8 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from training_runs import CPU, trained
 
 from flowzoo.distributed import Ranks
@@ -21,19 +19,6 @@ from flowzoo.training.loader import batches
 from flowzoo.training.recipe import Recipe, load_recipe
 from flowzoo.training.stage import Stage
 from flowzoo.training.task import Place
-
-
-@pytest.fixture(scope="session")
-def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with smooth pictures, and with two pairs in a list."""
-    folder = tmp_path_factory.mktemp("root")
-    (folder / "photographs").mkdir()
-    random = np.random.default_rng(0)
-    for name in ("one", "two"):
-        small = Image.fromarray(random.integers(0, 256, (30, 40, 3), dtype=np.uint8))
-        small.resize((400, 300), Image.Resampling.BICUBIC).save(folder / "photographs" / f"{name}.png")
-    SyntheticPairs(folder / "photographs", size=(64, 64))  # the pictures can be used
-    return folder
 
 
 def pairs(**values: object) -> PairSettings:

@@ -62,7 +62,7 @@ class Mixture(torch.utils.data.Dataset[TrainingSample]):
             parts = convert(share or "1", int, f"the share of {shown(name)}")
             if not 1 <= parts <= LARGEST_SHARE:
                 raise InputError(f"the share of {shown(name)} must be 1 to {LARGEST_SHARE}, not {shown(parts)}")
-            source = open_source(name, root, pairs.labels, pairs.both_directions)
+            source = open_source(name, root, pairs.labels, pairs.both_directions, pairs.scene)
             if len(source) == 0:
                 raise InputError(f"the data source {name!r} in {root} has no pairs")
             self.sources.append(source)
@@ -73,10 +73,14 @@ class Mixture(torch.utils.data.Dataset[TrainingSample]):
 
     def __getitem__(self, number: int) -> TrainingSample:
         """Sample `number` (from 0)."""
+        return self.augmentation(self.pair(number), self.place(number)[0], number)
+
+    def pair(self, number: int) -> TrainingSample:
+        """What sample `number` is made of; the same object for samples in a row that are made of one pair."""
         place = self.place(number)
         if self._last is None or self._last[0] != place:
             self._last = place, self.sources[place[0]][place[1]]
-        return self.augmentation(self._last[1], place[0], number)
+        return self._last[1]
 
     def place(self, number: int) -> tuple[int, int]:
         """Where sample `number` comes from: its source's place in `sources`, and the pair of that."""

@@ -16,6 +16,9 @@ class PairSettings:
         augmentation: name of the augmentation ("none" only crops); see `flowzoo.training.flow.mixture`.
         rendering: where pairs that are rendered while training are made: by the "loader" processes one by one, or on
             the training "device" a batch at a time, which pays where a GPU stands beside few cores.
+        augmenting: where pairs are augmented: by the "loader" processes one by one, or on the training "device" a batch
+            at a time (colours in eigen-space and scattered ground truth stay with the processes).
+        scene: height and width at which scenes of optical flow are rendered, pixels.
         repeats: samples in a row that come from one pair, each augmented anew: where rendering or reading a pair takes
             longer than a step of training does with it.
         labels: folder that `flowzoo distill` wrote, relative to the data's; its flow is a second ground truth.
@@ -27,6 +30,8 @@ class PairSettings:
     crop: tuple[int, int] = (320, 448)
     augmentation: str = "flownet2"
     rendering: Literal["loader", "device"] = "loader"
+    augmenting: Literal["loader", "device"] = "loader"
+    scene: tuple[int, int] = (288, 384)
     repeats: int = 1
     labels: str = ""
     both_directions: bool = False

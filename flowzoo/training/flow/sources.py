@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 HELD_OUT = 10  # of a list of pairs without subsets of its own, every tenth pair is for validation
 RENDERED = ("scenes", "static", "dynamic")
+SCENE = (288, 384)  # height and width of rendered scenes where nothing else is said
 
 _OPEN: WeakValueDictionary[Path, "Textures"] = WeakValueDictionary()
 
@@ -155,7 +156,13 @@ class Labels:
         return None if path is None else _as_map(*read_flow(path))
 
 
-def open_source(name: str, root: Path | None, labels: str = "", both_directions: bool = False) -> Source:
+def open_source(
+    name: str,
+    root: Path | None,
+    labels: str = "",
+    both_directions: bool = False,
+    scene: tuple[int, int] = SCENE,
+) -> Source:
     """The source `name` under `root`.
 
     "scenes", "static" and "dynamic" are rendered on the fly from the folder photographs in `root`, or from `root`
@@ -164,7 +171,8 @@ def open_source(name: str, root: Path | None, labels: str = "", both_directions:
     wrote: `root` itself, or a folder of that name in it, "synthetic/FOLDER" the one called FOLDER; the other names are
     those of `flowzoo evaluate`. Of a data set that is not complete, the pairs that are there are taken.
     `labels` is a folder of `flowzoo distill`, relative to `root`; pairs that it does not list have no labels.
-    `both_directions` joins pairs that are each other's reverse; rendered ones know both.
+    `both_directions` joins pairs that are each other's reverse; rendered ones know both. `scene` is the height and
+    width of rendered scenes of optical flow.
 
     Raises:
         InputError: nothing of that name, or nothing in it.
@@ -172,7 +180,7 @@ def open_source(name: str, root: Path | None, labels: str = "", both_directions:
     if root is None:
         raise InputError("give the training data: --root DIR, or --data with a list of pairs")
     if name.partition("/")[0] in RENDERED:
-        return rendered(name, root, both_directions)
+        return rendered(name, root, both_directions, scene)
     if name.partition("/")[0] == "synthetic":
         from flowzoo.synthetic import PackedPairs
 
@@ -182,8 +190,8 @@ def open_source(name: str, root: Path | None, labels: str = "", both_directions:
     return DatasetSource(open_training_set(name, root), Labels(root / labels) if labels else None, both_directions)
 
 
-def rendered(name: str, root: Path, both_directions: bool = False) -> Source:
-    """Rendered pairs, without end: of optical flow ("scenes"), or of geometric matching at the published 520x520.
+def rendered(name: str, root: Path, both_directions: bool = False, scene: tuple[int, int] = SCENE) -> Source:
+    """Rendered pairs, without end: of optical flow ("scenes", of size `scene`), or of geometric matching at 520x520.
 
     Raises:
         InputError: no photographs in `root`, or no scenes of that name.
@@ -200,7 +208,7 @@ def rendered(name: str, root: Path, both_directions: bool = False) -> Source:
     return SyntheticPairs(
         _textures(photographs if photographs.is_dir() else root),
         cutouts if kind != "static" and cutouts.is_dir() else None,
-        size=(288, 384) if kind == "scenes" else (520, 520),
+        size=scene if kind == "scenes" else (520, 520),
         settings=known[variant](),
         both_directions=both_directions,
     )

@@ -9,8 +9,10 @@ from typing import ClassVar
 import torch
 
 from flowzoo.augmentation import TrainingBatch, collate
+from flowzoo.augmentation.planned import planned
 from flowzoo.errors import InputError
 from flowzoo.network import FlowNetwork, FlowPrediction
+from flowzoo.training.flow.augmenting import DeviceAugmenter, Plans
 from flowzoo.training.flow.checking import check_headers, check_mixture
 from flowzoo.training.flow.mixture import Mixture
 from flowzoo.training.flow.objective import end_point_error, make_loss
@@ -46,11 +48,14 @@ class FlowTask(Task):
     def data(self, stage: Stage, seed: int, device: torch.device) -> Data:
         """Augmented pairs of the stage's mixture.
 
-        Where the stage renders on the training device, other processes draw the scenes only.
+        Where the stage renders on the training device, other processes draw the scenes only; where it augments there,
+        they draw what is to be done.
         """
-        mixture = self._mixture(stage, seed)
-        if renders_on_device(mixture, settings_of(stage).pairs):
+        mixture, pairs = self._mixture(stage, seed), settings_of(stage).pairs
+        if renders_on_device(mixture, pairs):
             return Data(Drawings(mixture), list, DeviceRenderer(mixture, device))
+        if pairs.augmenting == "device":
+            return Data(Plans(mixture), planned, DeviceAugmenter(device))
         return Data(mixture, collate)
 
     def predict(self, network: FlowNetwork, batch: TrainingBatch) -> FlowPrediction:
