@@ -14,7 +14,7 @@ B = TypeVar("B")
 
 
 class Tensors:
-    """Base of dataclasses whose fields are tensors, None, plain values, others of these, or lists, tuples and dicts of all that."""
+    """Base of dataclasses whose fields are tensors, None, plain values, others of these, or lists, tuples and dicts."""
 
     def to(self, device: torch.device | str) -> Self:
         """All tensors on `device`; everything else as it is."""

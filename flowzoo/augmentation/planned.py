@@ -164,7 +164,7 @@ def _recoloured(frames: Tensor, changes: ColourChanges, side: int) -> Tensor:
     grey = (means @ torch.as_tensor(GREY, dtype=torch.float32, device=frames.device))[:, None, None, None]
     values = values.sub_(grey).mul_(contrast).add_(grey).clamp_(0, 1)
     mixed: Tensor = matrix @ values.flatten(2)
-    return mixed.clamp_(0, 1).unflatten(2, frames.shape[-2:])
+    return mixed.clamp_(0, 1).reshape(frames.shape)
 
 
 def _noisy(frames: Tensor, batch: PlannedBatch, side: int) -> Tensor:

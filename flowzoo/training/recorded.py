@@ -70,9 +70,9 @@ class RecordedGradient:
         self.steps += 1
         if not self.possible or self.steps <= EAGER_STEPS:
             return self.compute(batch)
-        if self.repeat is None:
-            self._make(batch)
         tensors = tensors_in(batch)
+        if self.repeat is None and tensors:
+            self._make(batch)
         if self.repeat is None or self.loss is None or list(map(_form, tensors)) != list(map(_form, self.inputs)):
             return self.compute(batch)
         for place, tensor in zip(self.inputs, tensors, strict=True):

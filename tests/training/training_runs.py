@@ -14,7 +14,9 @@ from flowzoo.training.tasks import task_class
 CPU = torch.device("cpu")
 
 
-def trained(recipe: Recipe, root: Path, output: Path, *, resume: bool = False, **place: object) -> Trained:
+def trained(
+    recipe: Recipe, root: Path, output: Path, *, resume: bool = False, device: torch.device = CPU, **place: object
+) -> Trained:
     """What a recipe's run on the data in `root` ends with."""
     task = task_class(recipe.task)(recipe, Place(root, **place))
-    return train(recipe, task, Surroundings(output, Ranks(), CPU, resume, workers=0))
+    return train(recipe, task, Surroundings(output, Ranks(), device, resume, workers=0))
