@@ -59,6 +59,15 @@ def test_training_goes_on_from_what_is_given_and_the_weights_come_back(tmp_path)
     changes = dict(word.split("=", 1) for before, word in itertools.pairwise(seen) if before == "--set")
     recipe = load_recipe("wren-global", changes)
     assert [stage.batch for stage in recipe.stages] == [96, 96]
+    assert recipe.stages[-1].graph
+
+
+def test_the_rate_of_the_last_stage_can_fall_to_the_end(tmp_path):
+    _, seen = run(tmp_path, "pictures", str(tmp_path / "out"), STAGES="match together", COSINE="700", RATE="2e-3")
+    changes = dict(word.split("=", 1) for before, word in itertools.pairwise(seen) if before == "--set")
+    match, together = load_recipe("wren-global", changes).stages
+    assert (match.schedule, together.schedule, together.steps) == ("constant", "cosine", 700)
+    assert together.last_learning_rate == pytest.approx(2e-5)
 
 
 def test_failures_are_passed_on(tmp_path):
