@@ -51,7 +51,7 @@ struct alignas(4 * sizeof(Storage)) Storage4 {
 
 // Shared memory whose size comes with the launch.
 #ifndef DYNAMIC_SHARED
-#define DYNAMIC_SHARED(name) extern __shared__ float name[]
+#define DYNAMIC_SHARED(name) extern __shared__ __align__(16) float name[]
 #endif
 
 // Takes the next factor off a flattened index.

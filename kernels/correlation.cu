@@ -73,13 +73,70 @@ __device__ __forceinline__ void read_neighbours(const float* row, float* values)
     }
 }
 
+// Shared memory of a plane of correlate_tile's two tiles, in floats, and what a thread brings of it.
+#define THREADS (32 * ROWS)
+#define FIRST_PLANE (TILE_Y * TILE_X)
+#define SECOND_PLANE ((TILE_Y + ROWS - 1) * PITCH)
+#define SHARE(plane) (((plane) + THREADS - 1) / THREADS)
+
+// One number into shared memory, or zero; with float32 it is on its way until `arrive`.
+__device__ __forceinline__ void bring(float* target, const Storage* source, bool exists) {
+#if STORAGE == 0 && !defined(FLOWZOO_HOST) && __CUDA_ARCH__ >= 800
+    const unsigned int address = static_cast<unsigned int>(__cvta_generic_to_shared(target));
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;"
+                 :
+                 : "r"(address), "l"(source), "r"(exists ? 4 : 0)
+                 : "memory");
+#else
+    *target = exists ? widen(__ldg(source)) : 0.0f;
+#endif
+}
+
+__device__ __forceinline__ void arrive() {
+#if STORAGE == 0 && !defined(FLOWZOO_HOST) && __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.wait_all;" : : : "memory");
+#endif
+    __syncthreads();
+}
+
+// Where the numbers lie that this thread brings of the first channel's PLANE numbers, COLUMNS a row, from (y, x) of the
+// phase on; null outside the map.
+template <int PLANE, int COLUMNS>
+__device__ __forceinline__ void find_share(const Storage** share, const Storage* image, const Tile& tile, int y, int x,
+                                           int width, int dilation, int thread) {
+#pragma unroll
+    for (int k = 0; k < SHARE(PLANE); ++k) {
+        const int i = thread + k * THREADS, row = y + i / COLUMNS, column = x + i % COLUMNS;
+        const bool inside = i < PLANE && row >= 0 && row < tile.rows && column >= 0 && column < tile.columns;
+        share[k] = inside ? image + static_cast<Long>(tile.top + row * dilation) * width + tile.left + column * dilation
+                          : nullptr;
+    }
+}
+
+// Brings the next CHUNK channels, zeros behind the last of them, and moves on.
+template <int PLANE>
+__device__ __forceinline__ void bring_chunk(float (*target)[PLANE], const Storage** share, const Storage* image,
+                                            Long plane, int left, int thread) {
+#pragma unroll
+    for (int c = 0; c < CHUNK; ++c)
+#pragma unroll
+        for (int k = 0; k < SHARE(PLANE); ++k) {
+            const bool exists = share[k] != nullptr && c < left;
+            if (thread + k * THREADS < PLANE)
+                bring(&target[c][thread + k * THREADS], exists ? share[k] + c * plane : image, exists);
+        }
+#pragma unroll
+    for (int k = 0; k < SHARE(PLANE); ++k)
+        if (share[k] != nullptr && left > CHUNK) share[k] += CHUNK * plane;
+}
+
 // Large maps. A block of 32 x ROWS threads makes a tile of 32 x 4 pixels for ROWS x GROUP displacements; a warp has
-// one displacement row, a thread four pixels and GROUP columns.
-extern "C" __global__ void __launch_bounds__(32 * ROWS, 1)
+// one displacement row, a thread four pixels and GROUP columns. While CHUNK channels are multiplied, the next are brought.
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
 correlate_tile(const Storage* first, const Storage* second, Storage* volume, Long batch, int channels, int height,
                int width, int radius, int dilation, float scale, Long first_block) {
-    __shared__ __align__(16) float first_tile[CHUNK][TILE_Y][TILE_X];
-    __shared__ __align__(16) float second_tile[CHUNK][TILE_Y + ROWS - 1][PITCH];
+    __shared__ __align__(16) float first_tile[2][CHUNK][FIRST_PLANE];
+    __shared__ __align__(16) float second_tile[2][CHUNK][SECOND_PLANE];
     const int side = 2 * radius + 1, groups = (side + GROUP - 1) / GROUP;
     const Long plane = static_cast<Long>(height) * width;
     Long index = blockIdx.x + first_block;
@@ -98,32 +155,27 @@ correlate_tile(const Storage* first, const Storage* second, Storage* volume, Lon
 
     const Storage* first_image = first + tile.image * channels * plane;
     const Storage* second_image = second + tile.image * channels * plane;
+    const Storage* first_share[SHARE(FIRST_PLANE)];
+    const Storage* second_share[SHARE(SECOND_PLANE)];
+    find_share<FIRST_PLANE, TILE_X>(first_share, first_image, tile, tile.y, tile.x, width, dilation, thread);
+    find_share<SECOND_PLANE, PITCH>(second_share, second_image, tile, tile.y + down - radius, tile.x + right - radius,
+                                    width, dilation, thread);
+    bring_chunk<FIRST_PLANE>(first_tile[0], first_share, first_image, plane, channels, thread);
+    bring_chunk<SECOND_PLANE>(second_tile[0], second_share, second_image, plane, channels, thread);
+    int half = 0;
 #pragma unroll 1
-    for (int start = 0; start < channels; start += CHUNK) {
-        __syncthreads();
-#pragma unroll 1
-        for (int i = thread; i < CHUNK * TILE_Y * TILE_X; i += 32 * ROWS) {
-            const int x = i % TILE_X, y = i / TILE_X % TILE_Y, c = i / (TILE_X * TILE_Y);
-            float value = 0.0f;
-            if (start + c < channels)
-                value = fetch(first_image + (start + c) * plane, tile, tile.y + y, tile.x + x, width, dilation);
-            first_tile[c][y][x] = value;
+    for (int start = 0; start < channels; start += CHUNK, half ^= 1) {
+        arrive();  // of everybody: this half is whole, and nobody reads the other one any more
+        const int left = channels - start - CHUNK;
+        if (left > 0) {
+            bring_chunk<FIRST_PLANE>(first_tile[half ^ 1], first_share, first_image, plane, left, thread);
+            bring_chunk<SECOND_PLANE>(second_tile[half ^ 1], second_share, second_image, plane, left, thread);
         }
-#pragma unroll 1
-        for (int i = thread; i < CHUNK * (TILE_Y + ROWS - 1) * PITCH; i += 32 * ROWS) {
-            const int x = i % PITCH, y = i / PITCH % (TILE_Y + ROWS - 1), c = i / (PITCH * (TILE_Y + ROWS - 1));
-            float value = 0.0f;
-            if (start + c < channels)
-                value = fetch(second_image + (start + c) * plane, tile, tile.y + y + down - radius,
-                              tile.x + x + right - radius, width, dilation);
-            second_tile[c][y][x] = value;
-        }
-        __syncthreads();
 #pragma unroll 2
         for (int c = 0; c < CHUNK; ++c) {
-            const float4 pixels = *reinterpret_cast<const float4*>(&first_tile[c][row][column]);
+            const float4 pixels = *reinterpret_cast<const float4*>(&first_tile[half][c][row * TILE_X + column]);
             float neighbours[NEIGHBOURS];
-            read_neighbours(&second_tile[c][row + threadIdx.y][column], neighbours);
+            read_neighbours(&second_tile[half][c][(row + threadIdx.y) * PITCH + column], neighbours);
 #pragma unroll
             for (int g = 0; g < GROUP; ++g) {
                 total[0][g] += pixels.x * neighbours[g];

@@ -77,6 +77,15 @@ def available() -> bool:
 
 
 @functools.cache
+def most_shared(device: torch.device) -> int:
+    """Bytes of shared memory that a block of a CUDA device gets if it asks; those of an H100 where there is none."""
+    if device.type != "cuda" or not torch.cuda.is_available():
+        return 227 * 1024
+    properties = torch.cuda.get_device_properties(device)
+    return int(getattr(properties, "shared_memory_per_block_optin", MOST_SHARED))
+
+
+@functools.cache
 def processors(device: torch.device) -> int:
     """Multiprocessors of a CUDA device; those of an H100 where the kernels are only emulated."""
     if device.type != "cuda" or not torch.cuda.is_available():
@@ -91,12 +100,18 @@ class _Stream(NamedTuple):
 
 
 @functools.cache
-def _function(device: int, source: str, defines: tuple[tuple[str, int], ...], kernel: str) -> Any:
-    """The compiled kernel, loaded on a device. CuPy keeps the binary on disk."""
+def _function(device: int, source: str, defines: tuple[tuple[str, int], ...], kernel: str, asked: int) -> Any:
+    """The compiled kernel, loaded on a device, with leave for `asked` bytes of shared memory where that is not 0.
+
+    CuPy keeps the binary on disk.
+    """
     cupy = _cupy()
     options = ("-std=c++17", *(f"-D{name}={value}" for name, value in defines))
     with torch.cuda.device(device), cupy.cuda.Device(device):
-        return cupy.RawModule(code=source_text(source), options=options).get_function(kernel).kernel
+        function = cupy.RawModule(code=source_text(source), options=options).get_function(kernel)
+        if asked:
+            function.max_dynamic_shared_size_bytes = asked
+        return function.kernel
 
 
 def _start_on_device(launch: Launch) -> None:
@@ -106,7 +121,8 @@ def _start_on_device(launch: Launch) -> None:
     only where it is not the current one: both would cost more than the launch itself.
     """
     device = next(argument.device.index for argument in launch.arguments if isinstance(argument, Tensor))
-    function = _function(device, launch.source, launch.defines, launch.kernel)
+    asked = launch.shared_bytes if launch.shared_bytes > MOST_SHARED else 0
+    function = _function(device, launch.source, launch.defines, launch.kernel, asked)
     stream = _Stream(torch.cuda.current_stream(device).cuda_stream)
     arguments = tuple(_value(argument) for argument in launch.arguments)
     if device == torch.cuda.current_device():

@@ -29,13 +29,15 @@ class FakeCuda:
     loaded: list[str] = field(default_factory=list)  # kernels that were compiled
     launched: list[tuple[Any, ...]] = field(default_factory=list)  # grid, block, arguments, shared bytes, stream
     entered: list[int] = field(default_factory=list)  # devices that were made current
+    functions: list[types.SimpleNamespace] = field(default_factory=list)  # of the kernels that were compiled
 
     def function(self, name: str) -> Any:
         def enqueue(grid: tuple[int, ...], block: tuple[int, ...], arguments: Any, shared: int, stream: Any) -> None:
             self.launched.append((grid, block, arguments, shared, stream.ptr))
 
         self.loaded.append(name)
-        return types.SimpleNamespace(kernel=enqueue)
+        self.functions.append(types.SimpleNamespace(kernel=enqueue, max_dynamic_shared_size_bytes=launch.MOST_SHARED))
+        return self.functions[-1]
 
     @contextlib.contextmanager
     def current(self, device: int) -> Iterator[None]:

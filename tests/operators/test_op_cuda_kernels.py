@@ -151,6 +151,51 @@ def test_sampled_volume_backward(shape: tuple[int, ...], absolute: bool, determi
         assert_close(one, other, torch.float32)
 
 
+def smooth_flow(batch: int, rows: int, columns: int) -> Tensor:
+    """Flow that turns and grows, out of the map at an edge, with single pixels that go elsewhere or are no number."""
+    y, x = torch.meshgrid(torch.linspace(-1, 1, rows), torch.linspace(-1, 1, columns), indexing="ij")
+    flow = torch.stack([2 * x - 1.5 * y - 4.3, 1.5 * x + 2 * y + 1.6]).repeat(batch, 1, 1, 1)
+    flow[:, :, 2::7, 3::5] += 9.25
+    flow[:, 0, 5::11, 1::6] = float("nan")
+    return flow
+
+
+@pytest.mark.parametrize("deterministic", [False, True], ids=["atomics", "fixed-point"])
+@pytest.mark.parametrize(
+    "shape", [(2, 37, 11, 19, 4, 1, 1), (1, 8, 18, 17, 2, 1, 2), (1, 4, 9, 10, 5, 1, 1), (1, 4, 5, 6, 0, 1, 1)]
+)
+def test_gradients_of_smooth_flow(shape: tuple[int, ...], deterministic: bool, device: str) -> None:
+    """Tiles that look to one place are summed in boxes there, and their outliers beside it."""
+    batch, channels, height, width, radius, dilation, stride = shape
+    second, exact_second = maps(batch, channels, height, width, dtype=torch.float32, device=device)
+    rows, columns = -(-height // stride), -(-width // stride)
+    first, exact_first = maps(batch, channels, rows, columns, dtype=torch.float32, device=device)
+    flow, incoming = smooth_flow(batch, rows, columns), torch.randn(batch, (2 * radius + 1) ** 2, rows, columns)
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(deterministic)
+    try:
+        given = incoming.to(device), first, second, flow.to(device)
+        found = sampled_cuda.sampled_volume_backward(*given, radius, dilation, stride, False)
+    finally:
+        torch.use_deterministic_algorithms(before)
+    exact = incoming.double(), exact_first, exact_second, flow.double()
+    wanted = sampled_definition.sampled_volume_backward(*exact, radius, dilation, stride, False)
+    for one, other in zip(found, wanted, strict=True):
+        assert_close(one, other, torch.float32)
+
+
+@pytest.mark.parametrize("absolute", [False, True], ids=["correlation", "sad"])
+def test_large_windows_ask_for_their_shared_memory(absolute: bool, device: str) -> None:
+    """A window of radius 9 needs more for SAD than a block has unasked; gradients of correlation are not in boxes."""
+    inputs, exact = sampled_inputs((1, 5, 3, 4, 9, 1, 1), torch.float32, device)
+    incoming = torch.randn(1, 361, 3, 4)
+    assert (sampled_cuda.pixels_per_block("difference_backward", 9, 1, launch.MOST_SHARED)) == 0
+    found = sampled_cuda.sampled_volume_backward(incoming.to(device), *inputs, 9, 1, 1, absolute)
+    wanted = sampled_definition.sampled_volume_backward(incoming.double(), *exact, 9, 1, 1, absolute)
+    for one, other in zip(found, wanted, strict=True):
+        assert_close(one, other, torch.float32)
+
+
 @pytest.mark.parametrize("deterministic", [False, True], ids=["atomics", "fixed-point"])
 @pytest.mark.parametrize("shape", [(1, 1, 1, 1), (2, 3, 5, 7), (1, 2, 17, 9)])
 def test_splat(shape: tuple[int, ...], deterministic: bool, device: str) -> None:

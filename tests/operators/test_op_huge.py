@@ -65,8 +65,11 @@ def test_cuda_correlation(maps: Tensor, monkeypatch: pytest.MonkeyPatch) -> None
     last_corner(correlation_cuda.correlate(maps, maps, 1, 1, 1.0))
 
 
-def test_cuda_sampled_volume(maps: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cuda_sampled_volume(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Channels last and four of them, all the same, which the kernels read where they lie."""
     monkeypatch.setattr(launch, "start", HostLauncher(last_blocks=1))
+    maps = lazily(1, SIDE, SIDE, 4).permute(0, 3, 1, 2)
+    maps[..., -3:, -3:] = torch.arange(1.0, 10.0).view(3, 3)
     lazily(1, 9, SIDE, SIDE)
     flow = lazily(1, 2, SIDE, SIDE)
     last_corner(sampled_cuda.sampled_volume(maps, maps, flow, 1, 1, 1, False))
@@ -82,4 +85,4 @@ def test_sides_beyond_32_bits_have_no_kernel() -> None:
     """They are left to the portable operator, which counts in 64 bits."""
     endless = torch.empty(1, 1, 1, 1).expand(1, 1, 1, 2**31)
     assert not correlation_cuda._fits(endless, 4, 1)
-    assert not sampled_cuda._fits("sampled_correlation", endless[..., :4], endless, 4, 1)
+    assert not sampled_cuda._Problem(endless[..., :4], endless, (4, 1, 1, 0)).fits("sampled_correlation")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import kernel_sanitizer
 import pytest
 import torch
-from kernel_host import FORWARD, REVERSED, SHUFFLED, HostLauncher, build
+from kernel_host import FORWARD, REVERSED, SHUFFLED, HostLauncher, build, library
 
 from flowzoo.operators import launch
 from flowzoo.operators.correlation import cuda as correlation_cuda
@@ -43,13 +43,13 @@ def scatter() -> bool:
     )
 
 
-def sampled(absolute: bool) -> bool:
+def sampled(absolute: bool, dilation: int = 1) -> bool:
     inputs = torch.randn(1, 5, 4, 6), torch.randn(1, 5, 4, 6), 4 * torch.randn(1, 2, 4, 6)
     incoming = torch.randn(1, 9, 4, 6)
-    found = sampled_cuda.sampled_volume(*inputs, 1, 1, 1, absolute)
-    agree = _agree(found, sampled_definition.sampled_volume(*inputs, 1, 1, 1, absolute))
-    gradients = sampled_cuda.sampled_volume_backward(incoming, *inputs, 1, 1, 1, absolute)
-    wanted = sampled_definition.sampled_volume_backward(incoming, *inputs, 1, 1, 1, absolute)
+    found = sampled_cuda.sampled_volume(*inputs, 1, dilation, 1, absolute)
+    agree = _agree(found, sampled_definition.sampled_volume(*inputs, 1, dilation, 1, absolute))
+    gradients = sampled_cuda.sampled_volume_backward(incoming, *inputs, 1, dilation, 1, absolute)
+    wanted = sampled_definition.sampled_volume_backward(incoming, *inputs, 1, dilation, 1, absolute)
     return agree and all(_agree(one, other) for one, other in zip(gradients, wanted, strict=True))
 
 
@@ -61,6 +61,21 @@ def sampled_difference() -> bool:
     return sampled(True)
 
 
+def dilated_correlation() -> bool:
+    return sampled(False, 2)
+
+
+def gradients_in_boxes() -> bool:
+    """Flow of one direction, but for a pixel; at the map's lower right corner, partly outside."""
+    flow = torch.tensor([2.3, 3.6]).view(1, 2, 1, 1).expand(1, 2, 9, 10).clone()
+    flow[0, :, 4, 5] = torch.tensor([0.5, -4.75])
+    inputs = torch.randn(1, 36, 9, 10), torch.randn(1, 36, 9, 10), flow
+    incoming = torch.randn(1, 9, 9, 10)
+    gradients = sampled_cuda.sampled_volume_backward(incoming, *inputs, 1, 1, 1, False)
+    wanted = sampled_definition.sampled_volume_backward(incoming, *inputs, 1, 1, 1, False)
+    return all(_agree(one, other) for one, other in zip(gradients, wanted, strict=True))
+
+
 def splat() -> bool:
     values, flow = torch.randn(1, 2, 5, 7), 3 * torch.randn(1, 2, 5, 7)
     return _agree(splat_cuda.splat(values, flow), splat_definition.splat(values, flow))
@@ -70,20 +85,30 @@ def _agree(found: torch.Tensor, wanted: torch.Tensor) -> bool:
     return bool(torch.isfinite(found).all()) and bool(torch.allclose(found, wanted, rtol=1e-4, atol=1e-5))
 
 
-FILL_FIRST = "#pragma unroll 1\n        for (int i = thread; i < CHUNK * TILE_Y * TILE_X"
-READY_TILE = "        __syncthreads();\n#pragma unroll 2"
+ARRIVE = '    asm volatile("cp.async.wait_all;" : : : "memory");\n#endif\n'
 READY_GATHER = "            __syncthreads();\n            float weight"
 FREE_GATHER = "            __syncthreads();\n#pragma unroll 1\n            for (int i = thread; i < held"
 
 # source, what runs, original text, its replacement
 MUTATIONS = {
-    "tile not free": ("correlation.cu", correlate_in_tiles, "        __syncthreads();\n" + FILL_FIRST, FILL_FIRST),
-    "tile not ready": ("correlation.cu", correlate_in_tiles, READY_TILE, "#pragma unroll 2"),
+    "tile not free": (
+        "correlation.cu",
+        correlate_in_tiles,
+        "bring_chunk<SECOND_PLANE>(second_tile[half ^ 1]",
+        "bring_chunk<SECOND_PLANE>(second_tile[half]",
+    ),
+    "tile not ready": ("correlation.cu", correlate_in_tiles, ARRIVE + "    __syncthreads();\n", ARRIVE),
+    "next channels not moved on to": (
+        "correlation.cu",
+        correlate_in_tiles,
+        "share[k] != nullptr && left > CHUNK",
+        "share[k] != nullptr && left > 2 * CHUNK",
+    ),
     "displacement row lost": (
         "correlation.cu",
         correlate_in_tiles,
-        "second_tile[c][row + threadIdx.y]",
-        "second_tile[c][row]",
+        "second_tile[half][c][(row + threadIdx.y) * PITCH",
+        "second_tile[half][c][row * PITCH",
     ),
     "pixel offset lost": (
         "correlation.cu",
@@ -113,26 +138,69 @@ MUTATIONS = {
     "costs leave early": (
         "sampled_volume.cu",
         sampled_correlation,
-        "    __syncthreads();\n    const float scale",
-        "    const float scale",
+        "    __syncthreads();\n    const int neighbours",
+        "    const int neighbours",
     ),
     "dots not ready": (
         "sampled_volume.cu",
         sampled_correlation,
-        "dots[n] = total;\n    }\n    __syncwarp();",
-        "dots[n] = total;\n    }",
+        "dots[n] + total;\n        }\n    }\n    __syncwarp();",
+        "dots[n] + total;\n        }\n    }",
     ),
     "gradients not ready": (
-        "sampled_volume.cu",
+        "sampled_gradient.cu",
         sampled_correlation,
         "        shared[i % neighbours * SIDE * SIDE + d] = value;\n    }\n    __syncthreads();",
         "        shared[i % neighbours * SIDE * SIDE + d] = value;\n    }",
     ),
-    "weights not ready": (
+    "dilated weights not ready": (
         "sampled_volume.cu",
-        sampled_correlation,
+        dilated_correlation,
         "weights[n] = total;\n    }\n    __syncwarp();",
         "weights[n] = total;\n    }",
+    ),
+    "weights not ready": (
+        "sampled_gradient.cu",
+        gradients_in_boxes,
+        "n / WINDOW, n % WINDOW, w);\n    __syncwarp();",
+        "n / WINDOW, n % WINDOW, w);",
+    ),
+    "places not ready": (
+        "sampled_gradient.cu",
+        gradients_in_boxes,
+        "    __syncthreads();\n#pragma unroll 1\n    for (int i = thread; i < PIXELS * WINDOW",
+        "#pragma unroll 1\n    for (int i = thread; i < PIXELS * WINDOW",
+    ),
+    "box weights not ready": (
+        "sampled_gradient.cu",
+        gradients_in_boxes,
+        "    __syncthreads();\n\n    const int middle_y",
+        "    const int middle_y",
+    ),
+    "outliers lost": ("sampled_gradient.cu", gradients_in_boxes, "!(boxed && fits(", "!(boxed || fits("),
+    "outliers in the box as well": (
+        "sampled_gradient.cu",
+        gradients_in_boxes,
+        "if (!fits(places.top[pixel], places.left[pixel], box_top, box_left)) continue;",
+        "",
+    ),
+    "upper row twice": (
+        "sampled_gradient.cu",
+        gradients_in_boxes,
+        "total[1][k] += lower * values[k];",
+        "total[1][k] += upper * values[k];",
+    ),
+    "second half of the channels lost": (
+        "sampled_gradient.cu",
+        gradients_in_boxes,
+        "channel = begin + lane_channel + k % 8;",
+        "channel = begin + lane_channel;",
+    ),
+    "slope of the wrong side": (
+        "sampled_gradient.cu",
+        gradients_in_boxes,
+        "(beside ? down : -down)",
+        "(below ? down : -down)",
     ),
     "x neighbour lost": (
         "sampled_volume.cu",
@@ -164,7 +232,8 @@ def test_a_broken_kernel_is_noticed(name: str, monkeypatch: pytest.MonkeyPatch) 
     mutated = text.replace(original, replacement)
 
     def libraries(wanted: str, defines: tuple[tuple[str, int], ...]) -> ctypes.CDLL:
-        assert wanted == source
+        if wanted != source:
+            return library(wanted, defines)
         return ctypes.CDLL(str(build(mutated, defines, name="mutation-" + name.replace(" ", "-"))))
 
     assert any(_fails(operator, HostLauncher(order, libraries), monkeypatch) for order in (FORWARD, REVERSED, SHUFFLED))
@@ -196,17 +265,41 @@ def test_a_barrier_that_some_threads_miss_is_reported(monkeypatch: pytest.Monkey
 BOUNDS = {
     "map edge": (
         "correlation.cu",
-        correlate_in_tiles,
+        gather,
         "if (y < 0 || y >= tile.rows || x < 0 || x >= tile.columns) return 0.0f;",
         "if (y < 0 || x < 0 || x >= tile.columns) return 0.0f;",
+    ),
+    "tile edge": (
+        "correlation.cu",
+        correlate_in_tiles,
+        "i < PLANE && row >= 0 && row < tile.rows",
+        "i < PLANE && row >= 0",
     ),
     "last channels": (
         "correlation.cu",
         correlate_in_tiles,
-        "if (start + c < channels)\n                value = fetch(second_image",
-        "value = fetch(second_image",
+        "share[k] != nullptr && c < left",
+        "share[k] != nullptr",
     ),
     "result edge": ("correlation.cu", gather, "if (y >= tile.rows) return;", ""),
+    "tile of pixels' edge": (
+        "sampled_gradient.cu",
+        gradients_in_boxes,
+        "const bool exists = y < rows && x < columns",
+        "const bool exists = x < columns",
+    ),
+    "box edge": (
+        "sampled_gradient.cu",
+        gradients_in_boxes,
+        "if (row < 0 || row >= height || x < 0",
+        "if (row < 0 || x < 0",
+    ),
+    "last channels of pixels": (
+        "sampled_gradient.cu",
+        gradients_in_boxes,
+        "x < columns && begin + channel < channels",
+        "x < columns",
+    ),
     "window edge": (
         "sampled_volume.cu",
         sampled_correlation,
@@ -228,7 +321,7 @@ def test_a_missing_bounds_check_is_noticed(name: str, monkeypatch: pytest.Monkey
     recorder = kernel_sanitizer.Recorder()
     monkeypatch.setattr(launch, "start", recorder)
     operator()
-    defines = next(iter(recorder.jobs))[1]
+    defines = next(defines for name, defines in recorder.jobs if name == source)
     jobs = recorder.jobs[source, defines]
     done = kernel_sanitizer.run(jobs, source, defines, name=name.replace(" ", "-"), replaced=(original, replacement))
     assert done.returncode != 0
@@ -244,6 +337,8 @@ def test_unbroken_kernels_stay_inside_their_buffers(monkeypatch: pytest.MonkeyPa
         try:
             for operator in (correlate_in_tiles, gather, scatter, sampled_correlation, sampled_difference, splat):
                 operator()
+            dilated_correlation()
+            gradients_in_boxes()
             flow = torch.tensor([float("nan"), 1e30, -1e30, float("inf"), 0.0, -5.0]).repeat(2).view(1, 2, 2, 3)
             features, incoming = torch.randn(1, 3, 2, 3), torch.randn(1, 9, 2, 3)
             for absolute in (False, True):

@@ -21,6 +21,8 @@ COMMON = [
     ("correlation.cu", {"GROUP": 7, "STORAGE": 0}),
     *(("sampled_volume.cu", {"SIDE": 9, "FIXED": 0, "STORAGE": storage}) for storage in (0, 2)),
     ("sampled_volume.cu", {"SIDE": 9, "FIXED": 1, "STORAGE": 0}),
+    *(("sampled_gradient.cu", {"SIDE": 9, "FIXED": 0, "STORAGE": storage}) for storage in (0, 2)),
+    ("sampled_gradient.cu", {"SIDE": 9, "FIXED": 1, "STORAGE": 0}),
     ("splat.cu", {"FIXED": 0, "STORAGE": 0}),
     ("splat.cu", {"FIXED": 1, "STORAGE": 1}),
     *((source, {"STORAGE": 0}) for source in ("relaxation.cu", "variational.cu", "boundary_median.cu")),
@@ -32,6 +34,7 @@ OTHER = [
     *(("correlation.cu", {"GROUP": group, "ROWS": -(-group // 3), "STORAGE": 0}) for group in (3, 7, 9)),
     *(("sampled_volume.cu", {"SIDE": side, "FIXED": 0, "STORAGE": 0}) for side in (1, 3, 5, 7, 15)),
     ("sampled_volume.cu", {"SIDE": 9, "FIXED": 1, "STORAGE": 1}),
+    *(("sampled_gradient.cu", {"SIDE": side, "FIXED": 0, "STORAGE": 0}) for side in (1, 3, 5, 7, 11)),
     ("splat.cu", {"FIXED": 0, "STORAGE": 2}),
     *(("convex_upsampling.cu", {"STORAGE": storage}) for storage in (1, 2)),
 ]

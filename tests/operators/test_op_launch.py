@@ -1,5 +1,6 @@
 """Launches as CuPy gets them: on torch's stream, without changing the device or making streams, and with few calls."""
 
+import dataclasses
 import sys
 
 import numpy as np
@@ -33,6 +34,14 @@ def test_a_kernel_is_loaded_once_and_then_only_launched(fake_cuda: FakeCuda) -> 
     assert fake_cuda.loaded == ["splat"]
     assert len(fake_cuda.launched) == 3
     assert len(fake_cuda.entered) == 2  # for loading: torch's and CuPy's device
+
+
+def test_much_shared_memory_is_asked_for_once(fake_cuda: FakeCuda) -> None:
+    start = some_launch()
+    for amount in (launch.MOST_SHARED, 53828, 53828):
+        launch.start(dataclasses.replace(start, shared_bytes=amount))
+    assert [function.max_dynamic_shared_size_bytes for function in fake_cuda.functions] == [launch.MOST_SHARED, 53828]
+    assert [entry[3] for entry in fake_cuda.launched] == [launch.MOST_SHARED, 53828, 53828]
 
 
 def test_another_device_is_made_current_and_left(fake_cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,144 @@
+// What the kernels of sampled cost volumes share: windows, blends, sums at shared places.
+//
+// Channels are a multiple of four (the launcher fills up with zeros) and every pixel's begin at a multiple of four
+// numbers. SIDE (compile option) is 2 * radius + 1. The gradient to the second map is a sum over whatever pixels look
+// there. With FIXED 0 it is made of float atomics; with FIXED 1 of 64-bit integers (the scale, a power of two, comes in
+// memory), whose sum has no order: the results are the same in every run.
+
+#include "common.cuh"
+
+#ifndef SIDE
+#define SIDE 9
+#endif
+#ifndef FIXED
+#define FIXED 0
+#endif
+
+#define WHOLE_WARP 0xffffffffu
+
+#if FIXED
+typedef unsigned long long Sum;
+#else
+typedef float Sum;
+#endif
+
+// Sides and single coordinates fit 32 bits (the launcher refuses more); places in memory do not.
+struct Sizes {
+    int channels, height, width, rows, columns, dilation, stride;
+};
+
+// Window of one pixel: its rows and columns are near and far neighbours of the displacements; with dilation 1 they are
+// shared, 2r+2 of them, else 2 (2r+1).
+struct Window {
+    Long image;
+    int top, left, side;
+    float down, right;
+    __device__ __forceinline__ int shift(int n, const Sizes& s) const {
+        return s.dilation == 1 ? n : n / 2 * s.dilation + n % 2;
+    }
+    __device__ __forceinline__ int near(int o, const Sizes& s) const { return s.dilation == 1 ? o : 2 * o; }
+    // Index of a window pixel's vector, or -1 outside.
+    __device__ __forceinline__ Long at(int row, int column, const Sizes& s) const {
+        const int y = top + shift(row, s), x = left + shift(column, s);
+        if (y < 0 || y >= s.height || x < 0 || x >= s.width) return -1;
+        return ((image * s.height + y) * s.width + x) * s.channels;
+    }
+};
+
+__device__ __forceinline__ Window find_window(const float* flow, Long pixel, const Sizes& s) {
+    Window w;
+    const Long plane = static_cast<Long>(s.rows) * s.columns, place = pixel % plane;
+    const int reach = SIDE / 2 * s.dilation;
+    w.image = pixel / plane;
+    const float limit = static_cast<float>(s.height + s.width + reach + 2);
+    const float x = bounded(flow[w.image * 2 * plane + place], limit);
+    const float y = bounded(flow[(w.image * 2 + 1) * plane + place], limit);
+    const float whole_x = floorf(x), whole_y = floorf(y);
+    w.right = x - whole_x;
+    w.down = y - whole_y;
+    w.left = static_cast<int>(place % s.columns) * s.stride + static_cast<int>(whole_x) - reach;
+    w.top = static_cast<int>(place / s.columns) * s.stride + static_cast<int>(whole_y) - reach;
+    w.side = s.dilation == 1 ? SIDE + 1 : 2 * SIDE;
+    return w;
+}
+
+__device__ __forceinline__ float warp_sum(float value) {
+#pragma unroll
+    for (int step = 16; step > 0; step /= 2) value += __shfl_xor_sync(WHOLE_WARP, value, step);
+    return value;
+}
+
+__device__ __forceinline__ float blend(float lower, float upper, float share) {
+    return lower + share * (upper - lower);
+}
+
+__device__ __forceinline__ float at_or_zero(const Storage* maps, Long place, int channel) {
+    return place < 0 ? 0.0f : widen(maps[place + channel]);
+}
+
+__device__ __forceinline__ void add(Sum* target, float value, double scale) {
+#if FIXED
+    atomicAdd(target, static_cast<Sum>(static_cast<Long>(rint(static_cast<double>(value) * scale))));
+#else
+    atomicAdd(target, value);
+#endif
+}
+
+__device__ __forceinline__ float4 four(const Storage* values) {
+    const Storage4 read = *reinterpret_cast<const Storage4*>(values);
+    float4 result;
+    result.x = widen(read.x);
+    result.y = widen(read.y);
+    result.z = widen(read.z);
+    result.w = widen(read.w);
+    return result;
+}
+
+__device__ __forceinline__ float4 four_or_zero(const Storage* maps, Long place, int channel) {
+    if (place >= 0) return four(maps + place + channel);
+    float4 zero;
+    zero.x = zero.y = zero.z = zero.w = 0.0f;
+    return zero;
+}
+
+__device__ __forceinline__ float dot(const float4& a, const float4& b) {
+    return a.x * b.x + a.y * b.y + a.z * b.z + a.w * b.w;
+}
+
+// Four sums that lie beside each other, in one transaction where the device can.
+__device__ __forceinline__ void add_four(Sum* target, const float4& values, double scale) {
+#if !FIXED && !defined(FLOWZOO_HOST) && __CUDA_ARCH__ >= 900
+    asm volatile("red.global.add.v4.f32 [%0], {%1, %2, %3, %4};"
+                 :
+                 : "l"(target), "f"(values.x), "f"(values.y), "f"(values.z), "f"(values.w)
+                 : "memory");
+#else
+    add(target, values.x, scale);
+    add(target + 1, values.y, scale);
+    add(target + 2, values.z, scale);
+    add(target + 3, values.w, scale);
+#endif
+}
+
+// The block's incoming gradients, times 1 / channels, in shared memory.
+__device__ __forceinline__ void share_gradients(const Storage* gradient, Long start, Long pixels, Long plane,
+                                                float share, float* shared) {
+    const int neighbours = blockDim.y;
+    for (int i = threadIdx.y * 32 + threadIdx.x; i < neighbours * SIDE * SIDE; i += 32 * neighbours) {
+        const Long source = start + i % neighbours;
+        const int d = i / neighbours;
+        float value = 0.0f;
+        if (source < pixels)
+            value = widen(gradient[(source / plane * SIDE * SIDE + d) * plane + source % plane]) * share;
+        shared[i % neighbours * SIDE * SIDE + d] = value;
+    }
+    __syncthreads();
+}
+
+__device__ __forceinline__ void put_flow(float* to_flow, const Window& w, Long pixel, Long plane, const float* along) {
+    const float x = warp_sum(along[0]), y = warp_sum(along[1]);
+    if (threadIdx.x == 0) {
+        to_flow[w.image * 2 * plane + pixel % plane] = x;
+        to_flow[(w.image * 2 + 1) * plane + pixel % plane] = y;
+    }
+}
