@@ -45,10 +45,14 @@ class Checked:
 
 
 def sample_pair(batch: int, height: int, width: int) -> tuple[Tensor, Tensor]:
-    """Smooth random textures and the same ones moved by (3, 2) pixels: (B,3,H,W) float32 in [0,1] twice."""
+    """Smooth random textures and the same ones moved by (3, 2) pixels: (B,3,H,W) float32 in [0,1] twice.
+
+    Of whole grey levels, as images are: networks that round to these take the same ones in float32 and float64.
+    """
     generator = torch.Generator().manual_seed(height * width + batch)
     coarse = torch.rand(batch, 3, -(-height // 8) + 3, -(-width // 8) + 3, generator=generator)
     fine = F.interpolate(coarse, scale_factor=8, mode="bicubic", align_corners=False).clamp(0, 1)
+    fine = (fine * 255).round() / 255
     return fine[..., 6 : 6 + height, 7 : 7 + width].contiguous(), fine[..., 4 : 4 + height, 4 : 4 + width].contiguous()
 
 
