@@ -16,19 +16,22 @@ struct Numbers {
     float normaliser, mismatch, least, alpha, delta, gamma, epsilon, factor, largest;
 };
 
-// Some rows of a map, of which the last `depth` are kept.
+// Some rows of a map, of which the last `depth` are kept. Each begins on a cache line.
 class Ring {
 public:
-    Ring(int64_t depth, int64_t stride) : depth_(depth), stride_(stride), values_(depth * stride, 0.0f) {}
-    float* row(int64_t y) { return values_.data() + y % depth_ * stride_; }
+    Ring(int64_t depth, int64_t width) : depth_(depth), stride_((width + 15) / 16 * 16), values_(depth * stride_) {
+        std::fill_n(values_.get(), depth * stride_, 0.0f);
+    }
+    float* row(int64_t y) { return values_.get() + y % depth_ * stride_; }
 
 private:
     int64_t depth_, stride_;
-    std::vector<float> values_;
+    Buffer values_;
 };
 
 // Rows of what belongs to the pixels of one colour, which are every second of a row: even x + y is colour 0.
-// A zero stands before and behind the row.
+// A zero stands before and behind the row, whose first pixel begins a cache line.
+constexpr int64_t kBefore = 16;
 struct Colour {
     Ring a12, b1, b2, right, below, inverse1, inverse2, du, dv;
     Colour(int64_t depth, int64_t stride)
@@ -194,8 +197,8 @@ private:
 
     void pick(const float* from, int64_t begin, float* __restrict to) {
         const int64_t count = (width_ - begin + 1) / 2;
-        for (int64_t i = 0; i < count; ++i) to[1 + i] = from[2 * i + begin];
-        to[1 + count] = 0.0f;
+        for (int64_t i = 0; i < count; ++i) to[kBefore + i] = from[2 * i + begin];
+        to[kBefore + count] = 0.0f;
     }
 
     int64_t height_, width_;
@@ -211,17 +214,21 @@ void relax_row(Colour* colours, int64_t colour, int64_t y, int64_t height, int64
                const float* zeros) {
     Colour &own = colours[colour], &other = colours[1 - colour];
     const int64_t begin = (y + colour) & 1, count = (width - begin + 1) / 2;
-    const float *a12 = own.a12.row(y) + 1, *b1 = own.b1.row(y) + 1, *b2 = own.b2.row(y) + 1;
-    const float *right = own.right.row(y) + 1, *below = own.below.row(y) + 1;
-    const float *inverse1 = own.inverse1.row(y) + 1, *inverse2 = own.inverse2.row(y) + 1;
+    const float *a12 = own.a12.row(y) + kBefore, *b1 = own.b1.row(y) + kBefore, *b2 = own.b2.row(y) + kBefore;
+    const float *right = own.right.row(y) + kBefore, *below = own.below.row(y) + kBefore;
+    const float *inverse1 = own.inverse1.row(y) + kBefore, *inverse2 = own.inverse2.row(y) + kBefore;
+    const int64_t before = kBefore - 1 + begin;
     // The neighbours to the left and right are the other colour's numbers i - 1 and i, or i and i + 1.
-    const float *left = other.right.row(y) + begin, *du_left = other.du.row(y) + begin, *dv_left = other.dv.row(y) + begin;
+    const float *left = other.right.row(y) + before;
+    const float *du_left = other.du.row(y) + before, *dv_left = other.dv.row(y) + before;
     const float *du_right = du_left + 1, *dv_right = dv_left + 1;
-    const float *above = y > 0 ? other.below.row(y - 1) + 1 : zeros;
-    const float *du_up = y > 0 ? other.du.row(y - 1) + 1 : zeros, *dv_up = y > 0 ? other.dv.row(y - 1) + 1 : zeros;
+    const float *above = y > 0 ? other.below.row(y - 1) + kBefore : zeros;
+    const float *du_up = y > 0 ? other.du.row(y - 1) + kBefore : zeros;
+    const float *dv_up = y > 0 ? other.dv.row(y - 1) + kBefore : zeros;
     const bool last = y + 1 == height;
-    const float *du_down = last ? zeros : other.du.row(y + 1) + 1, *dv_down = last ? zeros : other.dv.row(y + 1) + 1;
-    float *du = own.du.row(y) + 1, *dv = own.dv.row(y) + 1;
+    const float *du_down = last ? zeros : other.du.row(y + 1) + kBefore;
+    const float *dv_down = last ? zeros : other.dv.row(y + 1) + kBefore;
+    float *du = own.du.row(y) + kBefore, *dv = own.dv.row(y) + kBefore;
 #pragma GCC ivdep
     for (int64_t i = 0; i < count; ++i) {
         const float u = b1[i] + left[i] * du_left[i] + right[i] * du_right[i] + above[i] * du_up[i] + below[i] * du_down[i];
@@ -236,7 +243,7 @@ void relax_row(Colour* colours, int64_t colour, int64_t y, int64_t height, int64
 void move_row(Ring Colour::*step, Colour* colours, int64_t y, int64_t width, float largest, const float* flow,
               float* __restrict out) {
     for (int64_t colour = 0; colour < 2; ++colour) {
-        const float* change = (colours[colour].*step).row(y) + 1;
+        const float* change = (colours[colour].*step).row(y) + kBefore;
         const int64_t begin = (y + colour) & 1, count = (width - begin + 1) / 2;
         for (int64_t i = 0; i < count; ++i) {
             float by = change[i] == change[i] ? change[i] : 0.0f;
@@ -263,7 +270,7 @@ extern "C" __attribute__((visibility("default"))) int flowzoo_variational_step(
     const int64_t rows = std::max((height + wanted - 1) / wanted, std::min(height, 2 * passes));
     const int64_t bands = (height + rows - 1) / rows;
     return run_tasks(0, batch * bands, threads, [&](auto next) {
-        const int64_t stride = (width + 1) / 2 + 2;
+        const int64_t stride = kBefore + (width + 1) / 2 + 1;
         const std::vector<float> zeros(stride, 0.0f);
         const int64_t depth = std::min(passes + 3, height + 2);
         Colour colours[2] = {Colour(depth, stride), Colour(depth, stride)};
