@@ -5,8 +5,7 @@
 
 Makes a virtual environment for ptlflow (default: beside the cache of flowzoo's weights) with the same torch version as
 the running one. ptlflow imports torchvision, of which there is no CPU build for every torch; the ptlflow process gets
-an empty stand-in for it, since none of these networks calls it. Both processes keep freed memory, as flowzoo's commands
-do: fresh pages would cost either up to a quarter of its time.
+an empty stand-in for it, since none of these networks calls it.
 """
 
 import argparse
@@ -52,8 +51,6 @@ class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 side, name, width, height, threads, precision, folder = sys.argv[1:]
 sys.path.insert(0, folder)
-from flowzoo.freed_memory import keep_freed_memory
-keep_freed_memory()
 import torch
 torch.set_num_threads(int(threads))
 torch.manual_seed(0)
