@@ -153,3 +153,18 @@ class AugmentationSettings:
             own_tint=0.015,
             noise=(0.0, 0.03),
         )
+
+    @classmethod
+    def rendered(cls) -> "AugmentationSettings":
+        """As `synthetic` and more of it, for rendered pairs that are taken many times each."""
+        return dataclasses.replace(
+            cls.synthetic(),
+            spatial=0.8,
+            zoom=(0.75, 1.8),
+            squeeze=1.15,
+            rotation=8.0,
+            common_saturation=0.3,
+            common_hue=0.05,
+            asymmetric=0.15,
+            eraser=0.3,
+        )

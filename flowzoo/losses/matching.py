@@ -1,5 +1,7 @@
 """The loss of a global matcher: how far its density over positions is from the true position."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -33,7 +35,7 @@ def matching_loss(prediction: FlowPrediction, flow: Tensor, valid: Tensor | None
     target, counts = target_of(flow, known, (height, width))
     place, share = neighbours(target, (height, width))
     log_density = scores.float().log_softmax(dim=3)
-    reached = torch.logaddexp(log_density.gather(3, place), log_density.new_tensor(FLOOR).log())
+    reached = torch.logaddexp(log_density.gather(3, place), log_density.new_full((), math.log(FLOOR)))
     cost = (torch.xlogy(share, share) - share * reached).sum(dim=3) * counts
     return cost.sum() / counts.sum().clamp(min=1)
 

@@ -277,7 +277,10 @@ def _bilinear(flow: Tensor, factor: int) -> Tensor:
 
 def _doubled(flow: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
     """Flow and hidden state of a level, on the grid of the next finer one."""
-    finer = F.interpolate(torch.cat([flow, hidden], dim=1), scale_factor=2, mode="bilinear", align_corners=False)
+    both = torch.cat([flow, hidden], dim=1)
+    if both.is_cuda:  # whose kernel for planes leaves most of a GPU idle
+        both = both.contiguous(memory_format=torch.channels_last)
+    finer = F.interpolate(both, scale_factor=2, mode="bilinear", align_corners=False).contiguous()
     return finer[:, :2] * 2, finer[:, 2:]
 
 

@@ -1,15 +1,16 @@
 """Pairs augmented a batch at a time are those that are augmented one by one."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 import torch
 from training_runs import CPU
 
-from flowzoo.augmentation import Augmentation, AugmentationSettings, TrainingSample
+from flowzoo.augmentation import Augmentation, AugmentationSettings, TrainingBatch, TrainingSample
 from flowzoo.augmentation.planned import PlannedBatch, PlannedSample, augmented_batch, planned
 from flowzoo.distributed import Ranks
-from flowzoo.training.flow.augmenting import Plans
+from flowzoo.training.flow.augmenting import DeviceAugmenter, PairPool, Plans
 from flowzoo.training.flow.mixture import AUGMENTATIONS, Mixture
 from flowzoo.training.flow.settings import FlowSettings, PairSettings
 from flowzoo.training.flow.task import FlowTask
@@ -113,3 +114,31 @@ def test_samples_of_one_pair_share_it(photographs: Path) -> None:
     assert found[0].sample is found[2].sample
     assert found[3].sample is not found[0].sample
     assert found[0].sample.first.shape == (3, 96, 128)
+
+
+def test_a_pool_mixes_the_last_pairs() -> None:
+    """Every pair has a flow of its own, so that a sample tells which one it took."""
+    settings, pool = AugmentationSettings(), PairPool(6, seed=0)
+    augmentation = Augmentation(settings, (64, 80), seed=4)
+    taken = []
+    for step in range(5):
+        parts = []
+        for own in (2 * step, 2 * step + 1):
+            pair = a_pair()
+            pair.flow[:] = own
+            parts += [PlannedSample(pair, augmentation.plan(pair, 0, 10 * own + n)) for n in range(8)]
+        batch = planned(parts)
+        assert isinstance(batch, PlannedBatch)
+        found = DeviceAugmenter(CPU, pool)(batch)
+        taken.append({int(flow.max()) for flow in found.flow})
+    assert taken[0] == {0, 1}
+    assert taken[2] <= {0, 1, 2, 3, 4, 5}
+    assert taken[4] <= {4, 5, 6, 7, 8, 9}
+    assert all(len(each) > 2 for each in taken[2:])
+    other = planned([PlannedSample(a_pair(deep=True), augmentation.plan(a_pair(deep=True), 0, 1))])
+    assert isinstance(other, PlannedBatch)
+    small = dataclasses.replace(
+        other,
+        pairs=TrainingBatch(*(part[..., :70] if part is not None else None for part in vars(other.pairs).values())),
+    )
+    assert pool.mixed(small) is small

@@ -1,12 +1,17 @@
 """Pairs that are augmented on the training device: other processes read or render them and draw the plans."""
 
+import dataclasses
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from flowzoo.augmentation import TrainingBatch
+from flowzoo.augmentation.batch import tensors_in
 from flowzoo.augmentation.planned import PlannedBatch, PlannedSample, augmented_batch
+from flowzoo.devices import moved
 from flowzoo.training.flow.mixture import Mixture
 
 
@@ -21,12 +26,54 @@ class Plans(Dataset[PlannedSample]):
         return PlannedSample(pair, self.mixture.augmentation.plan(pair, source, number))
 
 
+class PairPool:
+    """The last pairs that came, on the device where they are: a batch is drawn from all of them.
+
+    Args:
+        size: so many pairs are kept.
+        seed: of the draws.
+    """
+
+    def __init__(self, size: int, seed: int) -> None:
+        self.size, self.random = size, np.random.default_rng(seed)
+        self.pairs: TrainingBatch | None = None
+        self.filled, self.next = 0, 0
+
+    def mixed(self, batch: PlannedBatch) -> PlannedBatch:
+        """The batch's plans, for pairs of the pool, which the batch's pairs have joined in place of the oldest.
+
+        Pairs of another form than those in the pool are left alone.
+        """
+        new = tensors_in(batch.pairs)
+        if self.pairs is None:
+            rooms = {name: _room(value, self.size) for name, value in vars(batch.pairs).items()}
+            self.pairs = dataclasses.replace(batch.pairs, **rooms)
+        kept = tensors_in(self.pairs)
+        if [part.shape[1:] for part in new] != [part.shape[1:] for part in kept]:
+            return batch
+        for number in range(len(new[0])):
+            for place, value in zip(kept, new, strict=True):
+                place[self.next] = value[number]
+            self.next = (self.next + 1) % self.size
+            self.filled = max(self.filled, self.next or self.size)
+        drawn = torch.from_numpy(self.random.integers(self.filled, size=len(batch.pair)))
+        return dataclasses.replace(batch, pairs=self.pairs, pair=moved(drawn, batch.pair.device))
+
+
+def _room(value: Tensor | None, size: int) -> Tensor | None:
+    return None if value is None else value.new_zeros((size, *value.shape[1:]))
+
+
 @dataclass(frozen=True)
 class DeviceAugmenter:
-    """Carries out the plans of a batch on `device`."""
+    """Carries out the plans of a batch on `device`, on the batch's own pairs or on those of a pool."""
 
     device: torch.device
+    pool: PairPool | None = None
 
     def __call__(self, batch: PlannedBatch | TrainingBatch) -> TrainingBatch:
         """The augmented batch; one that was augmented already as it is."""
-        return augmented_batch(batch.to(self.device)) if isinstance(batch, PlannedBatch) else batch
+        if not isinstance(batch, PlannedBatch):
+            return batch
+        there = batch.to(self.device)
+        return augmented_batch(there if self.pool is None else self.pool.mixed(there))

@@ -21,6 +21,7 @@ from flowzoo.training.flow.sources import Source, open_source
 AUGMENTATIONS = {
     "none": AugmentationSettings,
     "synthetic": AugmentationSettings.synthetic,
+    "rendered": AugmentationSettings.rendered,
     "flownet2": AugmentationSettings.flownet2,
     "chairs": AugmentationSettings.chairs,
     "sintel": AugmentationSettings.sintel,

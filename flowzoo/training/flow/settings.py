@@ -18,6 +18,8 @@ class PairSettings:
             the training "device" a batch at a time, which pays where a GPU stands beside few cores.
         augmenting: where pairs are augmented: by the "loader" processes one by one, or on the training "device" a batch
             at a time (colours in eigen-space and scattered ground truth stay with the processes).
+        pool: with augmenting on the device: so many pairs are kept there, and every sample takes any of them, so that a
+            batch mixes many pairs however often each is taken; a resumed run fills it anew. 0: samples take their own.
         scene: height and width at which scenes of optical flow are rendered, pixels.
         repeats: samples in a row that come from one pair, each augmented anew: where rendering or reading a pair takes
             longer than a step of training does with it.
@@ -31,6 +33,7 @@ class PairSettings:
     augmentation: str = "flownet2"
     rendering: Literal["loader", "device"] = "loader"
     augmenting: Literal["loader", "device"] = "loader"
+    pool: int = 0
     scene: tuple[int, int] = (288, 384)
     repeats: int = 1
     labels: str = ""
@@ -41,6 +44,8 @@ class PairSettings:
             raise InputError(f"setting 'crop' is height,width in pixels, not {self.crop}")
         if not 1 <= self.repeats <= 1000:
             raise InputError(f"setting 'repeats' must be 1 to 1000, not {self.repeats}")
+        if not 0 <= self.pool <= 100_000:
+            raise InputError(f"setting 'pool' must be 0 to 100000 pairs, not {self.pool}")
         if not self.data:
             raise InputError("setting 'data' is empty: name at least one source")
 

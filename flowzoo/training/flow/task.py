@@ -12,7 +12,7 @@ from flowzoo.augmentation import TrainingBatch, collate
 from flowzoo.augmentation.planned import planned
 from flowzoo.errors import InputError
 from flowzoo.network import FlowNetwork, FlowPrediction
-from flowzoo.training.flow.augmenting import DeviceAugmenter, Plans
+from flowzoo.training.flow.augmenting import DeviceAugmenter, PairPool, Plans
 from flowzoo.training.flow.checking import check_headers, check_mixture
 from flowzoo.training.flow.mixture import Mixture
 from flowzoo.training.flow.objective import end_point_error, make_loss
@@ -55,7 +55,9 @@ class FlowTask(Task):
         if renders_on_device(mixture, pairs):
             return Data(Drawings(mixture), list, DeviceRenderer(mixture, device))
         if pairs.augmenting == "device":
-            return Data(Plans(mixture), planned, DeviceAugmenter(device))
+            return Data(
+                Plans(mixture), planned, DeviceAugmenter(device, PairPool(pairs.pool, seed) if pairs.pool else None)
+            )
         return Data(mixture, collate)
 
     def predict(self, network: FlowNetwork, batch: TrainingBatch) -> FlowPrediction:
