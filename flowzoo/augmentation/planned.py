@@ -160,8 +160,8 @@ def _recoloured(frames: Tensor, changes: ColourChanges, side: int) -> Tensor:
     gain, matrix = changes.gain[:, side, :, None, None], changes.matrix[:, side]
     largest = torch.iinfo(frames.dtype).max
     values = frames.to(torch.float32).div_(largest).pow_(gamma).mul_(gain).add_(offset)
-    means = values[:, :, ::MEAN_STEP, ::MEAN_STEP].mean(dim=(2, 3))
-    grey = (means @ torch.as_tensor(GREY, dtype=torch.float32, device=frames.device))[:, None, None, None]
+    means = values[:, :, ::MEAN_STEP, ::MEAN_STEP].mean(dim=(2, 3)).unbind(1)
+    grey = sum(mean * share for mean, share in zip(means, GREY.tolist(), strict=True))[:, None, None, None]
     values = values.sub_(grey).mul_(contrast).add_(grey).clamp_(0, 1)
     mixed: Tensor = matrix @ values.flatten(2)
     return mixed.clamp_(0, 1).reshape(frames.shape)

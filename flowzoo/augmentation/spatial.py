@@ -181,10 +181,12 @@ def crop_grid(maps: Tensor, crop: tuple[int, int], size: tuple[int, int]) -> Ten
     Args:
         maps: (B, 2, 3) float64, the upper rows of affine maps from pixels of the crop to pixels of the source.
     """
-    height, width = size
-    unit = maps.new_tensor(((2 / width,), (2 / height,)))
-    middle = maps.new_tensor(((0, 0, 1 / width - 1), (0, 0, 1 / height - 1)))
-    return planes(maps * unit + middle, crop).permute(0, 2, 3, 1).contiguous()
+    # No constants are made on the device: a copy there would wait for what the device still has to do.
+    rows = []
+    for row, side in zip(maps.unbind(1), (size[1], size[0]), strict=True):
+        scaled = row * (2 / side)
+        rows.append(torch.cat((scaled[:, :2], scaled[:, 2:] + (1 / side - 1)), dim=1))
+    return planes(torch.stack(rows, dim=1), crop).permute(0, 2, 3, 1).contiguous()
 
 
 def _rows(matrix: NDArray[Any], device: torch.device) -> Tensor:
@@ -230,8 +232,9 @@ def dense_flow(flow: Tensor, valid: Tensor, grid: Tensor, motion: Tensor, turn: 
     known = torch.cat((torch.where(valid[:, None], flow, 0.0), valid[:, None].float()), dim=1)
     smooth = found(known, grid, "bilinear")
     nearest = found(known, grid, "nearest")
-    half = grid.new_tensor((1 / width, 1 / height))  # the edge of pixel (x, y) is the one between it and (x+1, y+1)
-    edge = (found(_edges(known[:, :2]), grid - half, "nearest") > 0) | (smooth[:, 2:] < 0.9999)
+    # The edge of pixel (x, y) is the one between it and (x+1, y+1).
+    before = torch.stack((grid[..., 0] - 1 / width, grid[..., 1] - 1 / height), dim=3)
+    edge = (found(_edges(known[:, :2]), before, "nearest") > 0) | (smooth[:, 2:] < 0.9999)
     there = torch.where(edge, nearest[:, :2], smooth[:, :2])
     keep = (nearest[:, 2] > 0.5) & (grid.abs().amax(dim=3) <= 1)
     # second^-1(first(p) + flow) - p: an affine function of p, plus the flow turned.

@@ -16,8 +16,14 @@ from torch.utils._pytree import tree_leaves
 
 import flowzoo
 from flowzoo import devices, registry
+from flowzoo.augmentation import Augmentation, TrainingSample
+from flowzoo.augmentation.planned import PlannedBatch, PlannedSample, augmented_batch, planned
 from flowzoo.losses.density import truth_at
 from flowzoo.losses.max_pooling import mean_of_hardest
+from flowzoo.training.flow.mixture import AUGMENTATIONS
+from flowzoo.training.flow.objective import end_point_error, make_loss
+from flowzoo.training.flow.task import settings_of
+from flowzoo.training.recipe import load_recipe
 
 MAKERS = {torch.tensor, torch.as_tensor, torch.scalar_tensor, torch.from_numpy, torch.Tensor.new_tensor}
 FRAMES = {"edvr-m": 5, "tdan": 5}
@@ -71,11 +77,30 @@ def test_networks(name: str) -> None:
 @pytest.mark.usefixtures("_autocast_on_meta")
 def test_training_with_global_matching() -> None:
     network = flowzoo.create("wren", matching="attention", both_directions=True).to("meta").train()
-    image = torch.empty(1, 3, 128, 192, device="meta")
+    stage = load_recipe("wren-attention").stages[-1]
+    loss = make_loss(settings_of(stage).loss)
+    image, flow = torch.empty(1, 3, 128, 192, device="meta"), torch.empty(1, 2, 128, 192, device="meta")
+    known = torch.empty(1, 128, 192, dtype=torch.bool, device="meta")
     watch = Watch()
     with watch:
         prediction = network(image, image)
-        (prediction.flow.sum() + prediction.details["match_scores"].sum()).backward()
+        loss(prediction, flow, known, None, image).backward()
+        end_point_error(prediction.flow, flow, known)
+    assert watch.found == []
+
+
+def test_augmentation_of_a_batch() -> None:
+    augmentation = Augmentation(AUGMENTATIONS["rendered"](), (64, 96), 0)
+    flow, known = torch.zeros(2, 80, 120), torch.ones(80, 120, dtype=torch.bool)
+    frame = torch.zeros(3, 80, 120, dtype=torch.uint8)
+    pair = TrainingSample(frame, frame, flow, known, reverse=torch.zeros(3, 80, 120))
+    batch = planned([PlannedSample(pair, augmentation.plan(pair, 0, number)) for number in range(4)])
+    assert isinstance(batch, PlannedBatch)
+    there = batch.to("meta")
+    augmented_batch(there)  # the pool of noise is copied once
+    watch = Watch()
+    with watch:
+        augmented_batch(there)
     assert watch.found == []
 
 

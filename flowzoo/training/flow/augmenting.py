@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,7 +47,7 @@ class PairPool:
         """
         new = tensors_in(batch.pairs)
         if self.pairs is None:
-            rooms = {name: _room(value, self.size) for name, value in vars(batch.pairs).items()}
+            rooms: dict[str, Any] = {name: _room(value, self.size) for name, value in vars(batch.pairs).items()}
             self.pairs = dataclasses.replace(batch.pairs, **rooms)
         kept = tensors_in(self.pairs)
         if [part.shape[1:] for part in new] != [part.shape[1:] for part in kept]:
