@@ -41,12 +41,6 @@ __device__ __forceinline__ Tile find_tile(Long& index, int height, int width, in
     return tile;
 }
 
-// One pixel of a phase, zero outside.
-__device__ __forceinline__ float fetch(const Storage* plane, const Tile& tile, int y, int x, int width, int dilation) {
-    if (y < 0 || y >= tile.rows || x < 0 || x >= tile.columns) return 0.0f;
-    return widen(plane[static_cast<Long>(tile.top + y * dilation) * width + tile.left + x * dilation]);
-}
-
 // Four neighbouring pixels of a phase.
 __device__ __forceinline__ void put(Storage* plane, const Tile& tile, int y, int x, int width, int dilation,
                                     const float* values) {
@@ -92,11 +86,11 @@ __device__ __forceinline__ void bring(float* target, const Storage* source, bool
 #endif
 }
 
+// Of what this thread brings; others' numbers are there behind a barrier.
 __device__ __forceinline__ void arrive() {
 #if STORAGE == 0 && !defined(FLOWZOO_HOST) && __CUDA_ARCH__ >= 800
     asm volatile("cp.async.wait_all;" : : : "memory");
 #endif
-    __syncthreads();
 }
 
 // Where the numbers lie that this thread brings of the first channel's PLANE numbers, COLUMNS a row, from (y, x) of the
@@ -165,7 +159,8 @@ correlate_tile(const Storage* first, const Storage* second, Storage* volume, Lon
     int half = 0;
 #pragma unroll 1
     for (int start = 0; start < channels; start += CHUNK, half ^= 1) {
-        arrive();  // of everybody: this half is whole, and nobody reads the other one any more
+        arrive();
+        __syncthreads();  // this half is whole, and nobody reads the other one any more
         const int left = channels - start - CHUNK;
         if (left > 0) {
             bring_chunk<FIRST_PLANE>(first_tile[half ^ 1], first_share, first_image, plane, left, thread);
@@ -236,9 +231,45 @@ correlate_lanes(const Storage* first, const Storage* second, Storage* volume, Lo
     }
 }
 
+// Four neighbouring pixels of a phase, zero outside and where they do not exist.
+__device__ __forceinline__ void fetch_four(float* values, const Storage* plane, bool exist, bool aligned,
+                                           const Tile& tile, int y, int x, int width, int dilation) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) values[i] = 0.0f;
+    if (!exist || y < 0 || y >= tile.rows) return;
+    const Storage* row = plane + static_cast<Long>(tile.top + y * dilation) * width + tile.left;
+    if (aligned && x + 3 < tile.columns) {
+        const Storage4 four = *reinterpret_cast<const Storage4*>(row + x);
+        values[0] = widen(four.x);
+        values[1] = widen(four.y);
+        values[2] = widen(four.z);
+        values[3] = widen(four.w);
+        return;
+    }
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+        if (x + i >= 0 && x + i < tile.columns) values[i] = widen(row[(x + i) * dilation]);
+}
+
+// A warp brings the TILE_Y x PITCH pixels from (y, x) of the phase on, of its KEPT channels; zeros outside the map.
+__device__ __forceinline__ void bring_rows(float (*target)[TILE_Y][PITCH], const Storage* image, Long plane, int left,
+                                           const Tile& tile, int y, int x, int width, int dilation) {
+#pragma unroll 1
+    for (int step = 0; step < TILE_Y * PITCH / 32; ++step) {
+        const int i = step * 32 + threadIdx.x, row = y + i / PITCH, column = x + i % PITCH;
+        const bool inside = row >= 0 && row < tile.rows && column >= 0 && column < tile.columns;
+        const Long place = static_cast<Long>(tile.top + row * dilation) * width + tile.left + column * dilation;
+#pragma unroll
+        for (int k = 0; k < KEPT; ++k) {
+            const bool exists = inside && k < left;
+            bring(&target[k][i / PITCH][i % PITCH], exists ? image + k * plane + place : image, exists);
+        }
+    }
+}
+
 // Gather (flipped = 0) and scatter (flipped = 1: the gather of volume'[d, q] = volume[-d, q + d]). A block of 32 x n
-// threads makes a tile of 32 x 4 pixels for 4 n channels, a thread four pixels of KEPT channels.
-extern "C" __global__ void __launch_bounds__(256, 1)
+// threads makes a tile of 32 x 4 pixels for 4 n channels, a thread four pixels of KEPT channels. Warps share nothing.
+extern "C" __global__ void __launch_bounds__(256, 2)
 gather_tile(const Storage* volume, const Storage* maps, Storage* result, Long batch, int channels, int height,
             int width, int radius, int dilation, float scale, int flipped, Long first_block) {
     __shared__ __align__(16) float map_tile[8 * KEPT][TILE_Y][PITCH];
@@ -249,9 +280,10 @@ gather_tile(const Storage* volume, const Storage* maps, Storage* result, Long ba
     const int start = static_cast<int>(take(index, (channels + held - 1) / held)) * held;
     tile.image = index;
     if (tile.y >= tile.rows || tile.x >= tile.columns) return;  // the same for the whole block
-    const int lane = threadIdx.x, thread = threadIdx.y * 32 + lane;
-    const int column = lane % 8 * 4, row = lane / 8, kept = threadIdx.y * KEPT;
+    const int lane = threadIdx.x, column = lane % 8 * 4, row = lane / 8, kept = threadIdx.y * KEPT;
     const Storage* weights = volume + tile.image * side * side * plane;
+    const bool aligned = !flipped && dilation == 1 && width % 4 == 0 &&
+                         reinterpret_cast<unsigned long long>(volume) % sizeof(Storage4) == 0;
     const Storage* image = maps + (tile.image * channels + start) * plane;
     float total[KEPT][4];
 #pragma unroll
@@ -263,17 +295,9 @@ gather_tile(const Storage* volume, const Storage* maps, Storage* result, Long ba
     for (int down = 0; down < side; ++down)
 #pragma unroll 1
         for (int right = 0; right < side; right += GROUP) {
-            __syncthreads();
-#pragma unroll 1
-            for (int i = thread; i < held * TILE_Y * PITCH; i += 32 * blockDim.y) {
-                const int x = i % PITCH, y = i / PITCH % TILE_Y, c = i / (PITCH * TILE_Y);
-                float value = 0.0f;
-                if (start + c < channels)
-                    value = fetch(image + c * plane, tile, tile.y + y + down - radius,
-                                  tile.x + x + right - radius, width, dilation);
-                map_tile[c][y][x] = value;
-            }
-            __syncthreads();
+            __syncwarp();
+            bring_rows(map_tile + kept, image + kept * plane, plane, channels - start - kept, tile, tile.y + down - radius,
+                       tile.x + right - radius, width, dilation);
             float weight[GROUP][4];
 #pragma unroll
             for (int g = 0; g < GROUP; ++g) {
@@ -281,11 +305,10 @@ gather_tile(const Storage* volume, const Storage* maps, Storage* result, Long ba
                 const int channel = flipped ? side * side - 1 - displacement : displacement;
                 const int y = tile.y + row + (flipped ? down - radius : 0);
                 const int x = tile.x + column + (flipped ? right + g - radius : 0);
-#pragma unroll
-                for (int i = 0; i < 4; ++i)
-                    weight[g][i] = right + g < side ? fetch(weights + channel * plane, tile, y, x + i, width, dilation)
-                                                    : 0.0f;
+                fetch_four(weight[g], weights + channel * plane, right + g < side, aligned, tile, y, x, width, dilation);
             }
+            arrive();
+            __syncwarp();
 #pragma unroll
             for (int k = 0; k < KEPT; ++k) {
                 float neighbours[NEIGHBOURS];

@@ -85,9 +85,9 @@ def _agree(found: torch.Tensor, wanted: torch.Tensor) -> bool:
     return bool(torch.isfinite(found).all()) and bool(torch.allclose(found, wanted, rtol=1e-4, atol=1e-5))
 
 
-ARRIVE = '    asm volatile("cp.async.wait_all;" : : : "memory");\n#endif\n'
-READY_GATHER = "            __syncthreads();\n            float weight"
-FREE_GATHER = "            __syncthreads();\n#pragma unroll 1\n            for (int i = thread; i < held"
+READY_TILE = "        arrive();\n        __syncthreads();"
+FREE_GATHER = "            __syncwarp();\n            bring_rows"
+READY_GATHER = "            arrive();\n            __syncwarp();"
 
 # source, what runs, original text, its replacement
 MUTATIONS = {
@@ -97,7 +97,7 @@ MUTATIONS = {
         "bring_chunk<SECOND_PLANE>(second_tile[half ^ 1]",
         "bring_chunk<SECOND_PLANE>(second_tile[half]",
     ),
-    "tile not ready": ("correlation.cu", correlate_in_tiles, ARRIVE + "    __syncthreads();\n", ARRIVE),
+    "tile not ready": ("correlation.cu", correlate_in_tiles, READY_TILE, "        arrive();"),
     "next channels not moved on to": (
         "correlation.cu",
         correlate_in_tiles,
@@ -116,13 +116,8 @@ MUTATIONS = {
         "pixels.z * neighbours[g + 2]",
         "pixels.z * neighbours[g]",
     ),
-    "gather tile not free": (
-        "correlation.cu",
-        gather,
-        FREE_GATHER,
-        FREE_GATHER.removeprefix("            __syncthreads();\n"),
-    ),
-    "gather tile not ready": ("correlation.cu", gather, READY_GATHER, "            float weight"),
+    "gather tile not free": ("correlation.cu", gather, FREE_GATHER, "            bring_rows"),
+    "gather tile not ready": ("correlation.cu", gather, READY_GATHER, "            arrive();"),
     "gather neighbour lost": (
         "correlation.cu",
         gather,
@@ -266,8 +261,15 @@ BOUNDS = {
     "map edge": (
         "correlation.cu",
         gather,
-        "if (y < 0 || y >= tile.rows || x < 0 || x >= tile.columns) return 0.0f;",
-        "if (y < 0 || x < 0 || x >= tile.columns) return 0.0f;",
+        "const bool inside = row >= 0 && row < tile.rows && column",
+        "const bool inside = row >= 0 && column",
+    ),
+    "gather's last channels": ("correlation.cu", gather, "inside && k < left", "inside"),
+    "volume edge": (
+        "correlation.cu",
+        scatter,
+        "if (!exist || y < 0 || y >= tile.rows) return;",
+        "if (!exist || y < 0) return;",
     ),
     "tile edge": (
         "correlation.cu",
