@@ -73,9 +73,15 @@ __device__ __forceinline__ void read_neighbours(const float* row, float* values)
 #define SECOND_PLANE ((TILE_Y + ROWS - 1) * PITCH)
 #define SHARE(plane) (((plane) + THREADS - 1) / THREADS)
 
+#if STORAGE == 0 && !defined(FLOWZOO_HOST) && __CUDA_ARCH__ >= 800
+#define ASYNCHRONOUS 1
+#else
+#define ASYNCHRONOUS 0
+#endif
+
 // One number into shared memory, or zero; with float32 it is on its way until `arrive`.
 __device__ __forceinline__ void bring(float* target, const Storage* source, bool exists) {
-#if STORAGE == 0 && !defined(FLOWZOO_HOST) && __CUDA_ARCH__ >= 800
+#if ASYNCHRONOUS
     const unsigned int address = static_cast<unsigned int>(__cvta_generic_to_shared(target));
     asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;"
                  :
@@ -88,7 +94,7 @@ __device__ __forceinline__ void bring(float* target, const Storage* source, bool
 
 // Of what this thread brings; others' numbers are there behind a barrier.
 __device__ __forceinline__ void arrive() {
-#if STORAGE == 0 && !defined(FLOWZOO_HOST) && __CUDA_ARCH__ >= 800
+#if ASYNCHRONOUS
     asm volatile("cp.async.wait_all;" : : : "memory");
 #endif
 }
@@ -107,10 +113,12 @@ __device__ __forceinline__ void find_share(const Storage** share, const Storage*
     }
 }
 
-// Brings the next CHUNK channels, zeros behind the last of them, and moves on.
+// Brings the next CHUNK channels, zeros behind the last of them, and moves on. Without asynchronous copies four are read
+// before the first of them is put down.
 template <int PLANE>
 __device__ __forceinline__ void bring_chunk(float (*target)[PLANE], const Storage** share, const Storage* image,
                                             Long plane, int left, int thread) {
+#if ASYNCHRONOUS
 #pragma unroll
     for (int c = 0; c < CHUNK; ++c)
 #pragma unroll
@@ -119,6 +127,24 @@ __device__ __forceinline__ void bring_chunk(float (*target)[PLANE], const Storag
             if (thread + k * THREADS < PLANE)
                 bring(&target[c][thread + k * THREADS], exists ? share[k] + c * plane : image, exists);
         }
+#else
+#pragma unroll 1
+    for (int start = 0; start < CHUNK; start += 4) {
+        Storage read[4][SHARE(PLANE)];
+#pragma unroll
+        for (int c = 0; c < 4; ++c)
+#pragma unroll
+            for (int k = 0; k < SHARE(PLANE); ++k)
+                read[c][k] = __ldg(share[k] != nullptr && start + c < left ? share[k] + (start + c) * plane : image);
+#pragma unroll
+        for (int c = 0; c < 4; ++c)
+#pragma unroll
+            for (int k = 0; k < SHARE(PLANE); ++k)
+                if (thread + k * THREADS < PLANE)
+                    target[start + c][thread + k * THREADS] =
+                        share[k] != nullptr && start + c < left ? widen(read[c][k]) : 0.0f;
+    }
+#endif
 #pragma unroll
     for (int k = 0; k < SHARE(PLANE); ++k)
         if (share[k] != nullptr && left > CHUNK) share[k] += CHUNK * plane;

@@ -61,18 +61,27 @@ correlation_to_first(const Storage* gradient, const Storage* first, const Storag
         const int channel = begin + threadIdx.x % 8 * 4;
         const bool exists = channel < channels;
         const float4 mine = four_or_zero(first, exists ? pixel * channels : -1, channel);
-        float4 total = four_or_zero(first, -1, 0);
-#pragma unroll 5
-        for (int n = threadIdx.x / 8; n < AREA; n += 4) {
-            const Weight weight = weights[n];
-            const float4 theirs = four_or_zero(second, exists ? w.at(n / WINDOW, n % WINDOW, s) : -1, channel);
-            const float product = dot(mine, theirs);
-            total.x += weight.value * theirs.x;
-            total.y += weight.value * theirs.y;
-            total.z += weight.value * theirs.z;
-            total.w += weight.value * theirs.w;
-            along[0] += weight.along_x * product;
-            along[1] += weight.along_y * product;
+        float4 total = {0.0f, 0.0f, 0.0f, 0.0f};
+#pragma unroll 1
+        for (int start = threadIdx.x / 8; start < AREA; start += 4 * BATCH) {
+            float4 theirs[BATCH];
+#pragma unroll
+            for (int i = 0; i < BATCH; ++i) {
+                const int n = start + 4 * i;
+                theirs[i] = four_or_zero(second, exists && n < AREA ? w.at(n / WINDOW, n % WINDOW, s) : -1, channel);
+            }
+#pragma unroll
+            for (int i = 0; i < BATCH; ++i) {
+                if (start + 4 * i >= AREA) break;
+                const Weight weight = weights[start + 4 * i];
+                const float product = dot(mine, theirs[i]);
+                total.x += weight.value * theirs[i].x;
+                total.y += weight.value * theirs[i].y;
+                total.z += weight.value * theirs[i].z;
+                total.w += weight.value * theirs[i].w;
+                along[0] += weight.along_x * product;
+                along[1] += weight.along_y * product;
+            }
         }
 #pragma unroll
         for (int step = 8; step < 32; step *= 2) {
@@ -169,8 +178,9 @@ correlation_to_second(const Storage* gradient, const Storage* first, const float
         const int pixel = i / (HELD / 4), channel = i % (HELD / 4) * 4, y = tile_y + pixel / TILE,
                   x = tile_x + pixel % TILE;
         const bool exists = y < rows && x < columns && begin + channel < channels;
-        *reinterpret_cast<float4*>(&features[pixel][channel]) = four_or_zero(
-            first, exists ? ((image * rows + y) * columns + x) * channels + begin : -1, channel);
+        float4 values = {0.0f, 0.0f, 0.0f, 0.0f};
+        if (exists) values = four(first + ((image * rows + y) * columns + x) * channels + begin + channel);
+        *reinterpret_cast<float4*>(&features[pixel][channel]) = values;
     }
     __syncthreads();
 #pragma unroll 1

@@ -19,20 +19,32 @@ __device__ __forceinline__ Sizes with_dilation(Sizes sizes) {
 template <bool DENSE>
 __device__ __forceinline__ void fill_dots(const Storage* vector, const Storage* second, const Window& w,
                                           const Sizes& sizes, float* dots) {
-    constexpr int side = DENSE ? SIDE + 1 : 2 * SIDE;
+    constexpr int side = DENSE ? SIDE + 1 : 2 * SIDE, area = side * side;
     const Sizes s = with_dilation<DENSE>(sizes);
 #pragma unroll 1
-    for (int start = 0; start < s.channels; start += 32) {
-        const int channel = start + threadIdx.x % 8 * 4;
-        const bool exists = channel < s.channels;
-        const float4 mine = four_or_zero(vector, exists ? 0 : -1, channel);
-#pragma unroll 5
-        for (int n = threadIdx.x / 8; n < side * side; n += 4) {  // a multiple of four, so no lane ends early
-            const Long place = exists ? w.at(n / side, n % side, s) : -1;
-            float total = dot(mine, four_or_zero(second, place, channel));
+    for (int begin = threadIdx.x / 8; begin < area; begin += 4 * BATCH) {  // area is 4n: no lane ends early
+        Long places[BATCH];
+        float totals[BATCH];
 #pragma unroll
-            for (int step = 4; step > 0; step /= 2) total += __shfl_xor_sync(WHOLE_WARP, total, step);
-            if (threadIdx.x % 8 == 0) dots[n] = start == 0 ? total : dots[n] + total;
+        for (int i = 0; i < BATCH; ++i) {
+            const int n = begin + 4 * i;
+            places[i] = n < area ? w.at(n / side, n % side, s) : -1;
+            totals[i] = 0.0f;
+        }
+#pragma unroll 1
+        for (int channel = threadIdx.x % 8 * 4; channel < s.channels; channel += 32) {
+            const float4 mine = four(vector + channel);
+            float4 theirs[BATCH];
+#pragma unroll
+            for (int i = 0; i < BATCH; ++i) theirs[i] = four_or_zero(second, places[i], channel);
+#pragma unroll
+            for (int i = 0; i < BATCH; ++i) totals[i] += dot(mine, theirs[i]);
+        }
+#pragma unroll
+        for (int i = 0; i < BATCH; ++i) {
+#pragma unroll
+            for (int step = 4; step > 0; step /= 2) totals[i] += __shfl_xor_sync(WHOLE_WARP, totals[i], step);
+            if (threadIdx.x % 8 == 0 && begin + 4 * i < area) dots[begin + 4 * i] = totals[i];
         }
     }
     __syncwarp();
@@ -60,27 +72,29 @@ __device__ __forceinline__ void fill_differences(const Storage* vector, const St
                                                  const Sizes& sizes, float* costs) {
     const Sizes s = with_dilation<DENSE>(sizes);
 #pragma unroll 1
-    for (int start = 0; start < s.channels; start += 32) {
-        const int channel = start + threadIdx.x % 8 * 4;
-#pragma unroll 1
-        for (int first = 0; first < SIDE * SIDE; first += 4) {
-            const int d = first + threadIdx.x / 8;
-            float total = 0.0f;
-            if (d < SIDE * SIDE && channel < s.channels) {
-                const int row = w.near(d / SIDE, s), column = w.near(d % SIDE, s);
-                const float4 a = four_or_zero(second, w.at(row, column, s), channel);
-                const float4 b = four_or_zero(second, w.at(row, column + 1, s), channel);
-                const float4 e = four_or_zero(second, w.at(row + 1, column, s), channel);
-                const float4 f = four_or_zero(second, w.at(row + 1, column + 1, s), channel);
-                const float4 sampled = blend(blend(a, b, w.right), blend(e, f, w.right), w.down);
-                const float4 mine = four(vector + channel);
-                total = fabsf(sampled.x - mine.x) + fabsf(sampled.y - mine.y) + fabsf(sampled.z - mine.z) +
-                        fabsf(sampled.w - mine.w);
-            }
+    for (int first = 0; first < SIDE * SIDE; first += 4) {
+        const int d = first + threadIdx.x / 8;
+        Long places[4];
 #pragma unroll
-            for (int step = 4; step > 0; step /= 2) total += __shfl_xor_sync(WHOLE_WARP, total, step);
-            if (threadIdx.x % 8 == 0 && d < SIDE * SIDE) costs[d] = start == 0 ? total : costs[d] + total;
+        for (int k = 0; k < 4; ++k) {
+            const int row = w.near(d / SIDE, s) + k / 2, column = w.near(d % SIDE, s) + k % 2;
+            places[k] = d < SIDE * SIDE ? w.at(row, column, s) : -1;
         }
+        float total = 0.0f;
+#pragma unroll 1
+        for (int channel = threadIdx.x % 8 * 4; channel < s.channels; channel += 32) {
+            const float4 mine = four(vector + channel);
+            float4 corners[4];
+#pragma unroll
+            for (int k = 0; k < 4; ++k) corners[k] = four_or_zero(second, places[k], channel);
+            const float4 above = blend(corners[0], corners[1], w.right), below = blend(corners[2], corners[3], w.right);
+            const float4 sampled = blend(above, below, w.down);
+            total += fabsf(sampled.x - mine.x) + fabsf(sampled.y - mine.y) + fabsf(sampled.z - mine.z) +
+                     fabsf(sampled.w - mine.w);
+        }
+#pragma unroll
+        for (int step = 4; step > 0; step /= 2) total += __shfl_xor_sync(WHOLE_WARP, total, step);
+        if (threadIdx.x % 8 == 0 && d < SIDE * SIDE) costs[d] = total;
     }
     __syncwarp();
 }

@@ -15,6 +15,7 @@
 #endif
 
 #define WHOLE_WARP 0xffffffffu
+#define BATCH 5  // window pixels of a lane whose loads are on their way together
 
 #if FIXED
 typedef unsigned long long Sum;
@@ -94,11 +95,15 @@ __device__ __forceinline__ float4 four(const Storage* values) {
     return result;
 }
 
+// Something is read in any case, so that loads need not wait for each other.
 __device__ __forceinline__ float4 four_or_zero(const Storage* maps, Long place, int channel) {
-    if (place >= 0) return four(maps + place + channel);
-    float4 zero;
-    zero.x = zero.y = zero.z = zero.w = 0.0f;
-    return zero;
+    const float4 read = four(maps + (place < 0 ? 0 : place + channel));
+    float4 result;
+    result.x = place < 0 ? 0.0f : read.x;
+    result.y = place < 0 ? 0.0f : read.y;
+    result.z = place < 0 ? 0.0f : read.z;
+    result.w = place < 0 ? 0.0f : read.w;
+    return result;
 }
 
 __device__ __forceinline__ float dot(const float4& a, const float4& b) {

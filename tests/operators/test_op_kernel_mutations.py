@@ -61,6 +61,13 @@ def sampled_difference() -> bool:
     return sampled(True)
 
 
+def correlation_of_radius_4() -> bool:
+    """A window whose last pixels are as many as are read at once."""
+    inputs = torch.randn(1, 5, 4, 6), torch.randn(1, 5, 4, 6), torch.randn(1, 2, 4, 6)
+    wanted = sampled_definition.sampled_volume(*inputs, 4, 1, 1, False)
+    return _agree(sampled_cuda.sampled_volume(*inputs, 4, 1, 1, False), wanted)
+
+
 def dilated_correlation() -> bool:
     return sampled(False, 2)
 
@@ -138,9 +145,9 @@ MUTATIONS = {
     ),
     "dots not ready": (
         "sampled_volume.cu",
-        sampled_correlation,
-        "dots[n] + total;\n        }\n    }\n    __syncwarp();",
-        "dots[n] + total;\n        }\n    }",
+        correlation_of_radius_4,
+        "dots[begin + 4 * i] = totals[i];\n        }\n    }\n    __syncwarp();",
+        "dots[begin + 4 * i] = totals[i];\n        }\n    }",
     ),
     "gradients not ready": (
         "sampled_gradient.cu",
@@ -280,8 +287,8 @@ BOUNDS = {
     "last channels": (
         "correlation.cu",
         correlate_in_tiles,
-        "share[k] != nullptr && c < left",
-        "share[k] != nullptr",
+        "__ldg(share[k] != nullptr && start + c < left ?",
+        "__ldg(share[k] != nullptr ?",
     ),
     "result edge": ("correlation.cu", gather, "if (y >= tile.rows) return;", ""),
     "tile of pixels' edge": (
