@@ -38,6 +38,34 @@ def resize(maps: Tensor, size: Size) -> Tensor:
     return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
 
 
+def resize_corners(maps: Tensor, size: Size) -> Tensor:
+    """(B,C,h,w) -> (B,C,*size), bilinear with aligned corners; the input itself where the size is right.
+
+    A place is a ratio of whole numbers, so its weights are exact. PyTorch multiplies in float32, which is off by
+    1e-5 of a cell far from the corner, and runtimes of exported networks are off in other ways.
+    """
+    if tuple(maps.shape[-2:]) == tuple(size):
+        return maps
+    exact = maps.to(torch.promote_types(maps.dtype, torch.float32))
+    for axis in (3, 2):
+        exact = _between_corners(exact, axis, size[axis - 2])
+    return exact.to(maps.dtype)
+
+
+def _between_corners(maps: Tensor, axis: int, length: int) -> Tensor:
+    before = maps.shape[axis]
+    if before == length:
+        return maps
+    steps = max(length - 1, 1)
+    place = torch.arange(length, device=maps.device) * (before - 1)
+    low = place // steps
+    shape = [1, 1, 1, 1]
+    shape[axis] = length
+    share = ((place - low * steps).to(maps.dtype) / steps).view(shape)
+    near, far = (maps.index_select(axis, index) for index in (low, (low + 1).clamp(max=before - 1)))
+    return torch.addcmul(near, share, far - near)
+
+
 def scale_flow(flow: Tensor, x_factor: float, y_factor: float) -> Tensor:
     """Flow with x and y multiplied by their own factors."""
     if x_factor == y_factor:

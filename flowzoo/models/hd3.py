@@ -7,7 +7,6 @@ import functools
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from flowzoo.blocks.alignment import warp_features_border
@@ -20,7 +19,7 @@ from flowzoo.blocks.flow_cues import CUE_CHANNELS, flow_cues
 from flowzoo.blocks.halves import halves
 from flowzoo.blocks.hda import ContextDecoder, DensityDecoder
 from flowzoo.blocks.normalised_convolution import BatchNorm
-from flowzoo.blocks.resize import Size, ratio, scale_flow
+from flowzoo.blocks.resize import Size, ratio, resize_corners, scale_flow
 from flowzoo.network import FlowNetwork, FlowPrediction
 from flowzoo.zoo.hd3 import HD3Settings
 
@@ -160,13 +159,6 @@ class HD3(FlowNetwork):
             confidence=confidence[forward],
             details=details,
         )
-
-
-def resize_corners(maps: Tensor, size: Size) -> Tensor:
-    """(B,C,h,w) -> (B,C,*size), bilinear with aligned corners; the input itself where the size is right."""
-    if tuple(maps.shape[-2:]) == tuple(size):
-        return maps
-    return F.interpolate(maps, size=size, mode="bilinear", align_corners=True)
 
 
 def network_size(size: Size) -> Size:

@@ -17,6 +17,7 @@ from flowzoo.blocks.padding import padding_to
 from flowzoo.blocks.precision import matched_exactly
 from flowzoo.blocks.recurrent_update import MotionEncoder, UpdateBlock
 from flowzoo.blocks.residual_encoder import ResidualEncoder
+from flowzoo.blocks.resize import resize_corners
 from flowzoo.errors import InputError
 from flowzoo.network import FlowNetwork, FlowPrediction
 from flowzoo.operators.lookup import STORED_BYTES, prepare_lookup
@@ -115,7 +116,7 @@ class RAFT(FlowNetwork):
         if self.upsampling is not None:
             return cast(Tensor, self.upsampling(state, flow))
         size = (STRIDE * flow.shape[2], STRIDE * flow.shape[3])
-        return STRIDE * F.interpolate(flow, size=size, mode="bilinear", align_corners=True)
+        return STRIDE * resize_corners(flow, size)
 
 
 def _scaled(images: Tensor) -> Tensor:

@@ -9,7 +9,6 @@ from contextlib import nullcontext
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from flowzoo.blocks.alignment import warp_border
@@ -17,7 +16,7 @@ from flowzoo.blocks.convolution import convolution, training_layout
 from flowzoo.blocks.halves import halves
 from flowzoo.blocks.image_pyramid import mean_pyramid
 from flowzoo.blocks.precision import flow_head, matched_exactly
-from flowzoo.blocks.resize import ratio, resize, round_up, scale_flow
+from flowzoo.blocks.resize import ratio, resize, resize_corners, round_up, scale_flow
 from flowzoo.blocks.strips import Rows, rows_seen, strip_by_strip
 from flowzoo.network import FlowNetwork, FlowPrediction
 from flowzoo.zoo.spynet import SPyNetSettings
@@ -109,4 +108,4 @@ class Level(nn.Sequential):
 def _doubled(flow: Tensor) -> Tensor:
     """Flow on a grid of twice the size, corners aligned, in pixels of that grid."""
     size = (2 * flow.shape[2], 2 * flow.shape[3])
-    return 2 * F.interpolate(flow, size=size, mode="bilinear", align_corners=True)
+    return 2 * resize_corners(flow, size)

@@ -11,10 +11,11 @@ import flowzoo
 from flowzoo import registry
 from flowzoo.blocks.alignment import warp_features_border
 from flowzoo.blocks.densities import read_density
+from flowzoo.blocks.resize import resize_corners
 from flowzoo.checkpoints.hd3 import rename
 from flowzoo.errors import InputError
 from flowzoo.losses.density import density_loss, density_losses
-from flowzoo.models.hd3 import network_size, resize_corners
+from flowzoo.models.hd3 import network_size
 
 FIXTURES = ("hd3", "hd3-odd", "hd3-context", "hd3-context-odd")
 
