@@ -63,7 +63,7 @@ def _between_corners(maps: Tensor, axis: int, length: int) -> Tensor:
     shape[axis] = length
     share = ((place - low * steps).to(maps.dtype) / steps).view(shape)
     near, far = (maps.index_select(axis, index) for index in (low, (low + 1).clamp(max=before - 1)))
-    return torch.addcmul(near, share, far - near)
+    return torch.lerp(near, far, share)
 
 
 def scale_flow(flow: Tensor, x_factor: float, y_factor: float) -> Tensor:
