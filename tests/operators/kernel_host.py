@@ -61,7 +61,7 @@ def build(source: str, defines: tuple[tuple[str, int], ...], *, name: str, optio
         "-o",
         str(target),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1800, check=False)
     assert done.returncode == 0, done.stderr
     return target
 

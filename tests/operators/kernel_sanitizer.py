@@ -75,7 +75,7 @@ def run(
         [sys.executable, "-S", str(RUNNER), str(path), str(listing)],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1800,
         check=False,
         env={**os.environ, **settings},
     )

@@ -145,7 +145,7 @@ def run(tmp_path: Path, program: str = PROGRAM, **settings: str) -> subprocess.C
     """A fresh process with its own cache."""
     environment = {**os.environ, "FLOWZOO_CACHE": str(tmp_path), "TMPDIR": str(tmp_path.parent), **settings}
     return subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=False, env=environment
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=1800, check=False, env=environment
     )
 
 

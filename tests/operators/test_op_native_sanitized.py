@@ -89,7 +89,7 @@ def sanitized(name: str, files: str = "*.cpp", replaced: tuple[str, str, str] | 
     target = folder / "library.so"
     sources = sorted(map(str, folder.glob(files)))
     command = [compiler(), *OPTIONS, *STRICT, *sources, "-pthread", "-o", str(target)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1800, check=False)
     assert done.returncode == 0, done.stderr
     return target
 
@@ -104,7 +104,7 @@ def run(library: Path, operators: str = "") -> subprocess.CompletedProcess[str]:
         [sys.executable, "-c", PROGRAM, str(library), operators],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1800,
         check=False,
         env={**os.environ, **settings},
     )
