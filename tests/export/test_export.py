@@ -18,7 +18,7 @@ from flowzoo.blocks.gocor import GOCor, LocalGOCor
 from flowzoo.cli.parser import run
 from flowzoo.errors import InputError
 from flowzoo.export import Shape, export_network
-from flowzoo.export.checked import Checked, check, sample_pair
+from flowzoo.export.checked import SHARE_OF_FLOW, Checked, check, sample_pair
 from flowzoo.export.program import exportable, trace
 from flowzoo.network import FlowNetwork
 from flowzoo.operators import correlation, local_convolution
@@ -104,7 +104,8 @@ def test_compiles_as_one_graph(name):
     compiled = torch.compile(network, fullgraph=True, backend="eager")
     pair = sample_pair(1, 64, 128)
     with torch.no_grad():
-        torch.testing.assert_close(compiled(*pair).flow, network(*pair).flow, atol=TOLERANCE, rtol=0)
+        # Of long flow, which random weights give, float32 has no more than a share right.
+        torch.testing.assert_close(compiled(*pair).flow, network(*pair).flow, atol=TOLERANCE, rtol=SHARE_OF_FLOW)
     torch._dynamo.reset()
 
 
