@@ -190,3 +190,18 @@ def test_not_a_number_and_infinity_stay_near_where_they_are():
     far = torch.ones(44, 44, dtype=torch.bool)
     far[15:26, 15:26] = False  # the tile of 4x4 that sees it
     assert torch.equal(found[0][:, far], exact[0][:, far])
+
+
+@pytest.mark.parametrize("channels", [24, 120])
+def test_gradients_in_bfloat16_of_windows_with_gaps(channels: int) -> None:
+    """oneDNN's gradient to the weights is not finite here, or ends the process."""
+    torch.manual_seed(0)
+    weight = torch.randn(channels, channels, 3, 3).contiguous(memory_format=torch.channels_last).requires_grad_()
+    maps = torch.randn(2, channels, 32, 32).contiguous(memory_format=torch.channels_last)
+    plain = torch.nn.functional.conv2d(maps, weight, None, 1, 2, 2)
+    wanted = torch.autograd.grad(plain.square().sum(), weight)[0]
+    with torch.autocast("cpu", torch.bfloat16):
+        found = convolve(maps, weight, None, 1, (2, 2), 2)
+    assert found.dtype == torch.bfloat16
+    gradient = torch.autograd.grad(found.float().square().sum(), weight)[0]
+    assert float((gradient - wanted).abs().max()) < 0.02 * float(wanted.abs().max())

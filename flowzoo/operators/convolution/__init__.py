@@ -8,7 +8,7 @@ from torch import Tensor
 from flowzoo.operators import native, native_call
 from flowzoo.operators.convolution import cpu, cpu_few_outputs, definition
 from flowzoo.operators.convolution.registered import Convolution
-from flowzoo.operators.precision import autocast_type
+from flowzoo.operators.precision import autocast_type, without_autocast
 from flowzoo.operators.registration import is_traced
 
 _LEAST_CHANNELS = 16
@@ -68,6 +68,10 @@ def convolve(
             found = cpu.lowered_convolution(maps, weight, bias, stride, padding, dilation, slope)
         if found is not None:
             return found
+    elif dilation > 1 and _is_spoilt(maps, weight):
+        with without_autocast(maps.device):
+            given = maps.float(), weight.float(), None if bias is None else bias.float()
+            return convolve(*given, stride, padding, dilation, slope).bfloat16()
     return definition.convolve(maps, weight, bias, stride, padding, dilation, slope)
 
 
@@ -197,6 +201,18 @@ def _is_lowered(maps: Tensor, weight: Tensor) -> bool:
     if torch.is_grad_enabled() or not _is_run(maps, weight) or autocast_type(maps) != torch.bfloat16:
         return False
     return {maps.dtype, weight.dtype} <= {torch.float32, torch.bfloat16}
+
+
+def _is_spoilt(maps: Tensor, weight: Tensor) -> bool:
+    """Whether training in bfloat16 on a CPU would ask oneDNN for gradients that it spoils.
+
+    Of windows with gaps and channels that fill no whole vector (24, 40, 120) the gradient to the weights is not finite,
+    or the process dies.
+    """
+    kind = autocast_type(maps) or maps.dtype
+    if not torch.is_grad_enabled() or is_traced() or not maps.is_cpu or kind != torch.bfloat16:
+        return False
+    return any(channels % cpu.ONEDNN_VECTOR != 0 for channels in weight.shape[:2])
 
 
 def _is_run(maps: Tensor, weight: Tensor) -> bool:

@@ -48,6 +48,8 @@ _LEAST_FOR_TILES = 16
 _FEW_OUTPUTS = 8
 """A convolution to no more of them is mostly reading its input."""
 
+ONEDNN_VECTOR = 16
+"""Channels that oneDNN takes at a time."""
 WHOLE_VECTORS = 32
 """Numbers that whole vectors of any processor hold together: where maps end that others lie beside."""
 
