@@ -100,7 +100,7 @@ def augmented_batch(batch: PlannedBatch) -> TrainingBatch:
     height, width = pairs.flow.shape[-2:]
     grids = [crop_grid(batch.maps[:, side], crop, (height, width)) for side in (0, 1)]
     frames = [
-        found(_recoloured(stored[pair], batch.colours, side), grids[side], "bilinear")
+        found(_recoloured(_taken(stored, pair), batch.colours, side), grids[side], "bilinear")
         for side, stored in enumerate((pairs.first, pairs.second))
     ]
     first, second = (_noisy(frame, batch, side) for side, frame in enumerate(frames))
@@ -150,6 +150,12 @@ def _colours(plans: list[tuple[ColourPlan, ColourPlan]]) -> ColourChanges:
         return torch.from_numpy(values)
 
     return ColourChanges(*(each(name) for name in ("gamma", "gain", "offset", "contrast", "matrix")))
+
+
+def _taken(frames: Tensor, numbers: Tensor) -> Tensor:
+    if frames.dtype == torch.uint16:  # which PyTorch 2.7 does not take by numbers
+        return frames.view(torch.int16)[numbers].view(torch.uint16)
+    return frames[numbers]
 
 
 def _recoloured(frames: Tensor, changes: ColourChanges, side: int) -> Tensor:
