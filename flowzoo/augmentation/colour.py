@@ -11,6 +11,8 @@ from torch import Tensor
 from flowzoo.augmentation.settings import AugmentationSettings
 
 GREY = np.array((0.299, 0.587, 0.114))
+MEAN_STEP = 4
+"""Contrast is about the mean of every fourth pixel of every fourth row."""
 EIGENVECTORS = np.array(((0.51, 0.56, 0.65), (0.79, 0.01, -0.62), (0.35, -0.83, 0.44)))
 """Rows: brightness and two colour axes of natural images (FlowNet2's chromatic augmentation)."""
 
@@ -105,7 +107,9 @@ def recolour(frame: Tensor, plan: ColourPlan) -> Tensor:
     base = np.arange(size) / (size - 1)
     curves = plan.gain[:, None] * base**plan.gamma + plan.offset
     if plan.contrast != 1:
-        counts = [torch.bincount(part.flatten(), minlength=size).cpu().numpy() for part in frame[:, ::4, ::4]]
+        counts = [
+            torch.bincount(part.flatten(), minlength=size).cpu().numpy() for part in frame[:, ::MEAN_STEP, ::MEAN_STEP]
+        ]
         means = [float(count @ curve) / max(count.sum(), 1) for count, curve in zip(counts, curves, strict=True)]
         curves = (curves - GREY @ means) * plan.contrast + GREY @ means
     tables = torch.from_numpy(np.clip(curves, 0, 1).astype(np.float32)).to(frame.device)

@@ -3,6 +3,7 @@
 Other processes read or render pairs and draw plans; what travels is every pair once, however often it is augmented.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,13 +14,10 @@ from torch import Tensor
 
 from flowzoo.augmentation.augment import TrainingBatch, augmented, collate, noise_pool, whole_numbers
 from flowzoo.augmentation.batch import Tensors
-from flowzoo.augmentation.colour import GREY, ColourPlan
+from flowzoo.augmentation.colour import GREY, MEAN_STEP, ColourPlan
 from flowzoo.augmentation.plan import AugmentationPlan
 from flowzoo.augmentation.sample import TrainingSample
 from flowzoo.augmentation.spatial import SpatialPlan, crop_grid, dense_flow, found, relative_map
-
-MEAN_STEP = 4
-"""Contrast is about the mean of every fourth pixel of every fourth row."""
 
 
 @dataclass(frozen=True)
@@ -122,10 +120,7 @@ def _form(sample: TrainingSample) -> tuple[object, ...]:
 
 
 def _as_stored(sample: TrainingSample) -> TrainingSample:
-    return TrainingSample(
-        whole_numbers(sample.first), whole_numbers(sample.second), sample.flow, sample.valid,
-        labels=sample.labels, reverse=sample.reverse,
-    )  # fmt: skip
+    return dataclasses.replace(sample, first=whole_numbers(sample.first), second=whole_numbers(sample.second))
 
 
 def _stack(parts: list[NDArray[np.float64]] | list[NDArray[np.int64]]) -> Tensor:

@@ -45,13 +45,12 @@ class PairPool:
 
         Pairs of another form than those in the pool are left alone.
         """
-        new = tensors_in(batch.pairs)
         if self.pairs is None:
             rooms: dict[str, Any] = {name: _room(value, self.size) for name, value in vars(batch.pairs).items()}
             self.pairs = dataclasses.replace(batch.pairs, **rooms)
-        kept = tensors_in(self.pairs)
-        if [part.shape[1:] for part in new] != [part.shape[1:] for part in kept]:
+        if _form(batch.pairs) != _form(self.pairs):
             return batch
+        new, kept = tensors_in(batch.pairs), tensors_in(self.pairs)
         for number in range(len(new[0])):
             for place, value in zip(kept, new, strict=True):
                 place[self.next] = value[number]
@@ -59,6 +58,11 @@ class PairPool:
             self.filled = max(self.filled, self.next or self.size)
         drawn = torch.from_numpy(self.random.integers(self.filled, size=len(batch.pair)))
         return dataclasses.replace(batch, pairs=self.pairs, pair=moved(drawn, batch.pair.device))
+
+
+def _form(pairs: TrainingBatch) -> dict[str, Any]:
+    """What pairs have in common that fit into one batch."""
+    return {name: None if value is None else (value.shape[1:], value.dtype) for name, value in vars(pairs).items()}
 
 
 def _room(value: Tensor | None, size: int) -> Tensor | None:
