@@ -4,48 +4,10 @@
 
 #include "threads.h"
 #include "transpose.h"
+#include "winograd_products.h"
 #include "winograd_tiles.h"
 
 namespace {
-
-// result[i, 0..kWide) (+)= sum_k a[i * row + k * step] * b[k, 0..kWide)
-template <int kRows>
-__attribute__((noinline)) void multiply(
-    const float* a, int64_t row, int64_t step, const float* b, int64_t length, float* result, int64_t result_row, bool add) {
-    Vec sum[kRows][2];
-#pragma GCC unroll 12
-    for (int i = 0; i < kRows; ++i)
-        for (int v = 0; v < 2; ++v) sum[i][v] = add ? load(result + i * result_row + v * kLanes) : Vec{};
-    for (int64_t k = 0; k < length; ++k, a += step, b += kWide) {
-        Vec first = load(b), second = load(b + kLanes);
-        pin(first);
-        pin(second);
-#pragma GCC unroll 12
-        for (int i = 0; i < kRows; ++i) {
-            const Vec factor = splat(a[i * row]);
-            sum[i][0] += factor * first;
-            sum[i][1] += factor * second;
-        }
-    }
-#pragma GCC unroll 12
-    for (int i = 0; i < kRows; ++i)
-        for (int v = 0; v < 2; ++v) store(result + i * result_row + v * kLanes, sum[i][v]);
-}
-
-// The same for `rows` rows, rounded up to the next two.
-void multiply_rows(
-    const float* a, int64_t rows, int64_t row, int64_t step, const float* b, int64_t length, float* result,
-    int64_t result_row, bool add) {
-    int64_t i = 0;
-    for (; i + kTall <= rows; i += kTall)
-        multiply<kTall>(a + i * row, row, step, b, length, result + i * result_row, result_row, add);
-    for (; kTall > 8 && i + 8 <= rows; i += 8)
-        multiply<8>(a + i * row, row, step, b, length, result + i * result_row, result_row, add);
-    for (; i + 4 <= rows; i += 4)
-        multiply<4>(a + i * row, row, step, b, length, result + i * result_row, result_row, add);
-    for (; i < rows; i += 2)
-        multiply<2>(a + i * row, row, step, b, length, result + i * result_row, result_row, add);
-}
 
 // Maps whose channels from `split` on, a multiple of kLanes, may lie elsewhere.
 template <class Number>
@@ -153,8 +115,7 @@ int convolve(
                 for (int64_t v = 0; v < kWide; v += kLanes) {
                     const int64_t o = panel * kWide + v;
                     float* at = factors + (panel * channels + c) * kWide + v;
-                    spread_weights(
-                        weights, c, o, count, outputs - o, at, factor_size);
+                    spread_weights(weights, c, o, count, outputs - o, at, factor_size);
                 }
             }
         }
@@ -177,10 +138,10 @@ int convolve(
                     if (o == 0) see(map, begin, count, input, c, length, seen.get(), together, size);
                     for (int64_t p = 0; p < kPlaces; ++p)
                         for (int64_t i = 0; i < made && o + i < outputs; i += kWide)
-                            multiply_rows(
+                            multiply_panel(
                                 seen.get() + p * size, count, together, 1,
-                                factors + p * factor_size + ((o + i) / kWide * channels + c) * kWide, length,
-                                sums.get() + p * sum_size + i, made, c > 0);
+                                factors + p * factor_size + ((o + i) / kWide * channels + c) * kWide, outputs - o - i,
+                                length, sums.get() + p * sum_size + i, made, c > 0);
                 }
                 const int64_t last = o + made < outputs ? o + made : outputs;
                 for (int64_t t = 0; t < count; ++t)
@@ -246,10 +207,10 @@ extern "C" __attribute__((visibility("default"))) int flowzoo_winograd_weights(
                 }
                 for (int64_t p = 0; p < kPlaces; ++p)
                     for (int64_t c = 0; c < count; c += kWide)
-                        multiply_rows(
+                        multiply_panel(
                             factors.get() + p * factor_size, outputs, 1, tall,
-                            seen.get() + p * size + c / kWide * panel_size, tiles, sums.get() + p * sum_size + c, step,
-                            begin > 0);
+                            seen.get() + p * size + c / kWide * panel_size, count - c, tiles,
+                            sums.get() + p * sum_size + c, step, begin > 0);
             }
             for (int64_t o = 0; o < outputs; ++o) {
                 for (int64_t c = 0; c < count; c += kLanes) {

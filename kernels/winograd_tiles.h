@@ -11,16 +11,14 @@
 
 #include "half.h"
 #include "vector.h"
+#include "winograd_products.h"
 
 namespace {
 
-constexpr int64_t kPlaces = 36, kWide = 2 * kLanes;
+constexpr int64_t kPlaces = 36;
 // Tiles in a block and channels beside each other, so that a block's values stay in the second-level cache.
 constexpr int64_t kTiles = 36, kGradientTiles = 48, kChunk = 2 * kWide;
 constexpr float kHalfRoot = 0.70710678118654752f, kRoot = 1.41421356237309505f;
-
-// How many rows of a matrix product the registers hold beside each other.
-constexpr int kTall = kManyRegisters ? 12 : 6;
 
 int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
 

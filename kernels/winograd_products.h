@@ -1,0 +1,61 @@
+// The products of Winograd's tiles: small matrices times panels of kWide columns, of which the last may be half as wide.
+#pragma once
+
+#include "vector.h"
+
+namespace {
+
+constexpr int64_t kWide = 2 * kLanes;
+
+// How many rows of a matrix product the registers hold beside each other.
+constexpr int kTall = kManyRegisters ? 12 : 6;
+
+// result[i, 0..kVectors * kLanes) (+)= sum_k a[i * row + k * step] * b[k * kWide + 0..kVectors * kLanes)
+template <int kRows, int kVectors>
+__attribute__((noinline)) void multiply(
+    const float* a, int64_t row, int64_t step, const float* b, int64_t length, float* result, int64_t result_row, bool add) {
+    Vec sum[kRows][kVectors];
+#pragma GCC unroll 12
+    for (int i = 0; i < kRows; ++i)
+        for (int v = 0; v < kVectors; ++v) sum[i][v] = add ? load(result + i * result_row + v * kLanes) : Vec{};
+    for (int64_t k = 0; k < length; ++k, a += step, b += kWide) {
+        Vec factors[kVectors];
+        for (int v = 0; v < kVectors; ++v) {
+            factors[v] = load(b + v * kLanes);
+            pin(factors[v]);
+        }
+#pragma GCC unroll 12
+        for (int i = 0; i < kRows; ++i) {
+            const Vec number = splat(a[i * row]);
+            for (int v = 0; v < kVectors; ++v) sum[i][v] += number * factors[v];
+        }
+    }
+#pragma GCC unroll 12
+    for (int i = 0; i < kRows; ++i)
+        for (int v = 0; v < kVectors; ++v) store(result + i * result_row + v * kLanes, sum[i][v]);
+}
+
+template <int kVectors>
+void multiply_rows(
+    const float* a, int64_t rows, int64_t row, int64_t step, const float* b, int64_t length, float* result,
+    int64_t result_row, bool add) {
+    int64_t i = 0;
+    for (; i + kTall <= rows; i += kTall)
+        multiply<kTall, kVectors>(a + i * row, row, step, b, length, result + i * result_row, result_row, add);
+    for (; kTall > 8 && i + 8 <= rows; i += 8)
+        multiply<8, kVectors>(a + i * row, row, step, b, length, result + i * result_row, result_row, add);
+    for (; i + 4 <= rows; i += 4)
+        multiply<4, kVectors>(a + i * row, row, step, b, length, result + i * result_row, result_row, add);
+    for (; i < rows; i += 2)
+        multiply<2, kVectors>(a + i * row, row, step, b, length, result + i * result_row, result_row, add);
+}
+
+// `rows` rows, rounded up to the next two, times a panel of which `columns` columns count.
+void multiply_panel(
+    const float* a, int64_t rows, int64_t row, int64_t step, const float* b, int64_t columns, int64_t length, float* result,
+    int64_t result_row, bool add) {
+    if (columns <= kLanes) return multiply_rows<1>(a, rows, row, step, b, length, result, result_row, add);
+    multiply_rows<2>(a, rows, row, step, b, length, result, result_row, add);
+}
+
+}  // namespace
