@@ -1,4 +1,4 @@
-// What all kernels share: storage types, flow bounds, the order of blocks.
+// What all kernels share: storage types, flow bounds, blends, the order of blocks.
 //
 // STORAGE is set by the compile options: 0 float32, 1 float16, 2 bfloat16. Arithmetic is always float32, rounded once
 // at the store. The half types are handled as bits, so no CUDA header is needed.
@@ -63,3 +63,7 @@ __device__ __forceinline__ Long take(Long& index, Long size) {
 
 // NaN and whatever is surely off the map go to one place that is: no wild address, and no weight.
 __device__ __forceinline__ float bounded(float flow, float limit) { return fabsf(flow) <= limit ? flow : limit; }
+
+__device__ __forceinline__ float blend(float lower, float upper, float share) {
+    return lower + share * (upper - lower);
+}

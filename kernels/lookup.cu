@@ -3,26 +3,15 @@
 // Maps come pixel by pixel: first (B,h,w,C), the second map's levels one behind the other (B,N,C); results likewise. A
 // warp has one pixel on one level (in the gradient, one pixel on all levels). SIDE (compile option) is 2 * radius + 1.
 // Windows are kept column by column, because the horizontal offset is the slow one in the result.
-// The gradient to the table is a sum over whatever pixels look there. With FIXED 0 it is made of float atomics; with
-// FIXED 1 of 64-bit integers (the scale, a power of two, comes in memory), whose sum has no order.
+// The gradient to the table is a sum over whatever pixels look there.
 
-#include "common.cuh"
+#include "sums.cuh"
 
 #ifndef SIDE
 #define SIDE 9
 #endif
-#ifndef FIXED
-#define FIXED 0
-#endif
 
 #define WIDE (SIDE + 1)
-#define WHOLE_WARP 0xffffffffu
-
-#if FIXED
-typedef unsigned long long Sum;
-#else
-typedef float Sum;
-#endif
 
 // Sides and single coordinates fit 32 bits (the launcher refuses more); places in memory do not.
 struct Sizes {
@@ -65,24 +54,6 @@ __device__ __forceinline__ Window find_window(const float* coordinates, Long pix
     w.left = static_cast<int>(whole_x) - SIDE / 2;
     w.top = static_cast<int>(whole_y) - SIDE / 2;
     return w;
-}
-
-__device__ __forceinline__ float warp_sum(float value) {
-#pragma unroll
-    for (int step = 16; step > 0; step /= 2) value += __shfl_xor_sync(WHOLE_WARP, value, step);
-    return value;
-}
-
-__device__ __forceinline__ float blend(float lower, float upper, float share) {
-    return lower + share * (upper - lower);
-}
-
-__device__ __forceinline__ void add(Sum* target, float value, double scale) {
-#if FIXED
-    atomicAdd(target, static_cast<Sum>(static_cast<Long>(rint(static_cast<double>(value) * scale))));
-#else
-    atomicAdd(target, value);
-#endif
 }
 
 // Dot products with the whole window, unscaled, into shared memory: eight lanes a window pixel, four at a time.

@@ -1,27 +1,16 @@
-// What the kernels of sampled cost volumes share: windows, blends, sums at shared places.
+// What the kernels of sampled cost volumes share: windows, loads of four channels, what goes into and out of a block.
 //
 // Channels are a multiple of four (the launcher fills up with zeros) and every pixel's begin at a multiple of four
 // numbers. SIDE (compile option) is 2 * radius + 1. The gradient to the second map is a sum over whatever pixels look
-// there. With FIXED 0 it is made of float atomics; with FIXED 1 of 64-bit integers (the scale, a power of two, comes in
-// memory), whose sum has no order: the results are the same in every run.
+// there.
 
-#include "common.cuh"
+#include "sums.cuh"
 
 #ifndef SIDE
 #define SIDE 9
 #endif
-#ifndef FIXED
-#define FIXED 0
-#endif
 
-#define WHOLE_WARP 0xffffffffu
 #define BATCH 5  // window pixels of a lane whose loads are on their way together
-
-#if FIXED
-typedef unsigned long long Sum;
-#else
-typedef float Sum;
-#endif
 
 // Sides and single coordinates fit 32 bits (the launcher refuses more); places in memory do not.
 struct Sizes {
@@ -63,26 +52,8 @@ __device__ __forceinline__ Window find_window(const float* flow, Long pixel, con
     return w;
 }
 
-__device__ __forceinline__ float warp_sum(float value) {
-#pragma unroll
-    for (int step = 16; step > 0; step /= 2) value += __shfl_xor_sync(WHOLE_WARP, value, step);
-    return value;
-}
-
-__device__ __forceinline__ float blend(float lower, float upper, float share) {
-    return lower + share * (upper - lower);
-}
-
 __device__ __forceinline__ float at_or_zero(const Storage* maps, Long place, int channel) {
     return place < 0 ? 0.0f : widen(maps[place + channel]);
-}
-
-__device__ __forceinline__ void add(Sum* target, float value, double scale) {
-#if FIXED
-    atomicAdd(target, static_cast<Sum>(static_cast<Long>(rint(static_cast<double>(value) * scale))));
-#else
-    atomicAdd(target, value);
-#endif
 }
 
 __device__ __forceinline__ float4 four(const Storage* values) {
@@ -108,21 +79,6 @@ __device__ __forceinline__ float4 four_or_zero(const Storage* maps, Long place, 
 
 __device__ __forceinline__ float dot(const float4& a, const float4& b) {
     return a.x * b.x + a.y * b.y + a.z * b.z + a.w * b.w;
-}
-
-// Four sums that lie beside each other, in one transaction where the device can.
-__device__ __forceinline__ void add_four(Sum* target, const float4& values, double scale) {
-#if !FIXED && !defined(FLOWZOO_HOST) && __CUDA_ARCH__ >= 900
-    asm volatile("red.global.add.v4.f32 [%0], {%1, %2, %3, %4};"
-                 :
-                 : "l"(target), "f"(values.x), "f"(values.y), "f"(values.z), "f"(values.w)
-                 : "memory");
-#else
-    add(target, values.x, scale);
-    add(target + 1, values.y, scale);
-    add(target + 2, values.z, scale);
-    add(target + 3, values.w, scale);
-#endif
 }
 
 // The block's incoming gradients, times 1 / channels, in shared memory.

@@ -1,27 +1,8 @@
 // Forward warping: every value is added to the four neighbours of p + flow(p). See flowzoo/operators/splat/definition.py.
 //
-// A thread has one pixel of one channel. Sums are float atomics, or with FIXED 1 64-bit integers, whose order does not
-// matter: the results are then the same in every run.
+// A thread has one pixel of one channel.
 
-#include "common.cuh"
-
-#ifndef FIXED
-#define FIXED 0
-#endif
-
-#if FIXED
-typedef unsigned long long Sum;
-#else
-typedef float Sum;
-#endif
-
-__device__ __forceinline__ void add(Sum* target, float value, double scale) {
-#if FIXED
-    atomicAdd(target, static_cast<Sum>(static_cast<Long>(rint(static_cast<double>(value) * scale))));
-#else
-    atomicAdd(target, value);
-#endif
-}
+#include "sums.cuh"
 
 // result is zero at the start.
 extern "C" __global__ void __launch_bounds__(256)
