@@ -5,18 +5,10 @@
 // weights them: the first map's gradient is the weighted sum of the window's vectors, and the second map's gets each
 // pixel's vector with these weights.
 
-#include "sampled_volume.cuh"
+#include "sampled_boxes.cuh"
 
-#define WINDOW (SIDE + 1)
 #define AREA (WINDOW * WINDOW)  // a multiple of four, since SIDE is odd
-#define TILE 8
-#define PIXELS (TILE * TILE)  // of a block of correlation_to_second
-#define HELD 32               // its channels
-// What it sums before it adds to memory: the windows of a tile that moves as one, and some more.
-#define BOX_ROWS ((WINDOW + TILE - 1 + 3) / 2 * 2)
-#define BOX_COLUMNS ((WINDOW + TILE - 1 + 7) / 8 * 8)
-#define PITCH (AREA + 1)  // odd: a warp's pixels lie in different banks
-#define NOWHERE (1 << 30)
+#define PITCH (AREA + 1)        // odd: a warp's pixels lie in different banks
 
 // The weights of a window pixel, and how they change with the flow.
 struct alignas(16) Weight {
@@ -98,24 +90,6 @@ correlation_to_first(const Storage* gradient, const Storage* first, const Storag
     put_flow(to_flow, w, pixel, plane, along);
 }
 
-// Where a tile's pixels look.
-struct Places {
-    int top[PIXELS], left[PIXELS];  // of their windows; NOWHERE without any pixel of the map
-    float down[PIXELS], right[PIXELS];
-};
-
-__device__ __forceinline__ void find_place(Places& places, const float* flow, Long image, int y, int x, int number,
-                                           const Sizes& s) {
-    places.top[number] = places.left[number] = NOWHERE;
-    if (y >= s.rows || x >= s.columns) return;
-    const Window w = find_window(flow, (image * s.rows + y) * s.columns + x, s);
-    places.down[number] = w.down;
-    places.right[number] = w.right;
-    if (w.top <= -WINDOW || w.top >= s.height || w.left <= -WINDOW || w.left >= s.width) return;
-    places.top[number] = w.top;
-    places.left[number] = w.left;
-}
-
 // A row of a pixel's weights, from the gradients to its costs, `plane` apart.
 __device__ __forceinline__ void find_weights(float* weights, const Storage* gradient, Long plane, int row, float down,
                                              float right, float share) {
@@ -139,24 +113,14 @@ __device__ __forceinline__ void add_window(Sum* to_second, const float* weights,
 #pragma unroll 1
     for (int n = threadIdx.x / 8; n < AREA; n += 4) {
         const int y = top + n / WINDOW, x = left + n % WINDOW;
-        if (y < 0 || y >= s.height || x < 0 || x >= s.width) continue;
-        float4 values;
-        values.x = weights[n] * mine.x;
-        values.y = weights[n] * mine.y;
-        values.z = weights[n] * mine.z;
-        values.w = weights[n] * mine.w;
-        add_four(to_second + ((image * s.height + y) * s.width + x) * s.channels + begin + quad, values, scale);
+        const float weight = weights[n];
+        const float4 values = {weight * mine.x, weight * mine.y, weight * mine.z, weight * mine.w};
+        put_sums(to_second, values, image, y, x, begin + quad, s, scale);
     }
 }
 
-__device__ __forceinline__ bool fits(int top, int left, int box_top, int box_left) {
-    return top >= box_top && top <= box_top + BOX_ROWS - WINDOW && left >= box_left &&
-           left <= box_left + BOX_COLUMNS - WINDOW;
-}
-
-// The gradient to the second map, zero at the start: a block of 32 x 8 threads has 8 x 8 pixels and 32 channels. Pixels
-// that look where the tile's middle does are summed in a box, in registers: every warp has pairs of its rows, a lane one
-// of eight columns and eight channels. So a tile that moves as one adds each number once. The others add their windows.
+// The gradient to the second map, zero at the start: a block of 32 x 8 threads has a tile. Its box is summed in registers:
+// every warp has pairs of its rows, a lane one of eight columns and eight channels.
 extern "C" __global__ void __launch_bounds__(256, 2)
 correlation_to_second(const Storage* gradient, const Storage* first, const float* flow, Sum* to_second,
                       const double* fixed_scale, Long batch, int channels, int height, int width, int rows, int columns,
@@ -167,19 +131,16 @@ correlation_to_second(const Storage* gradient, const Storage* first, const float
     const Sizes s = {channels, height, width, rows, columns, 1, stride};
     const Long plane = static_cast<Long>(rows) * columns;
     const double scale = FIXED ? *fixed_scale : 1.0;
-    Long index = blockIdx.x + first_block;
-    const int begin = static_cast<int>(take(index, (channels + HELD - 1) / HELD)) * HELD;
-    const int tile_x = static_cast<int>(take(index, (columns + TILE - 1) / TILE)) * TILE;
-    const int tile_y = static_cast<int>(take(index, (rows + TILE - 1) / TILE)) * TILE;
-    const Long image = index;
-    const int thread = threadIdx.y * 32 + threadIdx.x;
-    if (thread < PIXELS) find_place(places, flow, image, tile_y + thread / TILE, tile_x + thread % TILE, thread, s);
+    const Tile tile = find_tile(blockIdx.x + first_block, s);
+    const Long image = tile.image;
+    const int begin = tile.begin, thread = threadIdx.y * 32 + threadIdx.x;
+    if (thread < PIXELS) find_place(places, flow, tile, thread, s);
     for (int i = thread; i < PIXELS * HELD / 4; i += 256) {
-        const int pixel = i / (HELD / 4), channel = i % (HELD / 4) * 4, y = tile_y + pixel / TILE,
-                  x = tile_x + pixel % TILE;
-        const bool exists = y < rows && x < columns && begin + channel < channels;
+        const int pixel = i / (HELD / 4), channel = i % (HELD / 4) * 4;
+        const Long place = tile.at(pixel, s);
         float4 values = {0.0f, 0.0f, 0.0f, 0.0f};
-        if (exists) values = four(first + ((image * rows + y) * columns + x) * channels + begin + channel);
+        if (place >= 0 && begin + channel < channels)
+            values = four(first + (image * plane + place) * channels + begin + channel);
         *reinterpret_cast<float4*>(&features[pixel][channel]) = values;
     }
     __syncthreads();
@@ -187,22 +148,16 @@ correlation_to_second(const Storage* gradient, const Storage* first, const float
     for (int i = thread; i < PIXELS * WINDOW; i += 256) {
         const int pixel = i % PIXELS, row = i / PIXELS;
         if (places.top[pixel] == NOWHERE) continue;
-        const Long place = static_cast<Long>(tile_y + pixel / TILE) * columns + tile_x + pixel % TILE;
-        find_weights(&weights[pixel][row * WINDOW], gradient + image * SIDE * SIDE * plane + place, plane, row,
-                     places.down[pixel], places.right[pixel], share);
+        find_weights(&weights[pixel][row * WINDOW], gradient + image * SIDE * SIDE * plane + tile.at(pixel, s), plane,
+                     row, places.down[pixel], places.right[pixel], share);
     }
     __syncthreads();
 
-    const int middle_y = (rows - tile_y < TILE ? rows - tile_y : TILE) / 2;
-    const int middle_x = (columns - tile_x < TILE ? columns - tile_x : TILE) / 2;
-    const int middle = middle_y * TILE + middle_x;
-    const bool boxed = places.top[middle] != NOWHERE;
-    const int box_top = places.top[middle] - (BOX_ROWS - WINDOW) / 2;
-    const int box_left = places.left[middle] - (BOX_COLUMNS - WINDOW) / 2;
+    const Box box = find_box(places, tile, s);
     const int lane_column = threadIdx.x % 8, lane_channel = threadIdx.x / 8 * 8;
 #pragma unroll 1
-    for (int item = threadIdx.y; boxed && item < BOX_ROWS / 2 * (BOX_COLUMNS / 8); item += 8) {
-        const int y = box_top + item / (BOX_COLUMNS / 8) * 2, segment = box_left + item % (BOX_COLUMNS / 8) * 8;
+    for (int item = threadIdx.y; box.exists && item < BOX_ROWS / 2 * (BOX_COLUMNS / 8); item += 8) {
+        const int y = box.top + item / (BOX_COLUMNS / 8) * 2, segment = box.left + item % (BOX_COLUMNS / 8) * 8;
         float total[2][8];
 #pragma unroll
         for (int k = 0; k < 8; ++k) total[0][k] = total[1][k] = 0.0f;
@@ -210,7 +165,7 @@ correlation_to_second(const Storage* gradient, const Storage* first, const float
         for (int pixel = 0; pixel < PIXELS; ++pixel) {
             const int row = y - places.top[pixel], column = segment - places.left[pixel];
             if (row <= -2 || row >= WINDOW || column <= -8 || column >= WINDOW) continue;
-            if (!fits(places.top[pixel], places.left[pixel], box_top, box_left)) continue;
+            if (!box.holds(places.top[pixel], places.left[pixel])) continue;
             const int mine = column + lane_column;
             const bool across = mine >= 0 && mine < WINDOW;
             const float* weight = weights[pixel] + (row * WINDOW + mine);
@@ -225,20 +180,16 @@ correlation_to_second(const Storage* gradient, const Storage* first, const float
                 total[1][k] += lower * values[k];
             }
         }
-        const int x = segment + lane_column;
 #pragma unroll
         for (int k = 0; k < 16; k += 4) {
-            const int row = y + k / 8, channel = begin + lane_channel + k % 8;
             const float* four_totals = &total[k / 8][k % 8];
             const float4 sums = {four_totals[0], four_totals[1], four_totals[2], four_totals[3]};
-            if (row < 0 || row >= height || x < 0 || x >= width || channel >= channels) continue;
-            if (sums.x == 0.0f && sums.y == 0.0f && sums.z == 0.0f && sums.w == 0.0f) continue;
-            add_four(to_second + ((image * height + row) * width + x) * channels + channel, sums, scale);
+            put_sums(to_second, sums, image, y + k / 8, segment + lane_column, begin + lane_channel + k % 8, s, scale);
         }
     }
 #pragma unroll 1
     for (int pixel = threadIdx.y; pixel < PIXELS; pixel += 8)
-        if (places.top[pixel] != NOWHERE && !(boxed && fits(places.top[pixel], places.left[pixel], box_top, box_left)))
+        if (places.top[pixel] != NOWHERE && !box.holds(places.top[pixel], places.left[pixel]))
             add_window(to_second, weights[pixel], features[pixel], places.top[pixel], places.left[pixel], image, begin,
                        s, scale);
 }

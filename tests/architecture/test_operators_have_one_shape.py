@@ -14,7 +14,7 @@ PACKAGES = sorted(path.parent for path in (PACKAGE / "operators").glob("*/__init
 KERNELS = ROOT / "kernels"
 ENTRY = re.compile(r'^(?:API|extern "C" .*\)) int flowzoo_(\w+)\(', re.MULTILINE)
 
-FURTHER_SOURCES = {"sampled_volume": {"sampled_gradient"}}
+FURTHER_SOURCES = {"sampled_volume": {"sampled_gradient", "sampled_difference_gradient"}}
 """CUDA sources beside the one with the operator's name: gradients that take another plan."""
 
 

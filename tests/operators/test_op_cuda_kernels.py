@@ -160,11 +160,12 @@ def smooth_flow(batch: int, rows: int, columns: int) -> Tensor:
     return flow
 
 
+@pytest.mark.parametrize("absolute", [False, True], ids=["correlation", "sad"])
 @pytest.mark.parametrize("deterministic", [False, True], ids=["atomics", "fixed-point"])
 @pytest.mark.parametrize(
     "shape", [(2, 37, 11, 19, 4, 1, 1), (1, 8, 18, 17, 2, 1, 2), (1, 4, 9, 10, 5, 1, 1), (1, 4, 5, 6, 0, 1, 1)]
 )
-def test_gradients_of_smooth_flow(shape: tuple[int, ...], deterministic: bool, device: str) -> None:
+def test_gradients_of_smooth_flow(shape: tuple[int, ...], deterministic: bool, absolute: bool, device: str) -> None:
     """Tiles that look to one place are summed in boxes there, and their outliers beside it."""
     batch, channels, height, width, radius, dilation, stride = shape
     second, exact_second = maps(batch, channels, height, width, dtype=torch.float32, device=device)
@@ -175,11 +176,33 @@ def test_gradients_of_smooth_flow(shape: tuple[int, ...], deterministic: bool, d
     torch.use_deterministic_algorithms(deterministic)
     try:
         given = incoming.to(device), first, second, flow.to(device)
-        found = sampled_cuda.sampled_volume_backward(*given, radius, dilation, stride, False)
+        found = sampled_cuda.sampled_volume_backward(*given, radius, dilation, stride, absolute)
     finally:
         torch.use_deterministic_algorithms(before)
     exact = incoming.double(), exact_first, exact_second, flow.double()
-    wanted = sampled_definition.sampled_volume_backward(*exact, radius, dilation, stride, False)
+    wanted = sampled_definition.sampled_volume_backward(*exact, radius, dilation, stride, absolute)
+    for one, other in zip(found, wanted, strict=True):
+        assert_close(one, other, torch.float32)
+
+
+def test_what_a_tile_needs_fits_without_asking() -> None:
+    """Up to the largest radius with boxes, a block of SAD's gradients has a warp at least."""
+    found = [sampled_cuda.bands_per_block(radius) for radius in range(sampled_cuda.MOST_RADIUS + 1)]
+    assert [bands for bands, _ in found] == [4, 4, 4, 4, 4, 2]
+    assert all(shared <= launch.MOST_SHARED for _, shared in found)
+    assert sampled_cuda.bands_per_block(sampled_cuda.MOST_RADIUS + 1)[0] < 1
+
+
+@pytest.mark.parametrize("absolute", [False, True], ids=["correlation", "sad"])
+def test_where_features_are_equal_sad_has_no_slope(absolute: bool, device: str) -> None:
+    """Flat features, and nothing at all outside of the map: zero differences have the gradient zero, as in PyTorch."""
+    first, second = torch.zeros(1, 4, 9, 10), torch.zeros(1, 4, 9, 10)
+    second[:, :, 4:] = first[:, :, 2:] = 1.0
+    flow, incoming = torch.full((1, 2, 9, 10), 1.25), torch.randn(1, 25, 9, 10)
+    given = [tensor.to(device) for tensor in (incoming, first, second, flow)]
+    found = sampled_cuda.sampled_volume_backward(*given, 2, 1, 1, absolute)
+    exact = [tensor.double() for tensor in (incoming, first, second, flow)]
+    wanted = sampled_definition.sampled_volume_backward(*exact, 2, 1, 1, absolute)
     for one, other in zip(found, wanted, strict=True):
         assert_close(one, other, torch.float32)
 

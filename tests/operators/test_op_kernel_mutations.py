@@ -72,15 +72,23 @@ def dilated_correlation() -> bool:
     return sampled(False, 2)
 
 
-def gradients_in_boxes() -> bool:
+def gradients_in_boxes(absolute: bool = False) -> bool:
     """Flow of one direction, but for a pixel; at the map's lower right corner, partly outside."""
     flow = torch.tensor([2.3, 3.6]).view(1, 2, 1, 1).expand(1, 2, 9, 10).clone()
     flow[0, :, 4, 5] = torch.tensor([0.5, -4.75])
     inputs = torch.randn(1, 36, 9, 10), torch.randn(1, 36, 9, 10), flow
     incoming = torch.randn(1, 9, 9, 10)
-    gradients = sampled_cuda.sampled_volume_backward(incoming, *inputs, 1, 1, 1, False)
-    wanted = sampled_definition.sampled_volume_backward(incoming, *inputs, 1, 1, 1, False)
+    gradients = sampled_cuda.sampled_volume_backward(incoming, *inputs, 1, 1, 1, absolute)
+    wanted = sampled_definition.sampled_volume_backward(incoming, *inputs, 1, 1, 1, absolute)
     return all(_agree(one, other) for one, other in zip(gradients, wanted, strict=True))
+
+
+def differences_in_boxes() -> bool:
+    return gradients_in_boxes(True)
+
+
+def dilated_difference() -> bool:
+    return sampled(True, 2)
 
 
 def splat() -> bool:
@@ -176,14 +184,19 @@ MUTATIONS = {
     "box weights not ready": (
         "sampled_gradient.cu",
         gradients_in_boxes,
-        "    __syncthreads();\n\n    const int middle_y",
-        "    const int middle_y",
+        "    __syncthreads();\n\n    const Box box",
+        "    const Box box",
     ),
-    "outliers lost": ("sampled_gradient.cu", gradients_in_boxes, "!(boxed && fits(", "!(boxed || fits("),
+    "outliers lost": (
+        "sampled_gradient.cu",
+        gradients_in_boxes,
+        "places.top[pixel] != NOWHERE && !box.holds(",
+        "places.top[pixel] == NOWHERE && !box.holds(",
+    ),
     "outliers in the box as well": (
         "sampled_gradient.cu",
         gradients_in_boxes,
-        "if (!fits(places.top[pixel], places.left[pixel], box_top, box_left)) continue;",
+        "if (!box.holds(places.top[pixel], places.left[pixel])) continue;",
         "",
     ),
     "upper row twice": (
@@ -195,8 +208,8 @@ MUTATIONS = {
     "second half of the channels lost": (
         "sampled_gradient.cu",
         gradients_in_boxes,
-        "channel = begin + lane_channel + k % 8;",
-        "channel = begin + lane_channel;",
+        "begin + lane_channel + k % 8, s",
+        "begin + lane_channel, s",
     ),
     "slope of the wrong side": (
         "sampled_gradient.cu",
@@ -204,15 +217,63 @@ MUTATIONS = {
         "(beside ? down : -down)",
         "(below ? down : -down)",
     ),
+    "gradients of SAD not ready": (
+        "sampled_difference_gradient.cu",
+        differences_in_boxes,
+        "        shared[i % neighbours * SIDE * SIDE + d] = value;\n    }\n    __syncthreads();",
+        "        shared[i % neighbours * SIDE * SIDE + d] = value;\n    }",
+    ),
+    "places and gradients of SAD not ready": (
+        "sampled_difference_gradient.cu",
+        differences_in_boxes,
+        "    __syncthreads();\n\n    const Box box",
+        "    const Box box",
+    ),
+    "band not ready": (
+        "sampled_difference_gradient.cu",
+        differences_in_boxes,
+        "        __syncwarp();\n        put_band(",
+        "        put_band(",
+    ),
+    "band not free": (
+        "sampled_difference_gradient.cu",
+        differences_in_boxes,
+        "s, scale);\n        __syncwarp();",
+        "s, scale);",
+    ),
+    "outliers of SAD lost": (
+        "sampled_difference_gradient.cu",
+        differences_in_boxes,
+        "top == NOWHERE || box.holds(top, left) ||",
+        "top == NOWHERE || !box.holds(top, left) ||",
+    ),
+    "share of the row above lost": (
+        "sampled_difference_gradient.cu",
+        differences_in_boxes,
+        "from_above[x] = sight.down * part;",
+        "from_above[x] = 0.0f;",
+    ),
+    "share of the band above lost": (
+        "sampled_difference_gradient.cu",
+        differences_in_boxes,
+        "        if (begin > 0)\n            from_above[x] =",
+        "        if (begin > WINDOW)\n            from_above[x] =",
+    ),
+    "slopes of the wrong row": (
+        "sampled_difference_gradient.cu",
+        differences_in_boxes,
+        "            above = below;\n        }\n        to_first",
+        "        }\n        to_first",
+    ),
     "x neighbour lost": (
         "sampled_volume.cu",
-        sampled_difference,
+        dilated_difference,
         "w.at(row, column + 1, s), c);",
         "w.at(row, column, s), c);",
     ),
     "lower share wrong": (
         "sampled_volume.cu",
-        sampled_difference,
+        dilated_difference,
         "sums[w.side * 32] += slope * w.down",
         "sums[w.side * 32] += slope * up",
     ),
@@ -294,20 +355,38 @@ BOUNDS = {
     "tile of pixels' edge": (
         "sampled_gradient.cu",
         gradients_in_boxes,
-        "const bool exists = y < rows && x < columns",
-        "const bool exists = x < columns",
+        "return row < s.rows && column < s.columns ?",
+        "return column < s.columns ?",
     ),
     "box edge": (
         "sampled_gradient.cu",
         gradients_in_boxes,
-        "if (row < 0 || row >= height || x < 0",
-        "if (row < 0 || x < 0",
+        "if (y < 0 || y >= s.height || x < 0 || x >= s.width || channel >= s.channels) return;",
+        "if (y < 0 || x < 0 || x >= s.width || channel >= s.channels) return;",
     ),
     "last channels of pixels": (
         "sampled_gradient.cu",
         gradients_in_boxes,
-        "x < columns && begin + channel < channels",
-        "x < columns",
+        "place >= 0 && begin + channel < channels",
+        "place >= 0",
+    ),
+    "box that does not hold a window": (
+        "sampled_difference_gradient.cu",
+        differences_in_boxes,
+        "begin >= end || !box.holds(top, left)",
+        "begin >= end || top == NOWHERE",
+    ),
+    "window of a pixel's edge": (
+        "sampled_difference_gradient.cu",
+        differences_in_boxes,
+        "sight.exists && y >= 0 && y < s.height",
+        "sight.exists && y >= 0",
+    ),
+    "last channels of a lane": (
+        "sampled_difference_gradient.cu",
+        differences_in_boxes,
+        "exists = channel < s.channels;",
+        "exists = true;",
     ),
     "window edge": (
         "sampled_volume.cu",
@@ -347,7 +426,9 @@ def test_unbroken_kernels_stay_inside_their_buffers(monkeypatch: pytest.MonkeyPa
             for operator in (correlate_in_tiles, gather, scatter, sampled_correlation, sampled_difference, splat):
                 operator()
             dilated_correlation()
+            dilated_difference()
             gradients_in_boxes()
+            differences_in_boxes()
             flow = torch.tensor([float("nan"), 1e30, -1e30, float("inf"), 0.0, -5.0]).repeat(2).view(1, 2, 2, 3)
             features, incoming = torch.randn(1, 3, 2, 3), torch.randn(1, 9, 2, 3)
             for absolute in (False, True):

@@ -12,7 +12,7 @@ from flowzoo.operators.launch import MOST_SHARED, source_text
 REGISTERS = 128
 """Budget of a kernel: two blocks of 256 threads fill the register file of every supported device."""
 
-MORE_REGISTERS = {"convex_upsampling_backward": 168}
+MORE_REGISTERS = {"convex_upsampling_backward": 168, "difference_to_second": 168}
 """Of kernels whose blocks have 128 threads: three of them still fit."""
 
 # The radii of the zoo's networks (4 and 3) on every architecture; the rest on one.
@@ -23,6 +23,7 @@ COMMON = [
     ("sampled_volume.cu", {"SIDE": 9, "FIXED": 1, "STORAGE": 0}),
     *(("sampled_gradient.cu", {"SIDE": 9, "FIXED": 0, "STORAGE": storage}) for storage in (0, 2)),
     ("sampled_gradient.cu", {"SIDE": 9, "FIXED": 1, "STORAGE": 0}),
+    *(("sampled_difference_gradient.cu", {"SIDE": 9, "FIXED": fixed, "STORAGE": 0}) for fixed in (0, 1)),
     ("splat.cu", {"FIXED": 0, "STORAGE": 0}),
     ("splat.cu", {"FIXED": 1, "STORAGE": 1}),
     *((source, {"STORAGE": 0}) for source in ("relaxation.cu", "variational.cu", "boundary_median.cu")),
@@ -35,6 +36,8 @@ OTHER = [
     *(("sampled_volume.cu", {"SIDE": side, "FIXED": 0, "STORAGE": 0}) for side in (1, 3, 5, 7, 15)),
     ("sampled_volume.cu", {"SIDE": 9, "FIXED": 1, "STORAGE": 1}),
     *(("sampled_gradient.cu", {"SIDE": side, "FIXED": 0, "STORAGE": 0}) for side in (1, 3, 5, 7, 11)),
+    *(("sampled_difference_gradient.cu", {"SIDE": side, "FIXED": 0, "STORAGE": 0}) for side in (1, 3, 5, 7, 11)),
+    ("sampled_difference_gradient.cu", {"SIDE": 9, "FIXED": 0, "STORAGE": 2}),
     ("splat.cu", {"FIXED": 0, "STORAGE": 2}),
     *(("convex_upsampling.cu", {"STORAGE": storage}) for storage in (1, 2)),
 ]

@@ -13,15 +13,19 @@ MOST_PIXELS = 8
 """Output pixels (warps) of a block."""
 
 TILE, HELD = 8, 32
-"""Side of a block's tile of pixels, and its channels, in kernels/sampled_gradient.cu (`correlation_to_second`)."""
+"""Side of a block's tile of pixels, and its channels, in kernels/sampled_boxes.cuh."""
 
 MOST_RADIUS = 5
-"""Of those whose weights fit there into the shared memory of a block."""
+"""Of those for which what a tile needs fits into the shared memory of a block."""
+
+MOST_BANDS = 4
+"""Warps of a block of `difference_to_second`, each of which sums two rows of a box at a time."""
 
 WINDOWS = {
     "sampled_correlation": 1,
     "sampled_difference": 0,
     "correlation_to_first": 4,
+    "difference_to_first": 0,
     "correlation_backward": 2,
     "difference_backward": 32,
 }
@@ -41,6 +45,15 @@ def pixels_per_block(kernel: str, radius: int, dilation: int, most_shared: int) 
     """
     needed = _bytes_per_pixel(kernel, radius, dilation)
     return min(MOST_PIXELS, MOST_SHARED // needed) or int(needed <= most_shared)
+
+
+def bands_per_block(radius: int) -> tuple[int, int]:
+    """Warps of a block of `difference_to_second`, and its bytes of shared memory."""
+    places_and_gradients = 4 * TILE * TILE * (4 + (2 * radius + 1) ** 2)
+    box_columns = -(-(2 * radius + 2 + TILE - 1) // 8) * 8
+    band = 4 * 2 * box_columns * HELD
+    bands = min(MOST_BANDS, (MOST_SHARED - places_and_gradients) // band)
+    return bands, places_and_gradients + bands * band
 
 
 def _pixels_first(maps: Tensor) -> Tensor:
@@ -70,8 +83,8 @@ class _Problem:
         return pixels_per_block(kernel, self.radius, self.dilation, launch.most_shared(self.device))
 
     def in_boxes(self) -> bool:
-        """Whether kernels/sampled_gradient.cu has the gradients."""
-        return not self.absolute and self.dilation == 1 and self.radius <= MOST_RADIUS
+        """Whether the gradient to the second map is summed in boxes before it is added to memory."""
+        return self.dilation == 1 and self.radius <= MOST_RADIUS
 
     def start_by_pixels(self, source: str, kernel: str, arguments: tuple[Argument, ...], fixed: bool = False) -> None:
         """Start a kernel that has a warp for each pixel."""
@@ -83,7 +96,8 @@ class _Problem:
     def start_by_tiles(self, source: str, kernel: str, arguments: tuple[Argument, ...], fixed: bool) -> None:
         """Start a kernel that has a block for each tile of pixels and HELD channels."""
         tiles = self.batch * -(-self.rows // TILE) * -(-self.columns // TILE)
-        self._start(source, kernel, tiles * -(-self.channels // HELD), (32, 8), arguments, fixed, 0)
+        warps, shared = bands_per_block(self.radius) if self.absolute else (8, 0)
+        self._start(source, kernel, tiles * -(-self.channels // HELD), (32, warps), arguments, fixed, shared)
 
     def _start(
         self,
@@ -95,7 +109,7 @@ class _Problem:
         fixed: bool,
         shared: int,
     ) -> None:
-        dilation = () if source == "sampled_gradient.cu" else (self.dilation,)
+        dilation = (self.dilation,) if source == "sampled_volume.cu" else ()
         sizes = -(-self.channels // 4) * 4, *self.sides, self.rows, self.columns, *dilation, self.stride
         share = np.float32(1 / self.channels)
         values: tuple[Argument, ...] = (np.int64(self.batch), *(np.int32(size) for size in sizes), share)
@@ -137,10 +151,12 @@ def sampled_volume_backward(
     to_second = torch.zeros_like(maps[1], dtype=torch.int64 if exact else torch.float32)
     to_flow = torch.empty_like(looks)
     if problem.in_boxes():
-        source = "sampled_gradient.cu"
+        source = "sampled_difference_gradient.cu" if problem.absolute else "sampled_gradient.cu"
+        measure = "difference" if problem.absolute else "correlation"
+        read = maps if problem.absolute else maps[:1]
         by_pixel = gradient, *maps, looks, to_first, to_flow
-        problem.start_by_pixels(source, "correlation_to_first", by_pixel, exact)
-        problem.start_by_tiles(source, "correlation_to_second", (gradient, maps[0], looks, to_second, scale), exact)
+        problem.start_by_pixels(source, f"{measure}_to_first", by_pixel, exact)
+        problem.start_by_tiles(source, f"{measure}_to_second", (gradient, *read, looks, to_second, scale), exact)
     else:
         arguments = gradient, *maps, looks, to_first, to_second, to_flow, scale
         problem.start_by_pixels("sampled_volume.cu", kernel, arguments, exact)
