@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from flowzoo.blocks.convolution import untraced_inference
+from flowzoo.operators.channel_doubling import channel_doubling
 from flowzoo.operators.convolution import convolve_few
 
 
@@ -27,7 +28,7 @@ class BilinearDoubling(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """(B,C,H,W) -> (B,C,2H,2W)."""
-        return F.conv_transpose2d(maps, self.weight, stride=2, padding=1, groups=maps.shape[1])
+        return channel_doubling(maps, self.weight)
 
 
 class Doubling(nn.ConvTranspose2d):

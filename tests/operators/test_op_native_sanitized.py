@@ -23,12 +23,16 @@ import torch
 from operator_samples import SAMPLES, Sizes
 from flowzoo.operators import native, native_call
 from flowzoo.operators.registration import REGISTERED
+import test_op_channel_doubling as doubled
 import test_op_deform_kernel as deformed
 import test_op_convolution_few as few
 import test_op_convolution_tiles as tiled
+import test_op_warp as warped
 import test_op_weighted_sums as summed
+from flowzoo.operators.channel_doubling import cpu as channel_doubling
 from flowzoo.operators.convolution import cpu as convolution, cpu_few_outputs
 from flowzoo.operators.deform import cpu as deform
+from flowzoo.operators.warp import cpu as warp
 from flowzoo.operators.weighted_sums import cpu as weighted_sums
 
 library = ctypes.CDLL(sys.argv[1])
@@ -45,7 +49,7 @@ for name, registered in REGISTERED.items():
 def maps(channels):
     return torch.randn(2, 7, 9, channels).permute(0, 3, 1, 2)
 
-OTHERS = "few_outputs", "weighted_sums"
+OTHERS = "few_outputs", "weighted_sums", "warp", "channel_doubling"
 has_winograd, has_tiles = (hasattr(library, "flowzoo_" + name) for name in ("winograd", "tile_convolution"))
 assert has_winograd or has_tiles or sys.argv[2] or any(hasattr(library, "flowzoo_" + n) for n in OTHERS)
 for first, second, outputs in ((32, 5, 33), (64, 41, 7)) if has_winograd else ():
@@ -67,6 +71,16 @@ for shape in summed.SHAPES if hasattr(library, "flowzoo_weighted_sums") else ():
     for axis in (2, 3):
         maps_, index, weight = summed.drawn(shape, axis)
         weighted_sums.weighted_sums(maps_, axis, index, weight)
+for shape in warped.SHAPES if hasattr(library, "flowzoo_warp") else ():
+    features, flow = warped.drawn(shape)
+    for layout in warped.LAYOUTS:
+        warp.warp(features.contiguous(memory_format=layout), flow)
+    warp.warp(features.bfloat16().contiguous(memory_format=torch.channels_last), flow)
+for shape in doubled.SHAPES if hasattr(library, "flowzoo_channel_doubling") else ():
+    maps_, weight = doubled.drawn(shape)
+    for lowered in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=lowered):
+            channel_doubling.channel_doubling(maps_, weight)
 for shape in deformed.SHAPES:
     gradient, tensors, numbers = deformed.problem(shape)
     for legacy in (False, True):
@@ -137,6 +151,8 @@ def test_unbroken_kernels_stay_inside_their_buffers() -> None:
         ("tile_convolution", ("tile_convolution.cpp", "y < 0 || y >= of.height", "y < 0"), "none"),
         ("few_outputs", ("few_outputs.cpp", "seen < first || seen >= last", "seen >= last"), "none"),
         ("weighted_sums", ("weighted_sums.cpp", "std::min(kColumns, width - x)", "kColumns"), "none"),
+        ("warp", ("warp.cpp", "std::max<int64_t>(column + i % 2, 0), width - 1", "column + i % 2, width - 1"), "none"),
+        ("channel_doubling", ("channel_doubling.cpp", "other >= 0 && other < height", "other < height"), "none"),
         ("image_terms", ("image_terms.cpp", "y + 1 < height", "y < height"), "contrasts"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

@@ -1,31 +1,15 @@
-"""Backward warping: bilinear sampling at p + flow."""
+"""Backward warping in plain PyTorch: the definition of `warp`."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from flowzoo.operators.checks import check_flow, check_maps
 from flowzoo.operators.coordinates import bounded, coordinates
 from flowzoo.operators.precision import without_autocast
 
 
 def warp(features: Tensor, flow: Tensor) -> Tensor:
-    """`features` sampled at p + flow(p), bilinear; each of the four neighbours outside the map counts as zero.
-
-    out[b,c,y,x] = features[b, c, y + flow[b,1,y,x], x + flow[b,0,y,x]]. NaN or infinite flow gives zero.
-
-    Args:
-        features: (B,C,H,W).
-        flow: (B,2,H,W), x then y, pixels of this grid.
-
-    Returns:
-        (B,C,H,W), of the features' dtype.
-
-    Raises:
-        InputError: shapes or devices that do not fit.
-    """
-    check_maps("features", features)
-    check_flow(flow, "features", features)
+    """(B,C,H,W), (B,2,H,W) -> (B,C,H,W), of the features' dtype."""
     batch, _, height, width = features.shape
     if batch == 0:
         return features * flow[:, :1]
