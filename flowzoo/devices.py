@@ -55,3 +55,8 @@ def moved(tensor: "Tensor", device: "torch.device | str") -> "Tensor":
     if target.type == "cuda" and tensor.device.type == "cpu":
         tensor = tensor.pin_memory()
     return tensor.to(target, non_blocking=True)
+
+
+def costs_a_wait(device: "torch.device") -> bool:
+    """Whether the host would wait for `device` if it looked at a number of a tensor there."""
+    return device.type != "cpu"

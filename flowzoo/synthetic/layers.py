@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -9,7 +10,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from flowzoo.devices import moved
 from flowzoo.synthetic.motion import Drive, Motion, ThinPlate, Waves
 from flowzoo.synthetic.scene import NO_BLUR, LayerPlan, MotionPlan
 from flowzoo.synthetic.shapes import polygon_distance, signed_distance
@@ -29,33 +29,37 @@ class Picture:
     values: (3, h, w) RGB of a background, or (5, h, w): RGB times alpha, alpha, and the alpha without motion blur,
         which decides whose flow a pixel has. Range 0..1.
     locate: (2, 3), pixels of the second frame to pixels of `values` (first pixel centre at 0).
-    tone: (2, 3), factor and offset of the colours.
+    tone: (5, 3), see `Layer.tone`.
+    mean: (3,), of the colours.
     """
 
     values: Tensor
     locate: Array
     tone: Array
+    mean: Tensor
     plan: LayerPlan
 
 
-def build(plan: LayerPlan, textures: Textures, cutouts: Cutouts | None, device: torch.device) -> Picture:
-    """The picture of one layer on `device`, where textures and cut-outs already are."""
+def build(plan: LayerPlan, textures: Textures, cutouts: Cutouts | None, drawn: Tensor | None) -> Picture:
+    """The picture of one layer, where textures, cut-outs and what was `drawn` of it (see `outline`) already are."""
     if plan.kind == "background":
         piece = _piece(plan, textures, plan.fine)
         turned = plan.place[:, :2] @ np.array(plan.blur)
         values = _smear(_unit(piece), (turned[0], turned[1]), plan.fine)
-        return Picture(values, _to_picture(plan, values, 0), _tone(piece, plan), plan)
+        return Picture(values, _to_picture(plan, values, 0), _tone(plan, plan.contrast), _mean(piece), plan)
     if plan.kind == "cutout" and cutouts is not None:
-        values, tone = _cutout(plan, cutouts)
+        values, tone, mean = _cutout(plan, cutouts)
+    elif drawn is not None:
+        values, tone, mean = _shape(plan, textures, drawn)
     else:
-        values, tone = _shape(plan, textures, device)
+        raise ValueError(f"a layer of kind {plan.kind!r} needs cut-outs or its outline")
     reach = max(abs(plan.blur[0]), abs(plan.blur[1])) * FINE_OBJECT / 2
     margin = 2 + math.ceil(reach)
     values = functional.pad(values, (margin, margin, margin, margin))
     if plan.blur != NO_BLUR:
         turned = plan.place[:, :2] @ np.array(plan.blur)
         values = torch.cat((_smear(values[:4], (turned[0], turned[1]), FINE_OBJECT), values[4:]))
-    return Picture(values, _to_picture(plan, values, margin), tone, plan)
+    return Picture(values, _to_picture(plan, values, margin), tone, mean, plan)
 
 
 def _to_picture(plan: LayerPlan, values: Tensor, margin: int) -> Array:
@@ -101,19 +105,19 @@ def _unit(piece: Tensor) -> Tensor:
     return piece.to(torch.float32, memory_format=torch.contiguous_format).mul_(1 / 255)
 
 
-def _tone(piece: Tensor, plan: LayerPlan) -> Array:
-    """(2, 3): what colours are multiplied with, and what is added, for the gain and the contrast of a layer."""
-    mean = piece[:3, ::8, ::8].float().mean(dim=(1, 2)).cpu().numpy() / 255
-    gain = np.array(plan.gain)
-    return _fogged(plan, gain * plan.contrast, gain * mean * (1 - plan.contrast))
+def _mean(piece: Tensor) -> Tensor:
+    """(3,), of the colours of a uint8 picture."""
+    return piece[:3, ::8, ::8].float().mean(dim=(1, 2)) / 255
 
 
-def _fogged(plan: LayerPlan, factor: Array, offset: Array) -> Array:
-    clear = 1 - plan.fog_share
-    return np.stack((factor * clear, offset * clear + np.array(plan.fog) * plan.fog_share))
+def _tone(plan: LayerPlan, contrast: float) -> Array:
+    """(5, 3), see `Layer.tone`: gain, contrast and fog of a layer."""
+    gain, clear = np.array(plan.gain), 1 - plan.fog_share
+    rows = gain * contrast * clear, gain, 1 - contrast, clear, np.array(plan.fog) * plan.fog_share
+    return np.stack([np.broadcast_to(row, 3) for row in rows])
 
 
-def _cutout(plan: LayerPlan, cutouts: Cutouts) -> tuple[Tensor, Array]:
+def _cutout(plan: LayerPlan, cutouts: Cutouts) -> tuple[Tensor, Array, Tensor]:
     """(5, h, w); the cut-out is fitted to the longer side, whatever the aspect of the plan."""
     picture = cutouts.images[min(int(plan.source * len(cutouts.images)), len(cutouts.images) - 1)]
     height, width = picture.shape[-2:]
@@ -125,26 +129,35 @@ def _cutout(plan: LayerPlan, cutouts: Cutouts) -> tuple[Tensor, Array]:
     if plan.flip:
         picture = picture.flip(2)
     values = _unit(_resampled(picture, plan, FINE_OBJECT))
-    return torch.cat((values, values[3:4])), _fogged(plan, np.array(plan.gain), np.zeros(3))
+    return torch.cat((values, values[3:4])), _tone(plan, 1.0), torch.zeros(3, device=values.device)
 
 
-def _shape(plan: LayerPlan, textures: Textures, device: torch.device) -> tuple[Tensor, Array]:
-    """(5, h, w): a texture inside a drawn outline."""
+def outline(plan: LayerPlan) -> Tensor | None:
+    """Of a drawn shape, its signed distance (rows, columns), positive inside, in units of half its longer side.
+
+    On the CPU: it is up to two hundred operations on a small grid, which a GPU takes as long to be told as a CPU to do.
+    """
+    if plan.kind in ("background", "cutout"):
+        return None
     height, width = _fine_size(plan, FINE_OBJECT)
     shrink = min(1.0, SHAPE_SIDE / max(height, width))
     rows, columns = max(2, round(height * shrink)), max(2, round(width * shrink))
-    half = max(plan.size) / 2
     if plan.corners is None:
-        drawn = signed_distance(plan.kind, plan.seed, rows, columns, plan.thickness / half)
-    else:
-        drawn = _outline(plan, plan.corners, rows, columns)
-    distance = moved(drawn, device)[None, None]
-    if (rows, columns) != (height, width):
+        return signed_distance(plan.kind, plan.seed, rows, columns, plan.thickness / (max(plan.size) / 2))
+    return _outline(plan, plan.corners, rows, columns)
+
+
+def _shape(plan: LayerPlan, textures: Textures, drawn: Tensor) -> tuple[Tensor, Array, Tensor]:
+    """(5, h, w): a texture inside a drawn outline."""
+    height, width = _fine_size(plan, FINE_OBJECT)
+    half = max(plan.size) / 2
+    distance = drawn[None, None]
+    if drawn.shape != (height, width):
         distance = functional.interpolate(distance, size=(height, width), mode="bilinear", align_corners=False)
     # alpha rises over `softness` pixels of the frame; thin strokes keep their coverage
     alpha = (distance[0] * (half / plan.softness) + 0.5).clamp_(0, 1)
     piece = _piece(plan, textures, FINE_OBJECT)
-    return torch.cat((_unit(piece).mul_(alpha), alpha, alpha)), _tone(piece, plan)
+    return torch.cat((_unit(piece).mul_(alpha), alpha, alpha)), _tone(plan, plan.contrast), _mean(piece)
 
 
 def _outline(plan: LayerPlan, corners: Array, rows: int, columns: int) -> Tensor:
@@ -178,16 +191,28 @@ def _smear(values: Tensor, blur: tuple[float, float], fine: float) -> Tensor:
 class Layer:
     """The same layer of every scene of a batch, ready to composite.
 
-    values (B, C, h, w); locate (B, 2, 3) to grid_sample coordinates; tone (B, 2, 3, 1, 1); windows of both frames
-    outside of which the layer is empty.
+    values (B, C, h, w); locate (B, 2, 3) to grid_sample coordinates; tones (B, 5, 3) and means (B, 3) of colours;
+    windows of both frames outside of which the layer is empty.
     """
 
     values: Tensor
     locate: Tensor
-    tone: Tensor
+    tones: Tensor
+    means: Tensor
     motion: Motion
     windows: tuple[Window, Window]
     mirrored: bool
+
+    @cached_property
+    def tone(self) -> Tensor:
+        """(B, 2, 3, 1, 1): what colours are multiplied with, and what is added to them.
+
+        `tones` are: the factor; gain, missing contrast and share that is no fog, which the mean is multiplied with; and
+        the fog. The mean is a number that the device alone knows.
+        """
+        factor, gain, missing, clear, fog = self.tones.unbind(1)
+        offset = gain * self.means.to(gain.dtype) * missing * clear + fog
+        return torch.stack((factor, offset), dim=1).float()[..., None, None]
 
     def sample(self, points: Tensor, *, background: bool) -> Tensor:
         """Values (B, C, h, w) at points (B or 1, 2, h, w) of the second frame."""
@@ -212,8 +237,11 @@ def _affine(m: Tensor, row: int, points: Tensor) -> Tensor:
     return torch.addcmul(points[:, 0] * m[:, row, 0] + m[:, row, 2], points[:, 1], m[:, row, 1])
 
 
-def stack(pictures: list[Picture], size: tuple[int, int], device: torch.device, *, whole: bool) -> Layer:
-    """Pictures of one slot of a batch as one layer; `whole`: composite over the whole frame (for batches)."""
+def stack(pictures: list[Picture], size: tuple[int, int], *, whole: bool) -> Layer:
+    """Pictures of one slot of a batch as one layer; `whole`: composite over the whole frame (for batches).
+
+    Its small tables are on the CPU (see `transfer`).
+    """
     height = max(picture.values.shape[-2] for picture in pictures)
     width = max(picture.values.shape[-1] for picture in pictures)
     values, locates = [], []
@@ -235,9 +263,10 @@ def stack(pictures: list[Picture], size: tuple[int, int], device: torch.device, 
         windows = _windows(pictures[0], size)
     return Layer(
         torch.stack(values) if len(values) > 1 else values[0][None],
-        torch.tensor(np.array(locates), dtype=torch.float32, device=device),
-        torch.tensor(np.array([p.tone for p in pictures]), dtype=torch.float32, device=device)[..., None, None],
-        motion_of([plan.motion for plan in plans], device),
+        torch.tensor(np.array(locates), dtype=torch.float32),
+        torch.tensor(np.array([picture.tone for picture in pictures])),
+        torch.stack([picture.mean for picture in pictures]),
+        motion_of([plan.motion for plan in plans]),
         windows,
         plans[0].mirrored,
     )
@@ -264,11 +293,11 @@ def _window(corners: Array, margin: float, size: tuple[int, int]) -> Window:
     return top, left, max(bottom - top, 0), max(right - left, 0)
 
 
-def motion_of(plans: list[MotionPlan], device: torch.device) -> Motion:
-    """The motions of a batch; scenes without waves, spline or drive take part with zeros."""
+def motion_of(plans: list[MotionPlan]) -> Motion:
+    """The motions of a batch, on the CPU; scenes without waves, spline or drive take part with zeros."""
 
     def tensor(values: object) -> Tensor:
-        return torch.tensor(np.asarray(values), dtype=torch.float32, device=device)
+        return torch.tensor(np.asarray(values), dtype=torch.float32)
 
     bending: Waves | ThinPlate | None = None
     waves = [plan.waves for plan in plans]

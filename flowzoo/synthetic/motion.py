@@ -4,21 +4,24 @@ Every map takes points of the first frame to points of the second: `forward = ho
 and the homography are inverted in closed form; the field by Newton's method, checked by its residual.
 """
 
+import dataclasses
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from flowzoo.devices import costs_a_wait
+
 COARSE_STEP = 8  # pixels between the points where the inversion of a field starts
 RESIDUAL = 1e-3  # pixels; a point whose inverse misses it by more, before one more step, has none
 STEPS = 6
 
 
-def pixel_grid(top: int, left: int, height: int, width: int, device: torch.device) -> Tensor:
-    """Pixel coordinates (1, 2, height, width), x then y, of a window whose first pixel is (left, top)."""
-    x = torch.arange(left, left + width, dtype=torch.float32, device=device)
-    y = torch.arange(top, top + height, dtype=torch.float32, device=device)
+def pixel_grid(top: int, left: int, height: int, width: int, device: torch.device, step: int = 1) -> Tensor:
+    """Coordinates (1, 2, height, width), x then y, of every `step`-th pixel from (left, top) on."""
+    x = torch.arange(left, left + width * step, step, dtype=torch.float32, device=device)
+    y = torch.arange(top, top + height * step, step, dtype=torch.float32, device=device)
     return torch.stack((x.expand(height, width), y[:, None].expand(height, width)))[None]
 
 
@@ -151,14 +154,20 @@ def _pixel(value: Tensor) -> Tensor:
 
 @dataclass
 class Motion:
-    """A batch of maps from the first to the second frame. matrix (B, 3, 3) acts on (x, y, 1) in pixels."""
+    """A batch of maps from the first to the second frame. matrix (B, 3, 3) acts on (x, y, 1) in pixels.
+
+    Made on the host, which inverts matrices; `transfer` then brings it to another device.
+    """
 
     matrix: Tensor
     field: Field | None = None
     drive: Drive | None = None
+    inverse_matrix: Tensor = dataclasses.field(init=False)
+    affine: tuple[bool, bool] = dataclasses.field(init=False)  # matrix, and its inverse, of every pair
 
     def __post_init__(self) -> None:
         self.inverse_matrix = torch.linalg.inv(self.matrix.double()).float()
+        self.affine = _affine(self.matrix), _affine(self.inverse_matrix)
 
     def forward(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Points of the first frame (B or 1, 2, h, w) -> points of the second, and where they exist (B, h, w)."""
@@ -167,17 +176,17 @@ class Motion:
             points = self.drive.forward(points)
         if self.field is not None:
             points = points + self.field.displacement(points)
-        return project(self.matrix, points)
+        return project(self.matrix, points, affine=self.affine[0])
 
     def inverse(self, top: int, left: int, height: int, width: int) -> tuple[Tensor, Tensor]:
         """For the pixels of a window of the second frame: their points (B, 2, h, w) in the first, where they exist."""
-        device = self.matrix.device
-        points, valid = project(self.inverse_matrix, pixel_grid(top, left, height, width, device))
+        device, affine = self.matrix.device, self.affine[1]
+        points, valid = project(self.inverse_matrix, pixel_grid(top, left, height, width, device), affine=affine)
         if self.field is not None:
             # Newton's method on every eighth pixel; the full grid starts from its interpolated solution and slopes.
             rows, columns = -(-(height - 1) // COARSE_STEP) + 1, -(-(width - 1) // COARSE_STEP) + 1
-            origin = torch.tensor((left, top), dtype=torch.float32, device=device)[None, :, None, None]
-            coarse, _ = project(self.inverse_matrix, pixel_grid(0, 0, rows, columns, device) * COARSE_STEP + origin)
+            grid = pixel_grid(top, left, rows, columns, device, COARSE_STEP)
+            coarse, _ = project(self.inverse_matrix, grid, affine=affine)
             start, slopes = solve(self.field, coarse)
             full = functional.interpolate(
                 torch.cat((start - coarse, slopes), dim=1),
@@ -190,7 +199,8 @@ class Motion:
                 error = guess + self.field.displacement(guess) - points
                 guess = guess - _times(slopes, error)
                 missed = error.abs().amax(dim=1)
-                if float(missed.max() if missed.numel() else 0.0) < RESIDUAL:
+                # Elsewhere all steps are quicker than to wait for that number; they only make good points better.
+                if not costs_a_wait(device) and float(missed.max() if missed.numel() else 0.0) < RESIDUAL:
                     break
             points = guess
             valid = valid & (missed < RESIDUAL)
@@ -200,11 +210,17 @@ class Motion:
         return points, valid
 
 
-def project(matrix: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
-    """Homography (B, 3, 3) of points (B or 1, 2, h, w); valid (B, h, w) where the point is in front of the camera."""
+def _affine(matrix: Tensor) -> bool:
+    return not bool(matrix[:, 2, :2].any())
+
+
+def project(matrix: Tensor, points: Tensor, *, affine: bool) -> tuple[Tensor, Tensor]:
+    """Homography (B, 3, 3) of points (B or 1, 2, h, w); valid (B, h, w) where the point is in front of the camera.
+
+    affine: whether the lower rows of all matrices are (0, 0, 1).
+    """
     x, y = points[:, 0], points[:, 1]
     m = matrix[:, :, :, None, None]
-    affine = not bool(matrix[:, 2, :2].any())
     rows = [m[:, r, 0] * x + m[:, r, 1] * y + m[:, r, 2] for r in range(2)]
     if affine:
         moved = torch.stack(rows, dim=1)

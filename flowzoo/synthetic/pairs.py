@@ -10,12 +10,13 @@ from torch.utils.data import Dataset
 from flowzoo.augmentation.sample import TrainingSample
 from flowzoo.errors import InputError
 from flowzoo.synthetic.drawing import draw_scene
-from flowzoo.synthetic.effects import finish
-from flowzoo.synthetic.layers import Picture, build, stack
+from flowzoo.synthetic.effects import air_of, finish
+from flowzoo.synthetic.layers import Picture, build, outline, stack
 from flowzoo.synthetic.render import RenderedPairs, composite
 from flowzoo.synthetic.scene import LayerPlan, MotionPlan, Scene
 from flowzoo.synthetic.settings import SceneSettings
 from flowzoo.synthetic.textures import Cutouts, Folder, Textures
+from flowzoo.synthetic.transfer import moved_together
 
 SMALLEST_SIDE = 16
 
@@ -112,24 +113,28 @@ class SyntheticPairs(Dataset[TrainingSample]):
 
     def _render(self, scenes: list[Scene], as_bytes: bool) -> RenderedPairs:
         whole = len(scenes) > 1
+        outlines = moved_together([[outline(plan) for plan in scene.layers] for scene in scenes], self.device)
         layers = []
         for number in range(max(len(scene.layers) for scene in scenes)):
             pictures = [
-                build(scene.layers[number], self.textures, self.cutouts, self.device)
+                build(scene.layers[number], self.textures, self.cutouts, drawn[number])
                 if number < len(scene.layers)
                 else self._nothing()
-                for scene in scenes
+                for scene, drawn in zip(scenes, outlines, strict=True)
             ]
-            layers.append(stack(pictures, self.size, self.device, whole=whole))
+            layers.append(stack(pictures, self.size, whole=whole))
+        swapped = [scene.swap for scene in scenes]
+        given = layers, [air_of(scene, self.size) for scene in scenes], torch.tensor(swapped)
+        layers, airs, choice = moved_together(given, self.device)
         pairs = composite(layers, self.size)
-        finished = [finish(a, b, scene) for a, b, scene in zip(pairs.first, pairs.second, scenes, strict=True)]
+        parts = zip(pairs.first, pairs.second, scenes, airs, strict=True)
+        finished = [finish(*part) for part in parts]
         pairs.first = _stacked([pair[0] for pair in finished], as_bytes)
         pairs.second = _stacked([pair[1] for pair in finished], as_bytes)
-        swapped = [scene.swap for scene in scenes]
         if all(swapped):
             return pairs.reversed()
         if any(swapped):
-            choice = torch.tensor(swapped, device=self.device)
+            choice = choice > 0
             return RenderedPairs(*(
                 torch.where(choice.view(-1, *[1] * (here.ndim - 1)), there, here)
                 for here, there in zip(_tensors(pairs), _tensors(pairs.reversed()), strict=True)
@@ -140,7 +145,8 @@ class SyntheticPairs(Dataset[TrainingSample]):
         """An empty layer, for scenes of a batch that have fewer layers than others."""
         place = np.array(((1.0, 0, 0), (0, 1.0, 0)))
         plan = LayerPlan("none", 0.0, False, (0.0, 0.0), (1.0, 1.0), place, MotionPlan())
-        return Picture(torch.zeros((5, 2, 2), device=self.device), place, np.zeros((2, 3)), plan)
+        empty, black = torch.zeros((5, 2, 2), device=self.device), torch.zeros(3, device=self.device)
+        return Picture(empty, place, np.zeros((5, 3)), black, plan)
 
 
 def _tensors(pairs: RenderedPairs) -> list[Tensor]:

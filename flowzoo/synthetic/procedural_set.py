@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from flowzoo.devices import moved
 from flowzoo.synthetic.procedural import SIDE, procedural_texture
 
 _BYTES = SIDE * SIDE * 3
@@ -35,7 +36,7 @@ class ProceduralSet:
         if not 0 <= index < self.count:
             raise IndexError(index)
         if index not in self._seen:
-            self._seen[index] = torch.from_numpy(self._made(index)).permute(2, 0, 1).to(self.device)
+            self._seen[index] = moved(torch.from_numpy(self._made(index)).permute(2, 0, 1), self.device)
         return self._seen[index]
 
     def _made(self, index: int) -> np.ndarray:

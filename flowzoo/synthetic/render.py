@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from flowzoo.devices import costs_a_wait
 from flowzoo.synthetic.layers import Layer, Window
 from flowzoo.synthetic.motion import pixel_grid
 
@@ -110,7 +111,7 @@ def _paint(canvas: _Canvas, layer: Layer, number: int, window: Window, *, forwar
     if not forward:
         there, exists = layer.motion.inverse(top, left, height, width)
     rows, columns = slice(top, top + height), slice(left, left + width)
-    if not bool(exists.all()):
+    if costs_a_wait(grid.device) or not bool(exists.all()):
         there = torch.where(exists[:, None], there, grid)
     canvas.flow[:, :, rows, columns].lerp_(there - grid, front)
     canvas.label[:, :, rows, columns].lerp_(torch.full_like(front, float(number)), front)
@@ -126,7 +127,7 @@ def hidden(grid: Tensor, flow: Tensor, here: Tensor, there: Tensor) -> Tensor:
         here, there: (B, 1, H, W) layer numbers of this and of the other frame; larger is nearer.
     """
     height, width = flow.shape[-2:]
-    scale = torch.tensor((2 / width, 2 / height), device=flow.device)[None, :, None, None]
+    scale = torch.stack([torch.full((1, 1), 2 / side, device=flow.device) for side in (width, height)])
     target = (grid + flow + 0.5) * scale - 1
     outside = (target.abs() > 1).any(dim=1)
     shown = functional.grid_sample(

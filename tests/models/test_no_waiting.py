@@ -4,13 +4,16 @@ A device without numbers ("meta") stands for the GPU: looking at a number there 
 host's numbers is seen.
 """
 
+import functools
 import importlib
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
@@ -20,6 +23,8 @@ from flowzoo.augmentation import Augmentation, TrainingSample
 from flowzoo.augmentation.planned import PlannedBatch, PlannedSample, augmented_batch, planned
 from flowzoo.losses.density import truth_at
 from flowzoo.losses.max_pooling import mean_of_hardest
+from flowzoo.synthetic import SceneSettings, SyntheticPairs, Textures
+from flowzoo.synthetic.settings import SCENES
 from flowzoo.training.flow.mixture import AUGMENTATIONS
 from flowzoo.training.flow.objective import end_point_error, make_loss
 from flowzoo.training.flow.task import settings_of
@@ -102,6 +107,25 @@ def test_augmentation_of_a_batch() -> None:
     with watch:
         augmented_batch(there)
     assert watch.found == []
+
+
+@functools.cache
+def _textures() -> Textures:
+    return Textures(None, procedural=4)
+
+
+@pytest.mark.parametrize("name", [*SCENES, "dynamic"])
+def test_rendering_of_a_batch(name: str, tmp_path: Path) -> None:
+    """Outlines are one copy to the device and all tables another, through `devices.moved`, which pins them."""
+    settings = SceneSettings.dynamic() if name == "dynamic" else SCENES[name]()
+    Image.new("RGBA", (40, 30), (200, 100, 50, 128)).save(tmp_path / "cutout.png")
+    pairs = SyntheticPairs(_textures(), tmp_path, (64, 96), settings, seed=7, device="meta", both_directions=True)
+    pairs.render(range(3))  # textures, and the pool of noise, are copied once
+    watch = Watch()
+    with watch:
+        pairs.samples([pairs.scene(index) for index in range(3)])
+    assert len(watch.found) == 2
+    assert all("devices.py" in line for line in watch.found)
 
 
 VALUES, VALID = torch.empty(2, 7, 9, device="meta"), torch.empty(2, 1, 7, 9, device="meta", dtype=torch.bool)

@@ -9,12 +9,11 @@ import torch
 from flowzoo.augmentation import AugmentationSettings
 from flowzoo.synthetic import SceneSettings
 from flowzoo.synthetic.drawing import draw_scene
-from flowzoo.synthetic.layers import build, stack
+from flowzoo.synthetic.layers import build, outline, stack
 from flowzoo.synthetic.render import composite
 from flowzoo.synthetic.textures import Textures
 
 PAGE = (Path(__file__).parents[2] / "docs" / "synthetic.md").read_text()
-CPU = torch.device("cpu")
 
 
 def test_every_setting_is_explained():
@@ -34,7 +33,7 @@ def test_length_of_the_flow_is_as_stated():
     textures, lengths = Textures(None, procedural=1), []
     for index in range(60):
         layers = [
-            stack([build(plan, textures, None, CPU)], (288, 384), CPU, whole=False)
+            stack([build(plan, textures, None, outline(plan))], (288, 384), whole=False)
             for plan in draw_scene(1, index, (288, 384), SceneSettings(), cutouts=False).layers
         ]
         lengths.append(composite(layers, (288, 384)).flow.norm(dim=1)[:, ::7, ::7].flatten())

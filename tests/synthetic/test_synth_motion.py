@@ -32,7 +32,7 @@ def test_every_drawn_motion_comes_back_to_its_pixel(kind):
     settings = SceneSettings(kind=kind, calm=0.1, smooth=0.8)
     for index in range(25):
         for layer in draw_scene(3, index, size, settings, cutouts=False).layers:
-            motion = motion_of([layer.motion], CPU)
+            motion = motion_of([layer.motion])
             back, exists = motion.inverse(0, 0, *size)
             there, _ = motion.forward(back)
             missed = (there - pixel_grid(0, 0, *size, CPU)).abs().amax(dim=1)
@@ -44,7 +44,7 @@ def test_every_drawn_motion_comes_back_to_its_pixel(kind):
 
 def test_inverse_of_a_window_is_a_part_of_the_whole():
     plan = draw_scene(1, 3, (96, 128), SceneSettings(smooth=1.0, calm=0.0), cutouts=False).layers[0].motion
-    motion = motion_of([plan], CPU)
+    motion = motion_of([plan])
     whole, _ = motion.inverse(0, 0, 96, 128)
     part, _ = motion.inverse(20, 33, 31, 45)
     assert torch.allclose(part, whole[:, :, 20:51, 33:78], atol=2e-3)
@@ -121,7 +121,7 @@ def test_slopes_are_those_of_finite_differences(kind):
 def test_a_fold_has_no_inverse():
     """A wave steeper than 1 maps three points to one: some pixels find no unique source, and say so."""
     field = Waves(torch.tensor([[[40.0, 0.0]]]), torch.tensor([[[0.1, 0.0]]]), torch.zeros(1, 1))
-    motion = motion_of([draw_scene(0, 0, (32, 32), SceneSettings(), cutouts=False).layers[0].motion], CPU)
+    motion = motion_of([draw_scene(0, 0, (32, 32), SceneSettings(), cutouts=False).layers[0].motion])
     motion.matrix = motion.inverse_matrix = torch.eye(3)[None]
     motion.field, motion.drive = field, None
     back, exists = motion.inverse(0, 0, 64, 256)

@@ -9,11 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from flowzoo.errors import InputError
-from flowzoo.synthetic import SceneSettings, SyntheticPairs, Textures
+from flowzoo.synthetic import SceneSettings, SyntheticPairs, Textures, motion, render, transfer
 from flowzoo.synthetic.effects import blurred
-from flowzoo.synthetic.layers import build, stack
+from flowzoo.synthetic.layers import build, outline, stack
+from flowzoo.synthetic.motion import RESIDUAL, Waves, pixel_grid
 from flowzoo.synthetic.render import RenderedPairs, composite
 from flowzoo.synthetic.scene import LayerPlan, MotionPlan
+from flowzoo.synthetic.settings import SCENES
 
 CPU = torch.device("cpu")
 CLEAN = SceneSettings(
@@ -74,8 +76,25 @@ def square_scene(textures: Textures, shift: tuple[int, int], blur=(0.0, 0.0)) ->
         "frame", 0.6, True, (0.5, 0.5), (24.0, 24.0), np.array(((1.0, 0, 12 - 40), (0, 1.0, 12 - 30))),
         MotionPlan(matrix), blur=blur, thickness=200.0,
     )  # fmt: skip
-    layers = [stack([build(plan, textures, None, CPU)], size, CPU, whole=False) for plan in (ground, square)]
+    layers = [stack([build(plan, textures, None, outline(plan))], size, whole=False) for plan in (ground, square)]
     return composite(layers, size)
+
+
+def test_contrast_is_about_the_mean_and_fog_comes_last(textures):
+    place = np.array(((1.0, 0, 0.5), (0, 1.0, 0.5)))
+    plain = LayerPlan("background", 0.1, True, (0.5, 0.5), (64.0, 96.0), place, MotionPlan(), fine=1.0)
+    gain, fog = (0.9, 0.8, 1.1), (0.6, 0.2, 0.4)
+    changed = dataclasses.replace(plain, gain=gain, contrast=0.4, fog=fog, fog_share=0.25)
+    grid = pixel_grid(0, 0, 64, 96, CPU)
+    before, after = (
+        stack([build(plan, textures, None, None)], (64, 96), whole=False).sample(grid, background=True)[0].double()
+        for plan in (plain, changed)
+    )
+    mean = before[:, ::8, ::8].mean(dim=(1, 2), keepdim=True)  # of every eighth pixel
+    tint, air = (torch.tensor(values, dtype=torch.float64)[:, None, None] for values in (gain, fog))
+    wanted = 0.75 * tint * (mean + 0.4 * (before - mean)) + 0.25 * air
+    assert float((before - before.mean()).abs().max()) > 0.1
+    assert torch.allclose(after, wanted, atol=1e-5)
 
 
 @pytest.mark.parametrize("shift", [(0, 0), (7, 0), (-3, 5), (30, -12), (70, 0)])
@@ -132,6 +151,42 @@ def test_rendering_a_whole_batch_at_once_gives_the_same_pairs(textures):
     assert float((alone.backward_flow - batch.backward_flow).abs().quantile(0.999)) < 2e-3
     assert float((alone.first - batch.first).abs().mean()) < 1e-4
     assert float((alone.occluded ^ batch.occluded).float().mean()) < 1e-3
+
+
+@pytest.mark.parametrize("name", [*SCENES, "dynamic"])
+def test_what_a_device_does_differently_gives_the_same_pairs(textures, name, monkeypatch):
+    """Tables in one float32 copy, nothing looked at on the way: here on the CPU, scenes of every kind."""
+    settings = SceneSettings.dynamic() if name == "dynamic" else SCENES[name]()
+    source = SyntheticPairs(textures, None, (96, 128), settings, seed=7)
+    scenes = [source.scene(index) for index in range(4)]
+    wanted = source._render(scenes, False)
+    for module in (motion, render, transfer):
+        monkeypatch.setattr(module, "costs_a_wait", lambda device: True)
+    found = source._render(scenes, False)
+    assert float((found.first - wanted.first).abs().mean()) < 1e-6
+    assert float((found.second - wanted.second).abs().mean()) < 1e-6
+    assert float((found.flow - wanted.flow).abs().max()) < 1e-4
+    seen = found.backward_valid & wanted.backward_valid
+    assert float((found.backward_flow - wanted.backward_flow).abs().amax(1)[seen].max()) < RESIDUAL
+    for mask in ("occluded", "backward_occluded", "valid", "backward_valid"):
+        assert float((getattr(found, mask) ^ getattr(wanted, mask)).float().mean()) < 1e-4, mask
+
+
+def test_a_tree_moves_as_one_piece(monkeypatch):
+    copies = []
+    monkeypatch.setattr(transfer, "costs_a_wait", lambda device: True)
+    monkeypatch.setattr(transfer, "moved", lambda tensor, device: (copies.append(tensor.dtype), tensor + 1)[1])
+    waves = Waves(torch.zeros(1, 2, 2), torch.ones(1, 2, 2), torch.full((1, 2), 2.0))
+    tree = [(waves, None), [torch.tensor([True, False])], "word"]
+    (there, nothing), [flags], word = transfer.moved_together(tree, CPU)
+    assert copies == [torch.float32]
+    assert (nothing, word) == (None, "word")
+    assert flags.tolist() == [2.0, 1.0]
+    assert [float(part.mean()) for part in vars(there).values()] == [1.0, 2.0, 3.0]
+    assert there.amplitude.shape == (1, 2, 2)
+    assert float(waves.phase.mean()) == 2.0  # what is given stays
+    assert transfer.moved_together([None, "nothing"], CPU) == [None, "nothing"]
+    assert len(copies) == 1
 
 
 def test_indexing_gives_training_samples(textures):

@@ -10,8 +10,8 @@ import torch
 from flowzoo.synthetic import SceneSettings, SyntheticPairs, Textures
 from flowzoo.synthetic.camera import Camera, box_faces, rotation
 from flowzoo.synthetic.drawing import draw_scene
-from flowzoo.synthetic.effects import finish
-from flowzoo.synthetic.layers import build, stack
+from flowzoo.synthetic.effects import air_of, finish
+from flowzoo.synthetic.layers import build, outline, stack
 from flowzoo.synthetic.render import RenderedPairs, composite
 from flowzoo.synthetic.scene import LayerPlan, MotionPlan
 from flowzoo.synthetic.settings import SCENES
@@ -40,7 +40,7 @@ def rendered_box(view: Camera, textures: Textures) -> RenderedPairs:
     draw = SolidDraw(np.random.default_rng(0), SIZE, SceneSettings(motion_blur=0.0), cutouts=False)
     faces = box_faces(view, *BOX)
     plans = [ground(), *(draw.outlined(face.corners, face.matrix, 0.5) for face in faces)]
-    return composite([stack([build(plan, textures, None, CPU)], SIZE, CPU, whole=False) for plan in plans], SIZE)
+    return composite([stack([build(plan, textures, None, outline(plan))], SIZE, whole=False) for plan in plans], SIZE)
 
 
 def hit(view: Camera, x: int, y: int) -> np.ndarray | None:
@@ -96,9 +96,9 @@ def test_a_plane_moves_by_its_homography():
 @pytest.mark.parametrize("share", [0.0, 0.6, 1.0])
 def test_fog_takes_its_share_of_the_colour(share, textures):
     plan = ground()
-    clear = composite([stack([build(plan, textures, None, CPU)], SIZE, CPU, whole=False)], SIZE)
+    clear = composite([stack([build(plan, textures, None, outline(plan))], SIZE, whole=False)], SIZE)
     plan.fog, plan.fog_share = (0.7, 0.8, 0.9), share
-    fogged = composite([stack([build(plan, textures, None, CPU)], SIZE, CPU, whole=False)], SIZE)
+    fogged = composite([stack([build(plan, textures, None, outline(plan))], SIZE, whole=False)], SIZE)
     expected = (1 - share) * clear.first + share * torch.tensor((0.7, 0.8, 0.9))[:, None, None]
     torch.testing.assert_close(fogged.first, expected, atol=1e-5, rtol=1e-5)
     assert torch.equal(fogged.flow, clear.flow)
@@ -117,7 +117,7 @@ def test_low_light_is_dark_in_both_frames(textures):
     for index in range(6):
         scene = draw_scene(4, index, SIZE, settings, cutouts=False)
         grey = torch.full((3, *SIZE), 0.8)
-        for frame in finish(grey, grey, scene):
+        for frame in finish(grey, grey, scene, air_of(scene, grey.shape[-2:])):
             assert 0.05 < float(frame.mean()) < 0.55
         assert all(plan.noise > 0 for plan in scene.frames)
 
