@@ -33,15 +33,25 @@ WIDE_INLINE Vec load(const Half* from) {
 }
 
 WIDE_INLINE void store(Half* to, Vec value) {
+#if defined(__AVX512BF16__) && defined(FLOWZOO_MASKS)
+    // The same but for numbers below the smallest normal one, which become 0.
+    const auto bits = _mm512_cvtneps_pbh(reinterpret_cast<__m512>(value));
+    std::memcpy(to, &bits, sizeof bits);
+#else
     const Words bits = reinterpret_cast<Words>(value);
     const Words rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
     const Words none = reinterpret_cast<Words>((bits & 0x7fffffff) > 0x7f800000);
     *reinterpret_cast<HalvesUnaligned*>(to) = __builtin_convertvector((none & 0x7fc0) | (~none & rounded), Halves);
+#endif
 }
 
 // The first `count`; the other lanes are 0, or left alone.
 WIDE_INLINE Vec load_some(const Half* from, int64_t count) {
     if (count >= kLanes) return load(from);
+#if defined(FLOWZOO_MASKS) && defined(__AVX512BW__) && defined(__AVX512VL__)
+    const __m256i bits = _mm256_maskz_loadu_epi16(first_lanes(count), from);
+    return reinterpret_cast<Vec>(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+#endif
     Half lanes[kLanes] = {};
     std::memcpy(lanes, from, count * sizeof(Half));
     return load(lanes);

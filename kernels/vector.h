@@ -4,6 +4,11 @@
 #include <cstdint>
 #include <cstring>
 
+#if defined(__AVX512F__) && !defined(__SANITIZE_ADDRESS__)  // the sanitizer does not see masked accesses
+#define FLOWZOO_MASKS 1
+#include <immintrin.h>
+#endif
+
 #if defined(__AVX512F__)
 constexpr int kLanes = 16;
 #elif defined(__AVX__)
@@ -75,8 +80,15 @@ struct Wide {
 #define WIDE_LOOP _Pragma("GCC unroll 4") for (int i = 0; i < kParts; ++i)
 #define WIDE_INLINE static inline __attribute__((always_inline))
 
+#if defined(FLOWZOO_MASKS)
+WIDE_INLINE __mmask16 first_lanes(int64_t count) { return count >= kLanes ? 0xffff : (1 << count) - 1; }
+#endif
+
 // The first `count` floats; the other lanes are 0, or left alone.
 WIDE_INLINE Vec load_some(const float* from, int64_t count) {
+#if defined(FLOWZOO_MASKS)
+    return reinterpret_cast<Vec>(_mm512_maskz_loadu_ps(first_lanes(count), from));
+#endif
     if (count >= kLanes) return load(from);
     float lanes[kLanes] = {};
     std::memcpy(lanes, from, count * sizeof(float));
@@ -85,6 +97,9 @@ WIDE_INLINE Vec load_some(const float* from, int64_t count) {
 
 WIDE_INLINE void store_some(float* to, Vec value, int64_t count) {
     if (count >= kLanes) return store(to, value);
+#if defined(FLOWZOO_MASKS)
+    return _mm512_mask_storeu_ps(to, first_lanes(count), reinterpret_cast<__m512>(value));
+#endif
     float lanes[kLanes];
     store(lanes, value);
     std::memcpy(to, lanes, count * sizeof(float));

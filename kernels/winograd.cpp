@@ -1,5 +1,5 @@
-// 3x3 convolutions of stride 1 and their gradients with a quarter of the multiplications, for channels-last maps:
-// Winograd's F(4x4, 3x3) (Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016).
+// 3x3 convolutions of stride 1 with a quarter or a fifth of the multiplications, for channels-last maps: Winograd's
+// F(4x4, 3x3) and F(6x6, 3x3) (Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016).
 // All arithmetic is float32's, maps in bfloat16 or not. The order of all sums is fixed.
 
 #include "threads.h"
@@ -9,6 +9,9 @@
 
 namespace {
 
+// Of a task: with fewer tiles, factors are read more often than they are worth.
+constexpr int64_t kLeastTiles = 6;
+
 // Maps whose channels from `split` on, a multiple of kLanes, may lie elsewhere.
 template <class Number>
 struct Input {
@@ -17,8 +20,8 @@ struct Input {
     int64_t first_pixel, second_pixel, split;
 };
 
-// The 36 values of `channels` channels from `c` on of each of `count` tiles; a row of zeros follows an odd number of them.
-template <class Number>
+// The values of `channels` channels from `c` on of each of `count` tiles; a row of zeros follows an odd number of them.
+template <class Tile, class Number>
 void see(
     const Map& map, int64_t begin, int64_t count, const Input<Number>& input, int64_t c, int64_t channels, float* seen,
     int64_t row, int64_t size) {
@@ -26,14 +29,15 @@ void see(
     for (int64_t t = 0; t < count; ++t) {
         float* at = seen + t * row;
         if (before > 0)
-            spread_tile<InputTransform, 1>(map, begin + t, input.first + c, input.first_pixel, before, at, size, kWide);
+            spread_tile<typename Tile::Input, 1>(
+                map, begin + t, input.first + c, input.first_pixel, before, at, size, kWide);
         if (before < channels)
-            spread_tile<InputTransform, 1>(
+            spread_tile<typename Tile::Input, 1>(
                 map, begin + t, input.second + (c + before - input.split), input.second_pixel, channels - before,
                 at + before, size, kWide);
     }
     if (count % 2)
-        for (int64_t p = 0; p < kPlaces; ++p) std::memset(seen + p * size + count * row, 0, row * sizeof(float));
+        for (int64_t p = 0; p < Tile::kPlaces; ++p) std::memset(seen + p * size + count * row, 0, row * sizeof(float));
 }
 
 // Values of tap t from channel c to channel o are at from[t * tap + c * channel_step + o * output_step]; one of the two
@@ -45,6 +49,7 @@ struct Weights {
 
 // Transforms the weights from `count` channels from `channel` on, at most kWideLanes, to the first kLanes of `outputs` ones
 // from `output` on, which may be none; those of channel c go to to[p * size + c * kWide].
+template <class Tile>
 void spread_weights(
     const Weights& of, int64_t channel, int64_t output, int64_t count, int64_t outputs, float* to, int64_t size) {
     const int64_t tap = of.tap, channel_step = of.channel_step, output_step = of.output_step;
@@ -65,46 +70,50 @@ void spread_weights(
         }
     }
     for (int64_t c = 0; c < count; ++c) {
-        Vec from[9], spread[kPlaces];
-        for (int t = 0; t < 9; ++t) {
-            if (output_step != 1)
-                from[t] = load(turned[t] + c * kLanes);
-            else
-                from[t] = outputs > 0 ? load_some(weights + t * tap + c * channel_step, outputs) : Vec{};
-        }
-        transform<WeightTransform>(from, spread);
-        for (int p = 0; p < kPlaces; ++p) store(to + p * size + c * kWide, spread[p]);
+        transform<typename Tile::Weight>(
+            [&](int i, int j) {
+                const int t = 3 * i + j;
+                if (output_step != 1) return load(turned[t] + c * kLanes);
+                return outputs > 0 ? load_some(weights + t * tap + c * channel_step, outputs) : Vec{};
+            },
+            [&](int i, int j, Vec value) { store(to + (i * Tile::kSeen + j) * size + c * kWide, value); });
     }
 }
 
-// From a tile's sums to its 16 pixels of the result.
-template <class Number>
+// From a tile's sums to its pixels of the result.
+template <class Tile, class Number>
 void finish_tile(
     const Map& map, int64_t tile, const float* sums, int64_t size, const float* bias, float slope, int64_t outputs,
     Number* result, int64_t pixel) {
-    const Pixels<4, 0> pixels(map, tile);
-    for (int64_t o = 0; o < outputs; o += kLanes) {
-        Vec from[kPlaces], to[16];
-#pragma GCC unroll 36
-        for (int p = 0; p < kPlaces; ++p) from[p] = load(sums + p * size + o);
-        transform<ResultTransform>(from, to);
-        const Vec shift = bias ? load_some(bias + o, outputs - o) : Vec{};
-#pragma GCC unroll 16
-        for (int i = 0; i < 16; ++i) {
-            const int64_t number = pixels.number[i / 4][i % 4];
-            const Vec value = to[i] + shift;
-            if (number >= 0) store_some(result + number * pixel + o, value > 0 ? value : slope * value, outputs - o);
+    const Pixels<Tile::kSide, 0> pixels(map, tile);
+    pixels.with([&](auto number, auto whole) {
+        for (int64_t o = 0; o < outputs; o += kLanes) {
+            const Vec shift = bias ? load_some(bias + o, outputs - o) : Vec{};
+            transform<typename Tile::Result>(
+                [&](int i, int j) { return load(sums + (i * Tile::kSeen + j) * size + o); },
+                [&](int i, int j, Vec sum) {
+                    const int64_t n = number(i, j);
+                    const Vec value = sum + shift;
+                    if (whole || n >= 0)
+                        store_some(result + n * pixel + o, value > 0 ? value : slope * value, outputs - o);
+                });
         }
-    }
+    });
 }
 
-template <class Number, class Result>
+// How many tiles a task has, an even number: at most `most`, and so that all threads end at about the same time.
+int64_t block_size(int64_t tiles, int64_t most, int64_t threads) {
+    const int64_t tasks = round_up((tiles + most - 1) / most, threads), size = round_up((tiles + tasks - 1) / tasks, 2);
+    return size < kLeastTiles ? kLeastTiles : size;
+}
+
+template <class Tile, class Number, class Result>
 int convolve(
     const Map& map, const Input<Number>& input, int64_t channels, const Weights& weights, const float* bias, Result* result,
     int64_t outputs, int64_t result_pixel, float slope, int64_t threads) {
     const int64_t panels = (outputs + kWide - 1) / kWide, wide = round_up(channels, kLanes);
     const int64_t factor_size = place_size(panels * channels * kWide);
-    Buffer buffer(kPlaces * factor_size);
+    Buffer buffer(Tile::kPlaces * factor_size);
     float* const factors = buffer.get();
     // Factors are laid out as panels of kWide outputs.
     int status = run_tasks(0, panels * 4, threads, [&](auto next) {
@@ -115,28 +124,27 @@ int convolve(
                 for (int64_t v = 0; v < kWide; v += kLanes) {
                     const int64_t o = panel * kWide + v;
                     float* at = factors + (panel * channels + c) * kWide + v;
-                    spread_weights(weights, c, o, count, outputs - o, at, factor_size);
+                    spread_weights<Tile>(weights, c, o, count, outputs - o, at, factor_size);
                 }
             }
         }
     });
     if (status != 0) return status;
-    int64_t block = kTiles;
-    while (block > 12 && map.tiles < 2 * threads * block) block -= 12;
+    const int64_t block = block_size(map.tiles, Tile::kTiles, threads);
     // The fewer channels are all kept, the others are taken in turns.
-    const int64_t together = channels > outputs ? kChunk : wide;
-    const int64_t made = channels > outputs ? panels * kWide : kChunk;
+    const int64_t together = channels > outputs ? Tile::kChunk : wide;
+    const int64_t made = channels > outputs ? panels * kWide : Tile::kChunk;
     const int64_t size = place_size(block * together), sum_size = place_size(block * made);
     return run_tasks(0, (map.tiles + block - 1) / block, threads, [&](auto next) {
-        Buffer seen(kPlaces * size), sums(kPlaces * sum_size);
+        Buffer seen(Tile::kPlaces * size), sums(Tile::kPlaces * sum_size);
         for (int64_t task = next(); task >= 0; task = next()) {
             const int64_t begin = task * block;
             const int64_t count = begin + block < map.tiles ? block : map.tiles - begin;
             for (int64_t o = 0; o < outputs; o += made) {
                 for (int64_t c = 0; c < channels; c += together) {
                     const int64_t length = c + together < channels ? together : channels - c;
-                    if (o == 0) see(map, begin, count, input, c, length, seen.get(), together, size);
-                    for (int64_t p = 0; p < kPlaces; ++p)
+                    if (o == 0) see<Tile>(map, begin, count, input, c, length, seen.get(), together, size);
+                    for (int64_t p = 0; p < Tile::kPlaces; ++p)
                         for (int64_t i = 0; i < made && o + i < outputs; i += kWide)
                             multiply_panel(
                                 seen.get() + p * size, count, together, 1,
@@ -145,7 +153,7 @@ int convolve(
                 }
                 const int64_t last = o + made < outputs ? o + made : outputs;
                 for (int64_t t = 0; t < count; ++t)
-                    finish_tile(
+                    finish_tile<Tile>(
                         map, begin + t, sums.get() + t * made, sum_size, bias ? bias + o : nullptr, slope, last - o,
                         result + o, result_pixel);
             }
@@ -155,6 +163,7 @@ int convolve(
 
 }  // namespace
 
+// Tiles have `side` x `side` pixels: 4 or 6.
 // maps: (batch, height, width) pixels of float32 numbers, or bfloat16 ones where `maps_half`; the result alike.
 // Weights of tap t from channel c to output o are at weights[t * tap + c * channel_step + o * output_step]; one of the two
 // steps is 1. The result is act(convolution + bias): act(x) = x for x > 0, else slope * x. `bias` may be null.
@@ -163,14 +172,18 @@ extern "C" __attribute__((visibility("default"))) int flowzoo_winograd(
     const void* first, const void* second, const float* weights, const float* bias, void* result, int64_t batch,
     int64_t channels, int64_t height, int64_t width, int64_t outputs, int64_t dilation, int64_t split,
     int64_t first_pixel, int64_t second_pixel, int64_t result_pixel, int64_t tap, int64_t channel_step,
-    int64_t output_step, int64_t maps_half, int64_t result_half, float slope, int64_t threads) {
-    const Map map(batch, height, width, dilation);
+    int64_t output_step, int64_t side, int64_t maps_half, int64_t result_half, float slope, int64_t threads) {
+    const Map map(batch, height, width, dilation, side);
     const auto run = [&](auto number, auto* to) {
         typedef decltype(number) Number;
         const Input<Number> input{
             static_cast<const Number*>(first), static_cast<const Number*>(second), first_pixel, second_pixel, split};
         const Weights from{weights, tap, channel_step, output_step};
-        return convolve(map, input, channels, from, bias, to, outputs, result_pixel, slope, threads);
+        const auto by = [&](auto tile) {
+            return convolve<decltype(tile)>(
+                map, input, channels, from, bias, to, outputs, result_pixel, slope, threads);
+        };
+        return side == 6 ? by(Six()) : by(Four());
     };
     try {
         if (maps_half && result_half) return run(Half(), static_cast<Half*>(result));
@@ -180,47 +193,4 @@ extern "C" __attribute__((visibility("default"))) int flowzoo_winograd(
     } catch (const std::bad_alloc&) {
         return 1;
     }
-}
-
-// The gradient to the weights: tap t from channel c to channel o goes to result[(o * 9 + t) * channels + c].
-extern "C" __attribute__((visibility("default"))) int flowzoo_winograd_weights(
-    const float* input, const float* gradient, float* result, int64_t batch, int64_t channels, int64_t height,
-    int64_t width, int64_t outputs, int64_t dilation, int64_t input_pixel, int64_t gradient_pixel, int64_t threads) {
-    const Map map(batch, height, width, dilation);
-    // A task has up to four panels of channels, fewer where there would be too few tasks.
-    const int64_t panels = (channels + kWide - 1) / kWide, most = threads > 1 ? panels / (2 * threads) : panels;
-    const int64_t step = (most < 1 ? 1 : most > 4 ? 4 : most) * kWide;
-    const int64_t tall = round_up(outputs, kLanes), factor_size = place_size(kGradientTiles * tall);
-    const int64_t panel_size = kGradientTiles * kWide, size = place_size(step * kGradientTiles);
-    const int64_t sum_size = place_size(tall * step);
-    return run_tasks(0, (channels + step - 1) / step, threads, [&](auto next) {
-        Buffer seen(kPlaces * size), factors(kPlaces * factor_size), sums(kPlaces * sum_size);
-        for (int64_t task = next(); task >= 0; task = next()) {
-            const int64_t first = task * step, count = first + step < channels ? step : channels - first;
-            for (int64_t begin = 0; begin < map.tiles; begin += kGradientTiles) {
-                const int64_t tiles = begin + kGradientTiles < map.tiles ? kGradientTiles : map.tiles - begin;
-                for (int64_t t = 0; t < tiles; ++t) {
-                    spread_tile<InputTransform, 1>(
-                        map, begin + t, input + first, input_pixel, count, seen.get() + t * kWide, size, panel_size);
-                    spread_tile<GradientTransform, 0>(
-                        map, begin + t, gradient, gradient_pixel, outputs, factors.get() + t * tall, factor_size, kWide);
-                }
-                for (int64_t p = 0; p < kPlaces; ++p)
-                    for (int64_t c = 0; c < count; c += kWide)
-                        multiply_panel(
-                            factors.get() + p * factor_size, outputs, 1, tall,
-                            seen.get() + p * size + c / kWide * panel_size, count - c, tiles,
-                            sums.get() + p * sum_size + c, step, begin > 0);
-            }
-            for (int64_t o = 0; o < outputs; ++o) {
-                for (int64_t c = 0; c < count; c += kLanes) {
-                    Vec from[kPlaces], to[9];
-                    for (int p = 0; p < kPlaces; ++p) from[p] = load(sums.get() + p * sum_size + o * step + c);
-                    transform<WeightGradientTransform>(from, to);
-                    for (int t = 0; t < 9; ++t)
-                        store_some(result + (o * 9 + t) * channels + first + c, to[t], count - c);
-                }
-            }
-        }
-    });
 }

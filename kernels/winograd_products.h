@@ -35,19 +35,23 @@ __attribute__((noinline)) void multiply(
         for (int v = 0; v < kVectors; ++v) store(result + i * result_row + v * kLanes, sum[i][v]);
 }
 
+// At most kRows rows, rounded up to the next two.
+template <int kRows, int kVectors>
+void multiply_few(
+    const float* a, int64_t rows, int64_t row, int64_t step, const float* b, int64_t length, float* result,
+    int64_t result_row, bool add) {
+    if constexpr (kRows > 2)
+        if (rows <= kRows - 2)
+            return multiply_few<kRows - 2, kVectors>(a, rows, row, step, b, length, result, result_row, add);
+    multiply<kRows, kVectors>(a, row, step, b, length, result, result_row, add);
+}
+
 template <int kVectors>
 void multiply_rows(
     const float* a, int64_t rows, int64_t row, int64_t step, const float* b, int64_t length, float* result,
     int64_t result_row, bool add) {
-    int64_t i = 0;
-    for (; i + kTall <= rows; i += kTall)
-        multiply<kTall, kVectors>(a + i * row, row, step, b, length, result + i * result_row, result_row, add);
-    for (; kTall > 8 && i + 8 <= rows; i += 8)
-        multiply<8, kVectors>(a + i * row, row, step, b, length, result + i * result_row, result_row, add);
-    for (; i + 4 <= rows; i += 4)
-        multiply<4, kVectors>(a + i * row, row, step, b, length, result + i * result_row, result_row, add);
-    for (; i < rows; i += 2)
-        multiply<2, kVectors>(a + i * row, row, step, b, length, result + i * result_row, result_row, add);
+    for (; rows > 0; rows -= kTall, a += kTall * row, result += kTall * result_row)
+        multiply_few<kTall, kVectors>(a, rows, row, step, b, length, result, result_row, add);
 }
 
 // `rows` rows, rounded up to the next two, times a panel of which `columns` columns count.

@@ -54,7 +54,8 @@ has_winograd, has_tiles = (hasattr(library, "flowzoo_" + name) for name in ("win
 assert has_winograd or has_tiles or sys.argv[2] or any(hasattr(library, "flowzoo_" + n) for n in OTHERS)
 for first, second, outputs in ((32, 5, 33), (64, 41, 7)) if has_winograd else ():
     weight, bias = torch.randn(outputs, first + second, 3, 3), torch.randn(outputs)
-    for dilation in (1, 2):
+    for dilation, side in ((1, 4), (2, 4), (1, 6), (2, 6)):
+        convolution.tile_side = lambda *arguments, side=side: side
         convolution.convolution_of_two(maps(first), maps(second), weight, bias, dilation, 0.1)
         for given in (maps(first), maps(first).bfloat16()):
             convolution.convolution(given, weight[:, :first], None, dilation, 1.0)

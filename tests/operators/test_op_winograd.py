@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from kernel_host import build_folder, compiler
 
 from flowzoo.assets import asset_folder
-from flowzoo.operators import native
+from flowzoo.operators import native, native_call
 from flowzoo.operators.convolution import cpu
 
 pytestmark = pytest.mark.skipif(native.library() is None, reason="no C++ compiler")
@@ -30,6 +30,20 @@ def drawn(channels, outputs, height=13, width=22, batch=2):
     gradient = torch.randn(batch, outputs, height, width, generator=generator)
     bias = torch.randn(outputs, generator=generator)
     return maps, weight, bias, gradient.contiguous(memory_format=torch.channels_last)
+
+
+@pytest.fixture
+def sides(monkeypatch):
+    """Sets the side of the tiles."""
+    return lambda side: monkeypatch.setattr(cpu, "tile_side", lambda *arguments: side)
+
+
+def check_large_tiles(channels, outputs, dilation, height=13, width=22):
+    """Result of one convolution by tiles of 6x6 pixels, which is off by some 1e-5 of the largest value."""
+    maps, weight, bias, _ = drawn(channels, outputs, height, width)
+    wanted = F.conv2d(maps.double(), weight.double(), bias.double(), padding=dilation, dilation=dilation)
+    found = cpu.convolution(maps, weight, bias, dilation, 1.0)
+    torch.testing.assert_close(found.double(), wanted, rtol=0, atol=3e-5 * wanted.abs().max().item())
 
 
 def check_against_float64(channels, outputs, dilation):
@@ -53,8 +67,52 @@ def test_values_and_gradients_of_any_number_of_channels(counts, dilation):
     check_against_float64(*counts, dilation)
 
 
+@pytest.mark.parametrize("size", [(13, 22), (1, 1), (6, 18), (24, 43)])
+@pytest.mark.parametrize("dilation", [1, 3])
+@pytest.mark.parametrize("counts", COUNTS, ids=str)
+def test_values_by_large_tiles(counts, dilation, size, sides):
+    sides(6)
+    check_large_tiles(*counts, dilation, *size)
+
+
+def test_large_tiles_are_taken_where_bfloat16_maps_have_many():
+    half, whole = torch.bfloat16, torch.float32
+    for size, dilation, side in (
+        ((112, 256), 1, 6),
+        ((56, 128), 1, 6),
+        ((112, 256), 4, 6),
+        ((28, 64), 1, 4),
+        ((400, 7), 1, 4),  # of two tiles' columns one is mostly empty
+    ):
+        assert [cpu.tile_side(size, dilation, *types) for types in ((half, half), (whole, half))] == [side, side]
+        assert cpu.tile_side(size, dilation, whole, whole) == 4
+
+
+@pytest.mark.parametrize("size", [(86, 87), (13, 22)], ids=["tiles of 6x6", "tiles of 4x4"])
+def test_threads_batch_and_layout_change_no_bit_of_bfloat16(size, monkeypatch):
+    maps, weight, bias, _ = drawn(70, 65, *size, batch=3)
+    maps = maps.bfloat16()
+    wide = torch.full((3, *size, 90), torch.nan, dtype=torch.bfloat16).permute(0, 3, 1, 2)
+    wide[:, 7:77] = maps
+    assert cpu.tile_side(size, 1, torch.bfloat16) == (6 if size[0] == 86 else 4)
+    found = []
+    for threads in (1, 2, 5, 40):
+        monkeypatch.setattr(native_call, "threads_for", lambda flops, threads=threads: threads)
+        found.append(cpu.convolution(wide[:, 7:77], weight, bias, 1, 0.1))
+        found.append(torch.cat([cpu.convolution(each[None], weight, bias, 1, 0.1) for each in maps]))
+        both = maps[:, :64].contiguous(memory_format=torch.channels_last), wide[:, 71:77]
+        found.append(cpu.convolution_of_two(*both, weight, bias, 1, 0.1))
+    assert all(torch.equal(found[0], other) for other in found[1:])
+    exact = F.conv2d(maps.double(), weight.double(), bias.double(), padding=1)
+    exact = torch.where(exact > 0, exact, 0.1 * exact)
+    limit = 3e-5 * exact.abs().max() + 2**-8 * exact.abs()
+    assert ((found[0].double() - exact).abs() <= limit).all()
+
+
+@pytest.mark.parametrize("side", [4, 6])
 @pytest.mark.parametrize("half", [False, True], ids=["float32", "bfloat16"])
-def test_an_output_has_the_same_bits_however_many_others_there_are(half):
+def test_an_output_has_the_same_bits_however_many_others_there_are(half, side, sides):
+    sides(side)
     maps, weight, bias, _ = drawn(70, 97)
     maps = maps.bfloat16() if half else maps
     whole = cpu.convolution(maps, weight, bias, 1, 0.1)
@@ -90,7 +148,7 @@ def built_for(processor: str) -> Path:
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="another kind of processor")
 @pytest.mark.parametrize("processor", ["x86-64-v3", "x86-64"])
-def test_processors_with_narrower_vectors_count_alike(processor, monkeypatch):
+def test_processors_with_narrower_vectors_count_alike(processor, monkeypatch, sides):
     if processor == "x86-64-v3" and "avx2" not in native.processor_features():
         pytest.skip("this processor has no AVX2")
     library = ctypes.CDLL(str(built_for(processor)))
@@ -98,3 +156,7 @@ def test_processors_with_narrower_vectors_count_alike(processor, monkeypatch):
     for channels, outputs in COUNTS:
         for dilation in (1, 3):
             check_against_float64(channels, outputs, dilation)
+    sides(6)
+    for channels, outputs in COUNTS:
+        for dilation in (1, 3):
+            check_large_tiles(channels, outputs, dilation)

@@ -2,7 +2,8 @@
 
 3x3 windows of stride 1 are done by Winograd's F(4x4, 3x3) (kernels/winograd.cpp): about half the time of a direct
 convolution where there are many channels; the results differ from it by rounding (relative to the largest value, by
-some 1e-6 where a direct convolution is off by some 1e-7). Lavin and Gray, "Fast Algorithms for Convolutional Neural
+some 1e-6 where a direct convolution is off by some 1e-7). Large maps in bfloat16 are done by F(6x6, 3x3), which is
+faster and off by some 1e-5; bfloat16 itself rounds to 4e-3. Lavin and Gray, "Fast Algorithms for Convolutional Neural
 Networks", CVPR 2016. kernels/convolution_weights.cpp is a direct sum for windows of any shape, stride and dilation.
 What is left to PyTorch has its leaky ReLU in the same pass, as PyTorch's compiler does it: the same bits, one pass over
 memory less. So has what autocast wants in bfloat16.
@@ -34,6 +35,9 @@ _LEAST_TILES = 30
 """Below this the transform of the weights does."""
 _LEAST_TILES_AT_ONCE = 100
 """The same of one frame, without gradients: PyTorch's convolution is faster then, and fewer tiles are slower."""
+
+_LEAST_LARGE_TILES, _MOST_PRODUCTS = 200, 0.9
+"""Of a frame: with fewer tiles of 6x6 pixels, and more than this part of 4x4's products, 4x4 is as fast."""
 
 _LEAST_CHANNELS_AT_ONCE = 24
 """Of both maps, without gradients, where there are many tiles."""
@@ -84,11 +88,18 @@ def wins(maps: Tensor, weight: Tensor, stride: int, padding: tuple[int, int], di
     return waste <= 2 and weight.shape[0] >= outputs_for_copy
 
 
-def _tiles(batch: int, sides: Sequence[int], dilation: int) -> tuple[int, float]:
-    """How many tiles the kernel works on, and how many pixels they have for each pixel of the maps."""
-    rows, columns = (math.ceil(side / (4 * dilation)) for side in sides)
+def _tiles(batch: int, sides: Sequence[int], dilation: int, tile: int = 4) -> tuple[int, float]:
+    """How many tiles of `tile`^2 pixels the maps have, and how many pixels those have for each pixel of the maps."""
+    rows, columns = (math.ceil(side / (tile * dilation)) for side in sides)
     tiles = batch * dilation * dilation * rows * columns
-    return tiles, 16 * tiles / (batch * math.prod(sides))
+    return tiles, tile * tile * tiles / (batch * math.prod(sides))
+
+
+def tile_side(sides: Sequence[int], dilation: int, *dtypes: torch.dtype) -> int:
+    """Pixels of the side of a tile, 4 or 6, by maps' height and width and their and the result's type."""
+    (small, _), (large, _) = (_tiles(1, sides, dilation, tile) for tile in (4, 6))
+    faster = large >= _LEAST_LARGE_TILES and 64 * large <= _MOST_PRODUCTS * 36 * small
+    return 6 if faster and torch.bfloat16 in dtypes else 4
 
 
 def convolution(
@@ -147,9 +158,10 @@ def _convolve(
     )
     sizes = batch, channels, height, width, outputs, dilation, split, pixel, second_pixel, result_pixel
     steps = inside, *((9 * inside, 1) if transposed else (1, 9 * inside))
+    side = tile_side((height, width), dilation, kind, result.tensor.dtype)
     types = int(kind == torch.bfloat16), int(result.tensor.dtype == torch.bfloat16)
     threads = native_call.threads_for(2 * batch * channels * height * width * outputs)
-    done = native_call.run("winograd", *memory, *sizes, *steps, *types, float(slope), threads=threads)
+    done = native_call.run("winograd", *memory, *sizes, *steps, side, *types, float(slope), threads=threads)
     return result.tensor if done else None
 
 
