@@ -73,9 +73,10 @@ def dilated_correlation() -> bool:
 
 
 def gradients_in_boxes(absolute: bool = False) -> bool:
-    """Flow of one direction, but for a pixel; at the map's lower right corner, partly outside."""
+    """Flow of one direction, but for two pixels, one of them in its rows; at the lower right corner, partly outside."""
     flow = torch.tensor([2.3, 3.6]).view(1, 2, 1, 1).expand(1, 2, 9, 10).clone()
     flow[0, :, 4, 5] = torch.tensor([0.5, -4.75])
+    flow[0, :, 2, 3] = torch.tensor([-3.5, 3.6])
     inputs = torch.randn(1, 36, 9, 10), torch.randn(1, 36, 9, 10), flow
     incoming = torch.randn(1, 9, 9, 10)
     gradients = sampled_cuda.sampled_volume_backward(incoming, *inputs, 1, 1, 1, absolute)
@@ -247,6 +248,12 @@ MUTATIONS = {
         "top == NOWHERE || box.holds(top, left) ||",
         "top == NOWHERE || !box.holds(top, left) ||",
     ),
+    "outliers of SAD in the box as well": (
+        "sampled_difference_gradient.cu",
+        differences_in_boxes,
+        "begin >= end || !box.holds(top, left)",
+        "begin >= end || top == NOWHERE",
+    ),
     "share of the row above lost": (
         "sampled_difference_gradient.cu",
         differences_in_boxes,
@@ -369,12 +376,6 @@ BOUNDS = {
         gradients_in_boxes,
         "place >= 0 && begin + channel < channels",
         "place >= 0",
-    ),
-    "box that does not hold a window": (
-        "sampled_difference_gradient.cu",
-        differences_in_boxes,
-        "begin >= end || !box.holds(top, left)",
-        "begin >= end || top == NOWHERE",
     ),
     "window of a pixel's edge": (
         "sampled_difference_gradient.cu",
