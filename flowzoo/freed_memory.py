@@ -14,6 +14,8 @@ _LARGEST_KEPT = 128 << 20, 32 << 20
 """Bytes of a block; glibc before 2.35 takes no more than the second."""
 _KEPT = 1 << 30
 """Bytes."""
+_kept = False
+"""Whether this process keeps freed memory."""
 _OWN_CHOICE = "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES"
 
 
@@ -24,7 +26,17 @@ def keep_freed_memory() -> bool:
 
     It changes nothing where the environment has glibc's settings for this, or the C library is another one.
     """
+    global _kept
     if sys.platform != "linux" or any(name in os.environ for name in _OWN_CHOICE):
         return False
     setting = getattr(ctypes.CDLL(None), "mallopt", None)
-    return setting is not None and any(setting(_MAPPED, size) for size in _LARGEST_KEPT) and bool(setting(_TRIM, _KEPT))
+    _kept = (
+        setting is not None and any(setting(_MAPPED, size) for size in _LARGEST_KEPT) and bool(setting(_TRIM, _KEPT))
+    )
+    return _kept
+
+
+def give_back() -> None:
+    """Freed memory that is kept goes back to the system, before something that needs room in larger blocks."""
+    if _kept:
+        ctypes.CDLL(None).malloc_trim(0)

@@ -142,7 +142,14 @@ class FlowNetwork(ZooNetwork):
     fixed_bytes: int = 0
     """What it needs whatever the size (networks that look at images of one size of their own)."""
     bytes_per_pixel_in_strips: int | None = None
-    """The same when its parts run in strips (`flowzoo.blocks.strips`); None = they cannot."""
+    """What of this stays beyond the pixels of one strip where its parts run in strips (`flowzoo.blocks.strips`); None =
+    they cannot."""
+    pixels_of_strip: int = 1 << 20
+    """Pixels of an image that a strip of the largest maps covers, with the rows around it."""
+    lowered_bytes_per_pixel: int | None = None
+    """As `bytes_per_pixel` where convolutions run in bfloat16 on a CPU; None = as in float32. Maps take half there,
+    flow and what decides matches do not."""
+    lowered_bytes_per_pixel_in_strips: int | None = None
     any_size_once_traced: bool = True
     """Whether a traced program serves other sizes than the one it was traced with. Not where the passes themselves
     depend on the size: such a program would be wrong by many pixels, without a word."""
@@ -151,6 +158,31 @@ class FlowNetwork(ZooNetwork):
     an empty text where the flow is the same."""
     takes_start: bool = False
     """Whether `predict` takes a third argument `start`, a flow like its `details["coarse_flow"]`."""
+
+    def peak_bytes(self, pixels: int, *, lowered: bool = False, strips: bool = False) -> int:
+        """Peak activation memory of inference for a pair, beside the pair itself.
+
+        Args:
+            pixels: of one image, whose sides are multiples of the network's stride.
+            lowered: convolutions run in bfloat16 on a CPU.
+            strips: in strips of rows; whole where the network cannot.
+        """
+        whole, in_strips = self._bytes_per_pixel(lowered, strips)
+        return self.fixed_bytes + in_strips * pixels + (whole - in_strips) * min(pixels, self.pixels_of_strip)
+
+    def pixels_within(self, number: float, *, lowered: bool = False, strips: bool = False) -> int:
+        """How many pixels an image may have that `peak_bytes` gives `number` bytes for, at least 0."""
+        whole, in_strips = self._bytes_per_pixel(lowered, strips)
+        number = max(0.0, number - self.fixed_bytes)
+        return int(max(number / whole, (number - (whole - in_strips) * self.pixels_of_strip) / in_strips))
+
+    def _bytes_per_pixel(self, lowered: bool, strips: bool) -> tuple[int, int]:
+        """Of a strip, and of what is beyond it."""
+        whole, in_strips = self.bytes_per_pixel, self.bytes_per_pixel_in_strips
+        if lowered:
+            whole = self.lowered_bytes_per_pixel or whole
+            in_strips = self.lowered_bytes_per_pixel_in_strips or in_strips
+        return whole, whole if in_strips is None or not strips else min(whole, in_strips)
 
     def forward(self, first: Tensor, second: Tensor) -> FlowPrediction:
         """Flow from `first` to `second`.

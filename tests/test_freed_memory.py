@@ -38,9 +38,24 @@ print(int(kept), resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
-def answer(megabytes=30, count=4, **environment):
+GIVEN_BACK = (
+    PROGRAM[: PROGRAM.index("before =")]
+    + """
+from flowzoo.freed_memory import give_back
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1])
+
+full = resident()
+give_back()
+print(int(kept), full - resident())
+"""
+)
+
+
+def answer(megabytes=30, count=4, program=PROGRAM, **environment):
     clean = {name: value for name, value in os.environ.items() if name not in CHOICES}
-    command = [sys.executable, "-c", PROGRAM, str(megabytes), str(count)]
+    command = [sys.executable, "-c", program, str(megabytes), str(count)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env={**clean, **environment})
     kept, faults = map(int, done.stdout.split())
     return bool(kept), faults
@@ -55,6 +70,15 @@ def test_blocks_that_were_freed_are_used_again(megabytes, count):
     if not kept:
         pytest.skip("a C library without this setting")
     assert faults < 200  # else one for each of 30,720 pages, or of 60 huge ones, in every round
+
+
+def test_what_is_kept_can_be_given_back():
+    if not sys.platform.startswith("linux"):
+        pytest.skip("no /proc")
+    kept, pages = answer(program=GIVEN_BACK)
+    if not kept:
+        pytest.skip("a C library without this setting")
+    assert pages * os.sysconf("SC_PAGE_SIZE") > 100 << 20  # of 120 MB
 
 
 @pytest.mark.parametrize("choice", CHOICES)

@@ -17,15 +17,24 @@ from flowzoo.blocks.strips import strip_pixels
 from flowzoo.creation import create_flow_network, default_weights
 from flowzoo.errors import InputError
 from flowzoo.flow.forward_backward import cycle_confidence, occlusion
+from flowzoo.freed_memory import give_back
 from flowzoo.inference.arrays import fault_of
 from flowzoo.inference.continuation import Continuation
-from flowzoo.inference.memory_bound import check_memory, default_memory
+from flowzoo.inference.memory_bound import check_memory, default_memory, halves_maps
 from flowzoo.inference.recorded import Recorded, worth_recording
 from flowzoo.inference.tiling import TilePlan, blend_tiles, plan_tiles
 from flowzoo.network import FlowNetwork, FlowPrediction
 
 STRIP_PIXELS = 1 << 16
 """Pixels of a strip, at the resolution of the maps it is cut from."""
+BYTES_OF_PAIR = 24
+"""Two RGB images in float32, by pixels of one."""
+BYTES_OF_TILED_PAIR = 2 * BYTES_OF_PAIR + 16
+"""Where a frame is tiled: the pair, the pair at the tiles' grid, the maps that are blended, and their weights."""
+SHARE_ALONE = 0.5
+"""Of the memory bound: before a pass that needs more than this, freed memory that the process keeps is given back."""
+LEAST_SHARE_OF_TILES = 0.5
+"""Of the memory bound, that a tile may take even where the frame leaves less."""
 SHARE_RECORDED = 0.2
 """Of the memory bound, that a pass may need to be recorded as a CUDA graph, which keeps that memory."""
 
@@ -71,6 +80,7 @@ class Estimator:
         warm_start: start a pair from the flow of the call before, where that ended in this pair's first image; batches
             of one pair, whole frames.
         bound: `memory`, or what stands for it.
+        lowered: whether maps take half the memory: bfloat16, on a CPU that has it.
 
     On CUDA, passes of one size that come again are recorded as a CUDA graph (`recorded.py`).
     """
@@ -85,12 +95,14 @@ class Estimator:
     warm_start: bool = False
     continuation: Continuation | None = field(default=None, init=False)
     bound: float = field(default=0.0, init=False)
+    lowered: bool = field(default=False, init=False)
     recorded: Recorded | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         if not (0 < self.scale <= 16):
             raise InputError(f"scale must be above 0 and at most 16, got {self.scale}")
         self.bound = default_memory(self.network.device) if self.memory is None else check_memory(self.memory)
+        self.lowered = halves_maps(self.network.device, self.precision)
         if self.warm_start:
             self.continuation = Continuation(self.network)
         if worth_recording(self.network.device):
@@ -106,17 +118,19 @@ class Estimator:
         network, bound = self.network, self.bound * 1e9
         frame = round_up(size, network.multiple)
         pixels = frame[0] * frame[1]
-        if self._bytes(pixels, network.bytes_per_pixel) <= bound:
+        if self._bytes(pixels) <= bound:
             return Plan()
-        stripped = network.bytes_per_pixel_in_strips
-        if (stripped is not None and self._bytes(pixels, stripped) <= bound) or not network.tileable:
+        can_strip = network.bytes_per_pixel_in_strips is not None
+        if (can_strip and self._bytes(pixels, strips=True) <= bound) or not network.tileable:
             return Plan(strip_pixels=STRIP_PIXELS)
-        tile_pixels = int((bound - network.fixed_bytes) / (stripped or network.bytes_per_pixel))
-        tiles = plan_tiles(frame, network.multiple, tile_pixels)
-        return Plan(None if stripped is None else STRIP_PIXELS, tiles if tiles.count > 1 else None)
+        left = max(LEAST_SHARE_OF_TILES * bound, bound - BYTES_OF_TILED_PAIR * pixels)
+        most = network.pixels_within(left, lowered=self.lowered, strips=can_strip)
+        tiles = plan_tiles(frame, network.multiple, most)
+        return Plan(STRIP_PIXELS if can_strip else None, tiles if tiles.count > 1 else None)
 
-    def _bytes(self, pixels: int, per_pixel: int) -> int:
-        return self.network.fixed_bytes + pixels * per_pixel
+    def _bytes(self, pixels: int, *, strips: bool = False) -> int:
+        """Of a pair and what its pass through the network needs."""
+        return BYTES_OF_PAIR * pixels + self.network.peak_bytes(pixels, lowered=self.lowered, strips=strips)
 
     def pairs_at_once(self, height: int, width: int) -> int:
         """How many pairs of this size are computed together within `memory`; at least 1."""
@@ -124,12 +138,14 @@ class Estimator:
         return self._pairs_at_once(size, self._plan(size))
 
     def _pairs_at_once(self, size: Size, plan: Plan) -> int:
-        network = self.network
-        frame = round_up(size, network.multiple) if plan.tiles is None else plan.tiles.tile
-        per_pixel = network.bytes_per_pixel
-        if plan.strip_pixels is not None and network.bytes_per_pixel_in_strips is not None:
-            per_pixel = network.bytes_per_pixel_in_strips
-        return max(1, int(self.bound * 1e9 / self._bytes(frame[0] * frame[1], per_pixel)))
+        height, width = round_up(size, self.network.multiple)
+        strips = plan.strip_pixels is not None
+        needed = self._bytes(height * width, strips=strips)
+        if plan.tiles is not None:
+            tall, wide = plan.tiles.tile
+            needed = self.network.peak_bytes(tall * wide, lowered=self.lowered, strips=strips)
+            needed += BYTES_OF_TILED_PAIR * height * width
+        return max(1, int(self.bound * 1e9 / needed))
 
     def __call__(self, first: np.ndarray, second: np.ndarray) -> Estimate:
         """One pair: HxWx3 RGB twice, uint8 or (all of 0 to 65535) uint16."""
@@ -242,6 +258,8 @@ class Estimator:
         return self._eager(first, second)
 
     def _eager(self, first: Tensor, second: Tensor) -> FlowPrediction:
+        if first.is_cpu and len(first) * self._bytes(first.shape[2] * first.shape[3]) > SHARE_ALONE * self.bound * 1e9:
+            give_back()
         with self._autocast(first.device):
             prediction: FlowPrediction = self.network(first, second)
         return prediction
@@ -252,7 +270,7 @@ class Estimator:
     def _leaves_memory(self, images: Tensor) -> bool:
         """Whether the activations of a pass may stay in memory."""
         height, width = round_up((images.shape[2], images.shape[3]), self.network.multiple)
-        needed = len(images) * self._bytes(height * width, self.network.bytes_per_pixel)
+        needed = len(images) * self._bytes(height * width)
         return needed <= SHARE_RECORDED * self.bound * 1e9
 
 

@@ -22,6 +22,13 @@ def default_memory(device: torch.device) -> float:
     return SHARE * (free + unused) / 1e9
 
 
+def halves_maps(device: torch.device, precision: torch.dtype) -> bool:
+    """Whether convolutions run in a half type as `FlowNetwork.peak_bytes` knows it, measured on a CPU with bfloat16."""
+    if device.type != "cpu" or precision != torch.bfloat16 or not torch.backends.mkldnn.is_available():
+        return False
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
 def check_memory(gigabytes: float) -> float:
     """The number itself.
 

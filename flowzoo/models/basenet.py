@@ -26,7 +26,7 @@ class BaseNet(FlowNetwork):
     tileable = False
     any_size_once_traced = False
     bytes_per_pixel = 12
-    fixed_bytes = 35_000_000
+    fixed_bytes = 33_000_000
 
     def __init__(self, settings: BaseNetSettings) -> None:
         super().__init__()

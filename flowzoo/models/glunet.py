@@ -44,7 +44,10 @@ class GLUNet(FlowNetwork):
     tileable = False
     any_size_once_traced = False
     bytes_per_pixel = 640
-    bytes_per_pixel_in_strips = 450
+    bytes_per_pixel_in_strips = 230
+    pixels_of_strip = 880_000
+    lowered_bytes_per_pixel = 440
+    lowered_bytes_per_pixel_in_strips = 200
 
     def __init__(self, settings: GLUNetSettings) -> None:
         super().__init__()

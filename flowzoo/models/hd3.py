@@ -106,6 +106,7 @@ class HD3(FlowNetwork):
         # The finest level's decoder, or for the small one of the context module rather the features before it.
         directions = (1.3 if settings.context else 1.85) if settings.infers_both else 1
         self.bytes_per_pixel = round((310 + 0.8 * bins) * directions)
+        self.lowered_bytes_per_pixel = round((196 + 0.6 * bins) * directions)
         self.backbone = DLA34()
         # Flow ends at a quarter of the size, which is the second entry of the backbone's levels.
         self.aggregate = DLAUp(CHANNELS[1:], finest_used=1)

@@ -126,15 +126,25 @@ class PseudoLevel(nn.Module):
         return [refined, self.filter(self.distance(self.enlarge_regularisation(regularisation)), refined)]
 
 
-def peak_bytes(settings: LiteFlowNetSettings) -> tuple[int, int]:
-    """Of inference, by pixels of one image, whole and in strips: the first features, or level 2's costs and maps."""
-    features = 430 * settings.feature_channels[0] / 32
+def peak_bytes(settings: LiteFlowNetSettings, number: int) -> tuple[int, int]:
+    """Of inference, by pixels of one image, whole and in strips: the first features, or level 2's costs and maps.
+
+    Args:
+        settings: of the network.
+        number: bytes of a number in maps of convolutions; flow, costs and the weights of its filter have four.
+    """
+    features, directions = 107.5 * settings.feature_channels[0] / 32 * number, 1.95 if settings.infers_both else 1
     if settings.finest_level > 2:
-        return round(features), 160
-    costs = (2 * settings.cost_range + 1) ** 2 if settings.matching else 0
-    directions = 1.95 if settings.infers_both else 1
-    level = max(730, 280 + 2 * costs) if settings.matching else 480
-    return round(max(features, level * directions)), round((450 if settings.matching else 300) * directions)
+        # The pseudo level is never in strips: distances and weights of its filter's windows, at half the size.
+        window = level_window(2) ** 2 if settings.pseudo_level else 0
+        pseudo = (window * (3 + number / 4) + 40) * directions if window else 0
+        return round(max(features, pseudo)), round(max(50 + 18 * number, pseudo))
+    if not settings.matching:
+        level, strips = 104 + 94 * number, 200 + 6 * number
+    else:
+        costs = (2 * settings.cost_range + 1) ** 2
+        level, strips = max(230, costs) + 125 * number, 215 + 30 * number
+    return round(max(features, level * directions)), round(strips * directions)
 
 
 class LiteFlowNet(FlowNetwork):
@@ -146,7 +156,10 @@ class LiteFlowNet(FlowNetwork):
     def __init__(self, settings: LiteFlowNetSettings) -> None:
         super().__init__()
         self.settings = settings
-        self.bytes_per_pixel, self.bytes_per_pixel_in_strips = peak_bytes(settings)
+        self.bytes_per_pixel, self.bytes_per_pixel_in_strips = peak_bytes(settings, 4)
+        self.lowered_bytes_per_pixel, self.lowered_bytes_per_pixel_in_strips = peak_bytes(settings, 2)
+        # Of level 2's maps, at half the size; above it only features are so large, and at full size.
+        self.pixels_of_strip = 300_000 if settings.finest_level == 2 else 100_000
         channels = settings.feature_channels
         self.features = FeaturePyramid(
             (

@@ -106,8 +106,12 @@ class PWCNet(FlowNetwork):
         costs = (2 * settings.cost_range + 1) ** 2
         channels = costs + settings.feature_channels[FINEST - 1] + 4 + sum(settings.decoder_channels)
         directions = 2 if settings.infers_both else 1
+        # In a half type less than that may be gocor's optimiser, whose costs stay float32.
+        optimiser = 1.25 * costs + 100 if settings.cost_volume == "gocor" else 0
         self.bytes_per_pixel = round(0.7 * channels * directions)
-        self.bytes_per_pixel_in_strips = round(320 * directions)
+        self.bytes_per_pixel_in_strips, self.pixels_of_strip = 155 * directions, 1_300_000
+        self.lowered_bytes_per_pixel = round(max(0.4 * channels, optimiser) * directions)
+        self.lowered_bytes_per_pixel_in_strips = 80 * directions
         repeated = settings.convolutions - 1
         stages = [[(c, 3, 2), *[(c, 3, 1)] * repeated] for c in settings.feature_channels]
         self.features = FeaturePyramid(stages)

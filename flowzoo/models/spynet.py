@@ -33,7 +33,10 @@ class SPyNet(FlowNetwork):
 
     multiple = 32
     bytes_per_pixel = 490
-    bytes_per_pixel_in_strips = 120
+    bytes_per_pixel_in_strips = 80
+    pixels_of_strip = 120_000
+    lowered_bytes_per_pixel = 270
+    lowered_bytes_per_pixel_in_strips = 80
     mean: Tensor
     deviation: Tensor
 

@@ -8,9 +8,10 @@ import torch
 
 import flowzoo
 from flowzoo.errors import InputError
-from flowzoo.inference.estimator import Estimator
-from flowzoo.inference.memory_bound import default_memory
+from flowzoo.inference.estimator import BYTES_OF_PAIR, Estimator, Plan
+from flowzoo.inference.memory_bound import default_memory, halves_maps
 from flowzoo.inference.tiling import blend_tiles, plan_tiles
+from flowzoo.timing.allocations import peak_allocated
 
 
 @pytest.fixture(scope="module")
@@ -79,16 +80,45 @@ def test_less_memory_means_strips_and_then_tiles(network):
     assert tiles.tiles.count > 1
 
 
-def test_strips_change_nothing_and_tiles_give_flow_of_the_frame(network):
+def test_strips_change_nothing_and_tiles_give_flow_of_the_frame(network, monkeypatch):
+    monkeypatch.setattr(network, "pixels_of_strip", 0)  # so that small frames are worth it
     first, second = images(300, 420)
     whole = Estimator(network)(first, second).flow
     pixels = 320 * 448
-    strips = Estimator(network, memory=pixels * network.bytes_per_pixel_in_strips / 1e9)
+    strips = Estimator(network, memory=(network.peak_bytes(pixels, strips=True) + BYTES_OF_PAIR * pixels) / 1e9)
     assert strips.plan(300, 420).strip_pixels is not None
     np.testing.assert_allclose(strips(first, second).flow, whole, atol=1e-3)
     tiled = Estimator(network, memory=0.03)
     assert tiled.plan(300, 420).tiles is not None
     assert tiled(first, second).flow.shape == whole.shape
+
+
+def test_bfloat16_is_cut_later(network):
+    """Its maps take half the memory, on processors that have it."""
+    memory = 640 * 1088 * (network.lowered_bytes_per_pixel + BYTES_OF_PAIR) / 1e9
+    assert Estimator(network, memory=memory).plan(640, 1088) != Plan()
+    if not halves_maps(network.device, torch.bfloat16):
+        pytest.skip("a processor without bfloat16")
+    assert Estimator(network, torch.bfloat16, memory=memory).plan(640, 1088) == Plan()
+
+
+def test_tiles_leave_room_for_their_frame(network):
+    """The pair, the pair at the tiles' grid, and what is blended."""
+    estimator = Estimator(network, memory=0.045)
+    assert estimator.plan(380, 500).tiles is not None
+    first, second = images(380, 500)
+    assert peak_allocated(lambda: estimator(first, second)) < 1.2 * 0.045e9
+
+
+def test_freed_memory_is_given_back_before_what_fills_the_bound(network, monkeypatch):
+    calls = []
+    monkeypatch.setattr("flowzoo.inference.estimator.give_back", lambda: calls.append(1))
+    first, second = images(64, 96)
+    needed = (network.bytes_per_pixel + BYTES_OF_PAIR) * 64 * 96 / 1e9
+    Estimator(network, memory=4 * needed)(first, second)
+    assert not calls
+    Estimator(network, memory=1.5 * needed)(first, second)
+    assert calls == [1]
 
 
 def test_batches_backward_and_occlusion(network):
@@ -109,8 +139,9 @@ def test_bfloat16_stays_close_and_flow_stays_float32(network):
 
 
 @pytest.mark.parametrize("memory", [None, 0.04, 0.013, 0.006])
-def test_the_batch_does_not_change_the_flow(memory, network):
+def test_the_batch_does_not_change_the_flow(memory, network, monkeypatch):
     """Whole frames all at once, whole frames in parts, strips, tiles."""
+    monkeypatch.setattr(network, "pixels_of_strip", 0)
     firsts = images(130, 200, 5)
     seconds = firsts[1:] + firsts[:1]
     estimator = Estimator(network, memory=memory)
