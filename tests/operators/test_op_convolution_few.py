@@ -136,7 +136,7 @@ def test_autocast_uses_winograd_where_there_are_no_tiles(tiles, monkeypatch):
         found = [convolve(given, weight, bias, 1, (1, 1), 1, 0.1) for given in (maps, maps.bfloat16())]
         convolve_into(wide[:, 3:67], maps, weight, bias, 1, (1, 1), 1, 0.1)
         convolve(maps[:, :, :20], weight, bias, 1, (1, 1), 1, 0.1)  # too few tiles
-        convolve(maps, weight[:40], None, 1, (1, 1), 1, 0.1)  # too few outputs
+        convolve(maps, weight[:40], None, 1, (1, 1), 1, 0.1)  # too few tiles for so few outputs
     assert len(calls) == (0 if tiles else 3)
     assert torch.equal(wide[:, 3:67], found[0])
     wanted = exactly(maps, weight, bias, padding=1)

@@ -33,8 +33,10 @@ _LEAST_CHANNELS, _LEAST_WIDER = 32, 64
 """Of the maps with fewer and with more channels: below these the transforms cost what the products save."""
 _LEAST_TILES = 30
 """Below this the transform of the weights does."""
-_LEAST_TILES_AT_ONCE = 100
-"""The same of one frame, without gradients: PyTorch's convolution is faster then, and fewer tiles are slower."""
+_LEAST_TILES_AT_ONCE, _LEAST_OF_FEW = 32, 100
+"""The same of one frame, without gradients: of many channels, and of few."""
+_LEAST_LOWERED, _LEAST_LOWERED_OF_FEW = 100, 400
+"""The same where oneDNN would take bfloat16."""
 
 _LEAST_LARGE_TILES, _MOST_PRODUCTS = 200, 0.9
 """Of a frame: with fewer tiles of 6x6 pixels, and more than this part of 4x4's products, 4x4 is as fast."""
@@ -81,7 +83,7 @@ def wins(maps: Tensor, weight: Tensor, stride: int, padding: tuple[int, int], di
     least, most = sorted(weight.shape[:2])
     tiles, waste = _tiles(1, maps.shape[2:], dilation)
     few = most < _LEAST_WIDER or least < _LEAST_CHANNELS
-    if least < _LEAST_CHANNELS_AT_ONCE or tiles < (4 * _LEAST_TILES_AT_ONCE if few else _LEAST_TILES_AT_ONCE):
+    if least < _LEAST_CHANNELS_AT_ONCE or tiles < (_LEAST_OF_FEW if few else _LEAST_TILES_AT_ONCE):
         return False
     # What comes in another layout is copied, which only pays where much is done with each value.
     outputs_for_copy = 0 if native_call.numbers_a_pixel(maps, maps.dtype) else _LEAST_WIDER
@@ -282,7 +284,10 @@ def multiplies_halves() -> bool:
 
 def wins_lowered(maps: Tensor, weight: Tensor, stride: int, padding: tuple[int, int], dilation: int) -> bool:
     """Whether Winograd's float32 is faster than any convolution in bfloat16; independent of the batch."""
-    if min(weight.shape[:2]) < _LEAST_WIDER or not wins(maps, weight, stride, padding, dilation):
+    tiles, _ = _tiles(1, maps.shape[2:], dilation)
+    if tiles < (_LEAST_LOWERED_OF_FEW if min(weight.shape[:2]) < _LEAST_WIDER else _LEAST_LOWERED):
+        return False
+    if not wins(maps, weight, stride, padding, dilation):
         return False
     return native.library() is not None and not has_tiles()
 
