@@ -138,7 +138,7 @@ def peak_bytes(settings: LiteFlowNetSettings, number: int) -> tuple[int, int]:
         # The pseudo level is never in strips: distances and weights of its filter's windows, at half the size.
         window = level_window(2) ** 2 if settings.pseudo_level else 0
         pseudo = (window * (3 + number / 4) + 40) * directions if window else 0
-        return round(max(features, pseudo)), round(max(50 + 18 * number, pseudo))
+        return round(max(features, pseudo)), round(max((50 + 18 * number) * directions, pseudo))
     if not settings.matching:
         level, strips = 104 + 94 * number, 200 + 6 * number
     else:
