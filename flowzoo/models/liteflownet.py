@@ -203,7 +203,7 @@ class LiteFlowNet(FlowNetwork):
 
     def _normalise(self, first: Tensor, second: Tensor, size: Size) -> Tensor:
         """RGB in [0,1] -> both images in one batch, BGR, mean-free, resized: (2B,3,*size)."""
-        images = torch.stack([first, second]).flip(2) - self.means.unsqueeze(1)
+        images = torch.stack([first, second]).flip(2).sub_(self.means.unsqueeze(1))
         return self._resize(images.flatten(0, 1), size)
 
     def _resize(self, maps: Tensor, size: Size) -> Tensor:
