@@ -26,11 +26,12 @@ from flowzoo.operators.registration import REGISTERED
 import test_op_channel_doubling as doubled
 import test_op_deform_kernel as deformed
 import test_op_convolution_few as few
+import test_op_convolution_few_inputs as few_inputs
 import test_op_convolution_tiles as tiled
 import test_op_warp as warped
 import test_op_weighted_sums as summed
 from flowzoo.operators.channel_doubling import cpu as channel_doubling
-from flowzoo.operators.convolution import cpu as convolution, cpu_few_outputs
+from flowzoo.operators.convolution import cpu as convolution, cpu_few_inputs, cpu_few_outputs
 from flowzoo.operators.deform import cpu as deform
 from flowzoo.operators.warp import cpu as warp
 from flowzoo.operators.weighted_sums import cpu as weighted_sums
@@ -49,7 +50,7 @@ for name, registered in REGISTERED.items():
 def maps(channels):
     return torch.randn(2, 7, 9, channels).permute(0, 3, 1, 2)
 
-OTHERS = "few_outputs", "weighted_sums", "warp", "channel_doubling"
+OTHERS = "few_inputs", "few_outputs", "weighted_sums", "warp", "channel_doubling"
 has_winograd, has_tiles = (hasattr(library, "flowzoo_" + name) for name in ("winograd", "tile_convolution"))
 assert has_winograd or has_tiles or sys.argv[2] or any(hasattr(library, "flowzoo_" + n) for n in OTHERS)
 for first, second, outputs in ((32, 5, 33), (64, 41, 7)) if has_winograd else ():
@@ -68,6 +69,11 @@ for channels, outputs, window, padding, *sides in few.CASES if hasattr(library, 
     maps_, weight, bias = few.drawn(channels, outputs, window, *sides)
     for given in (maps_, maps_.bfloat16()):
         cpu_few_outputs.convolution(given, weight, bias, padding)
+for case in few_inputs.CASES if hasattr(library, "flowzoo_few_inputs") else ():
+    channels, outputs, window, stride, padding, *sides = case
+    maps_, weight, bias = few_inputs.drawn(channels, outputs, window, *sides)
+    for given in few_inputs.layouts(maps_):
+        cpu_few_inputs.convolution(given, weight, bias, stride, padding, 0.1)
 for shape in summed.SHAPES if hasattr(library, "flowzoo_weighted_sums") else ():
     for axis in (2, 3):
         maps_, index, weight = summed.drawn(shape, axis)
@@ -150,6 +156,7 @@ def test_unbroken_kernels_stay_inside_their_buffers() -> None:
         ("density_reading", ("density_reading.cpp", "count == kWideLanes && bin_step", "bin_step"), "density_reading"),
         ("winograd", ("winograd.cpp", "(c + before - input.split)", "c + before"), "none"),
         ("tile_convolution", ("tile_convolution.cpp", "y < 0 || y >= of.height", "y < 0"), "none"),
+        ("few_inputs", ("few_inputs.cpp", "y < 0 || y >= of.height", "y < 0"), "none"),
         ("few_outputs", ("few_outputs.cpp", "seen < first || seen >= last", "seen >= last"), "none"),
         ("weighted_sums", ("weighted_sums.cpp", "std::min(kColumns, width - x)", "kColumns"), "none"),
         ("warp", ("warp.cpp", "std::max<int64_t>(column + i % 2, 0), width - 1", "column + i % 2, width - 1"), "none"),

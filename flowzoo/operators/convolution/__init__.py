@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from flowzoo.operators import native, native_call
-from flowzoo.operators.convolution import cpu, cpu_few_outputs, definition
+from flowzoo.operators.convolution import cpu, cpu_few_inputs, cpu_few_outputs, definition
 from flowzoo.operators.convolution.registered import Convolution
 from flowzoo.operators.precision import autocast_type, without_autocast
 from flowzoo.operators.registration import is_traced
@@ -31,10 +31,11 @@ def convolve(
     recorded that is so for maps in channels-last layout, and the gradient to the weights of the others comes from
     kernels/convolution_weights.cpp, which is two to three times as fast in that layout as oneDNN's. Without gradients,
     `cpu.wins` says where the kernel is faster than PyTorch; other layouts are copied into channels last, and the result
-    is channels last. `cpu_few_outputs.wins` says the same of few outputs (kernels/few_outputs.cpp). Under autocast to
-    bfloat16, `cpu.wins_lowered` says where Winograd's kernel is used, and `cpu.tiles_win` where products of bfloat16
-    numbers are (kernels/tile_convolution.cpp). Everything else, and gradients that are themselves differentiated, is
-    PyTorch's own, where it can with the leaky ReLU in the same pass.
+    is channels last. `cpu_few_inputs.wins` and `cpu_few_outputs.wins` say the same of few channels that come in
+    (kernels/few_inputs.cpp) or go out (kernels/few_outputs.cpp). Under autocast to bfloat16, `cpu.wins_lowered` says
+    where Winograd's kernel is used, and `cpu.tiles_win` where products of bfloat16 numbers are
+    (kernels/tile_convolution.cpp). Everything else, and gradients that are themselves differentiated, is PyTorch's own,
+    where it can with the leaky ReLU in the same pass.
 
     Args:
         maps: (B,C,H,W).
@@ -44,35 +45,63 @@ def convolve(
         padding: zero rows above and below, zero columns left and right.
         slope: of the leaky ReLU, in [0,1]; 1 is none; 0, a ReLU, is for inference only.
     """
+    found, given = None, (maps, weight, bias, stride, padding, dilation, slope)
     if _is_plain(maps, weight, bias):
         if not torch.is_grad_enabled():
-            found = None
-            if cpu.wins(maps, weight, stride, padding, dilation) and _has_kernels(maps):
-                found = cpu.convolution(maps, weight, bias, dilation, slope)
-            elif slope == 1 and cpu_few_outputs.wins(maps, weight, stride, padding, dilation):
-                found = cpu_few_outputs.convolution(maps, weight, bias, padding)
-            if found is None and slope != 1:
-                found = cpu.onednn_convolution(maps, weight, bias, stride, padding, dilation, slope)
-            if found is not None:
-                return found
+            found = _plain(*given)
         elif weight.requires_grad and maps.is_contiguous(memory_format=_LAST) and _has_kernels(maps):
-            result: Tensor = Convolution.apply(maps, weight, bias, stride, padding, dilation, slope)  # type: ignore[no-untyped-call]
+            result: Tensor = Convolution.apply(*given)  # type: ignore[no-untyped-call]
             return result
     elif _is_lowered(maps, weight):
-        if cpu.wins_lowered(maps, weight, stride, padding, dilation):
-            into = _new_half(maps, weight)
-            found = cpu.convolution(maps, weight, bias, dilation, slope, into=into)
-        elif cpu.tiles_win(maps, weight, stride, dilation):
-            found = cpu.tile_convolution(maps, weight, bias, stride, padding, dilation, slope, lowered=True)
-        else:
-            found = cpu.lowered_convolution(maps, weight, bias, stride, padding, dilation, slope)
-        if found is not None:
-            return found
+        found = _lowered(*given)
     elif dilation > 1 and _is_spoilt(maps, weight):
         with without_autocast(maps.device):
-            given = maps.float(), weight.float(), None if bias is None else bias.float()
-            return convolve(*given, stride, padding, dilation, slope).bfloat16()
-    return definition.convolve(maps, weight, bias, stride, padding, dilation, slope)
+            exact = maps.float(), weight.float(), None if bias is None else bias.float()
+            return convolve(*exact, stride, padding, dilation, slope).bfloat16()
+    return definition.convolve(*given) if found is None else found
+
+
+def _plain(
+    maps: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: int,
+    padding: tuple[int, int],
+    dilation: int,
+    slope: float,
+) -> Tensor | None:
+    """`convolve` in float32 without gradients; None where PyTorch's own is to do it."""
+    if cpu.wins(maps, weight, stride, padding, dilation) and _has_kernels(maps):
+        found = cpu.convolution(maps, weight, bias, dilation, slope)
+    elif cpu_few_inputs.wins(maps, weight, padding, dilation, lowered=False):
+        found = cpu_few_inputs.convolution(maps, weight, bias, stride, padding, slope)
+    elif slope == 1 and cpu_few_outputs.wins(maps, weight, stride, padding, dilation):
+        found = cpu_few_outputs.convolution(maps, weight, bias, padding)
+    else:
+        found = None
+    if found is None and slope != 1:
+        found = cpu.onednn_convolution(maps, weight, bias, stride, padding, dilation, slope)
+    return found
+
+
+def _lowered(
+    maps: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: int,
+    padding: tuple[int, int],
+    dilation: int,
+    slope: float,
+) -> Tensor | None:
+    """`convolve` as autocast wants it in bfloat16 without gradients; None where PyTorch's own is to do it."""
+    if cpu.wins_lowered(maps, weight, stride, padding, dilation):
+        into = _new_half(maps, weight)
+        return cpu.convolution(maps, weight, bias, dilation, slope, into=into)
+    if cpu_few_inputs.wins(maps, weight, padding, dilation, lowered=True):
+        return cpu_few_inputs.convolution(maps, weight, bias, stride, padding, slope, lowered=True)
+    if cpu.tiles_win(maps, weight, stride, dilation):
+        return cpu.tile_convolution(maps, weight, bias, stride, padding, dilation, slope, lowered=True)
+    return cpu.lowered_convolution(maps, weight, bias, stride, padding, dilation, slope)
 
 
 def convolve_into(
