@@ -41,7 +41,10 @@ LEAST = 1e-3
 
 
 class Precise(FlowTask):
-    """In float64: HD3's batch norm of two values and choice of windows, and GOCor's steps, magnify rounding."""
+    """In float64: what has few values or kinks magnifies rounding.
+
+    HD3's batch norm of two values and choice of windows, GOCor's steps, and LiteFlowNet's regularisation of small maps.
+    """
 
     def predict(self, network: FlowNetwork, batch: TrainingBatch) -> FlowPrediction:
         return network(batch.first.double(), batch.second.double())
@@ -78,7 +81,8 @@ def trained(
     recipe: Recipe, folder: Path, output: Path, ranks: Ranks
 ) -> tuple[list[dict], dict[str, Tensor], dict[str, Tensor]]:
     """What a run logs, its weights, and its first gradient."""
-    precise = recipe.task == "prediction" or (recipe.task == "flow" and recipe.model.endswith("-gocor"))
+    kinked = recipe.model.endswith("-gocor") or recipe.model.startswith("liteflownet")
+    precise = recipe.task == "prediction" or (recipe.task == "flow" and kinked)
     precise = precise or (recipe.task == "flow" and recipe.stages[0].task.loss.loss == "density")
     loop.build = (lambda *place: BUILD(*place).double()) if precise else BUILD
     kind = PRECISE[recipe.task] if precise else task_class(recipe.task)

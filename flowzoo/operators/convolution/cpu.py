@@ -33,8 +33,8 @@ _LEAST_CHANNELS, _LEAST_WIDER = 32, 64
 """Of the maps with fewer and with more channels: below these the transforms cost what the products save."""
 _LEAST_TILES = 30
 """Below this the transform of the weights does."""
-_LEAST_TILES_AT_ONCE, _LEAST_OF_FEW = 32, 100
-"""The same of one frame, without gradients: of many channels, and of few."""
+_LEAST_TILES_AT_ONCE = 100
+"""The same of one frame, without gradients: below it no network gains."""
 _LEAST_LOWERED, _LEAST_LOWERED_OF_FEW = 100, 400
 """The same where oneDNN would take bfloat16."""
 
@@ -80,10 +80,9 @@ def wins(maps: Tensor, weight: Tensor, stride: int, padding: tuple[int, int], di
     """
     if tuple(weight.shape[2:]) != (3, 3) or stride != 1 or padding != (dilation, dilation):
         return False
-    least, most = sorted(weight.shape[:2])
+    least = min(weight.shape[:2])
     tiles, waste = _tiles(1, maps.shape[2:], dilation)
-    few = most < _LEAST_WIDER or least < _LEAST_CHANNELS
-    if least < _LEAST_CHANNELS_AT_ONCE or tiles < (_LEAST_OF_FEW if few else _LEAST_TILES_AT_ONCE):
+    if least < _LEAST_CHANNELS_AT_ONCE or tiles < _LEAST_TILES_AT_ONCE:
         return False
     # What comes in another layout is copied, which only pays where much is done with each value.
     outputs_for_copy = 0 if native_call.numbers_a_pixel(maps, maps.dtype) else _LEAST_WIDER
