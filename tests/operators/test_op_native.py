@@ -228,3 +228,18 @@ def test_out_of_memory_falls_back(monkeypatch: pytest.MonkeyPatch, caplog: pytes
         sampled_cpu.sampled_volume(maps, maps, flow, 1, 1, 1, False),
         sampled_definition.sampled_volume(maps, maps, flow, 1, 1, 1, False),
     )
+
+
+@pytest.mark.skipif(not Path("/sys/kernel/mm/transparent_hugepage").exists(), reason="pages have one size here")
+def test_large_results_may_have_large_pages() -> None:
+    large, small = (torch.empty(size) for size in (8 << 20, 1 << 10))
+    assert native_call.in_large_pages(large) is large
+    assert native_call.in_large_pages(small) is small
+    place, flags = large.data_ptr() + (4 << 20), ""
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        bounds, _, _ = line.partition(" ")
+        if "-" in bounds:
+            begin, end = (int(bound, 16) for bound in bounds.split("-"))
+        elif line.startswith("VmFlags:") and begin <= place < end:
+            flags = line
+    assert " hg" in flags

@@ -215,7 +215,7 @@ def convolve_parts(
 def _new_half(maps: Tensor, weight: Tensor) -> Tensor:
     """For the result of a convolution of stride 1 that keeps the size."""
     shape = maps.shape[0], weight.shape[0], *maps.shape[2:]
-    return torch.empty(shape, dtype=torch.bfloat16, memory_format=_LAST)
+    return native_call.in_large_pages(torch.empty(shape, dtype=torch.bfloat16, memory_format=_LAST))
 
 
 def _is_plain(maps: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
