@@ -30,6 +30,7 @@ from flowzoo.training.flow.objective import end_point_error, make_loss
 from flowzoo.training.flow.task import settings_of
 from flowzoo.training.recipe import load_recipe
 
+PACKAGE = str(Path(flowzoo.__file__).parent)
 MAKERS = {torch.tensor, torch.as_tensor, torch.scalar_tensor, torch.from_numpy, torch.Tensor.new_tensor}
 FRAMES = {"edvr-m": 5, "tdan": 5}
 
@@ -46,7 +47,7 @@ class Watch(TorchFunctionMode):
         made = [leaf.device.type for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
         given = [leaf.device.type for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
         if "meta" in made and (func in MAKERS or "cpu" in given):
-            lines = [line for line in traceback.extract_stack() if "/flowzoo/" in line.filename]
+            lines = [line for line in traceback.extract_stack() if line.filename.startswith(PACKAGE)]
             self.found.append(f"{lines[-1].filename}:{lines[-1].lineno}" if lines else str(func))
         return result
 
