@@ -1,6 +1,7 @@
 """Convolution with leaky ReLU, with its own CPU kernels for maps in channels-last memory layout."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,6 +15,15 @@ from flowzoo.operators.registration import is_traced
 _LEAST_CHANNELS = 16
 """Below this the kernel's vectors would be mostly empty."""
 _LAST = torch.channels_last
+
+
+class _Numbers(NamedTuple):
+    """Of a convolution; see `convolve`."""
+
+    stride: int
+    padding: tuple[int, int]
+    dilation: int
+    slope: float
 
 
 def convolve(
@@ -45,32 +55,25 @@ def convolve(
         padding: zero rows above and below, zero columns left and right.
         slope: of the leaky ReLU, in [0,1]; 1 is none; 0, a ReLU, is for inference only.
     """
-    found, given = None, (maps, weight, bias, stride, padding, dilation, slope)
+    found, numbers = None, _Numbers(stride, padding, dilation, slope)
     if _is_plain(maps, weight, bias):
         if not torch.is_grad_enabled():
-            found = _plain(*given)
+            found = _plain(maps, weight, bias, numbers)
         elif weight.requires_grad and maps.is_contiguous(memory_format=_LAST) and _has_kernels(maps):
-            result: Tensor = Convolution.apply(*given)  # type: ignore[no-untyped-call]
+            result: Tensor = Convolution.apply(maps, weight, bias, *numbers)  # type: ignore[no-untyped-call]
             return result
     elif _is_lowered(maps, weight):
-        found = _lowered(*given)
+        found = _lowered(maps, weight, bias, numbers)
     elif dilation > 1 and _is_spoilt(maps, weight):
         with without_autocast(maps.device):
             exact = maps.float(), weight.float(), None if bias is None else bias.float()
             return convolve(*exact, stride, padding, dilation, slope).bfloat16()
-    return definition.convolve(*given) if found is None else found
+    return definition.convolve(maps, weight, bias, stride, padding, dilation, slope) if found is None else found
 
 
-def _plain(
-    maps: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: int,
-    padding: tuple[int, int],
-    dilation: int,
-    slope: float,
-) -> Tensor | None:
+def _plain(maps: Tensor, weight: Tensor, bias: Tensor | None, numbers: _Numbers) -> Tensor | None:
     """`convolve` in float32 without gradients; None where PyTorch's own is to do it."""
+    stride, padding, dilation, slope = numbers
     if cpu.wins(maps, weight, stride, padding, dilation) and _has_kernels(maps):
         found = cpu.convolution(maps, weight, bias, dilation, slope)
     elif cpu_few_inputs.wins(maps, weight, padding, dilation, lowered=False):
@@ -84,16 +87,9 @@ def _plain(
     return found
 
 
-def _lowered(
-    maps: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: int,
-    padding: tuple[int, int],
-    dilation: int,
-    slope: float,
-) -> Tensor | None:
+def _lowered(maps: Tensor, weight: Tensor, bias: Tensor | None, numbers: _Numbers) -> Tensor | None:
     """`convolve` as autocast wants it in bfloat16 without gradients; None where PyTorch's own is to do it."""
+    stride, padding, dilation, slope = numbers
     if cpu.wins_lowered(maps, weight, stride, padding, dilation):
         into = _new_half(maps, weight)
         return cpu.convolution(maps, weight, bias, dilation, slope, into=into)
