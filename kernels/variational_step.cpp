@@ -62,7 +62,8 @@ public:
           gy_(kNear, width),
           part_(kNear, width),
           below_(2, width),
-          work_(13 * width) {}
+          padded_((width + kLanes - 1) / kLanes * kLanes),
+          work_(13 * padded_) {}
 
     // To begin with row `from`.
     void start(const float* first, const float* second, const float* edges, const float* flow, int64_t from) {
@@ -82,9 +83,10 @@ public:
     void make(int64_t y, Colour* colours) {
         prepare(y);
         float* w = work_.data();
-        float *fxx = w, *fxy = w + width_, *fyy = w + 2 * width_, *fxt = w + 3 * width_, *fyt = w + 4 * width_;
-        float *trust = w + 5 * width_, *a12 = w + 6 * width_, *b1 = w + 7 * width_, *b2 = w + 8 * width_;
-        float *right = w + 9 * width_, *inverse1 = w + 10 * width_, *inverse2 = w + 11 * width_, *sums = w + 12 * width_;
+        float *fxx = w, *fxy = w + padded_, *fyy = w + 2 * padded_, *fxt = w + 3 * padded_, *fyt = w + 4 * padded_;
+        float *trust = w + 5 * padded_, *a12 = w + 6 * padded_, *b1 = w + 7 * padded_, *b2 = w + 8 * padded_;
+        float *right = w + 9 * padded_, *inverse1 = w + 10 * padded_, *inverse2 = w + 11 * padded_;
+        float* sums = w + 12 * padded_;
         const float *fx = gx_.row(y), *fy = gy_.row(y), *ft = change_.row(y);
         slope_row(fx, width_, fxx);
         slope_between(at(gx_, y - 1), at(gx_, y + 1), width_, fxy);
@@ -99,33 +101,31 @@ public:
 #pragma GCC ivdep
         for (int64_t x = 0; x < width_ - 1; ++x) right[x] = across[x] * (here[x] + here[x + 1]);
         const float least_square = n_.normaliser * n_.normaliser, epsilon2 = n_.epsilon * n_.epsilon;
-        const float delta = n_.delta, gamma = n_.gamma;
-#pragma GCC ivdep
-        for (int64_t x = 0; x < width_; ++x) {
-            const float n0 = trust[x] / (fx[x] * fx[x] + fy[x] * fy[x] + least_square);
-            const float n1 = trust[x] / (fxx[x] * fxx[x] + fxy[x] * fxy[x] + least_square);
-            const float n2 = trust[x] / (fxy[x] * fxy[x] + fyy[x] * fyy[x] + least_square);
-            const float k0 = delta * n0 / std::sqrt(ft[x] * ft[x] * n0 + epsilon2);
-            const float k = gamma / std::sqrt(fxt[x] * fxt[x] * n1 + fyt[x] * fyt[x] * n2 + epsilon2);
-            const float k1 = k * n1, k2 = k * n2;
-            inverse1[x] = k0 * fx[x] * fx[x] + k1 * fxx[x] * fxx[x] + k2 * fxy[x] * fxy[x];
-            inverse2[x] = k0 * fy[x] * fy[x] + k1 * fxy[x] * fxy[x] + k2 * fyy[x] * fyy[x];
-            a12[x] = k0 * fx[x] * fy[x] + k1 * fxx[x] * fxy[x] + k2 * fxy[x] * fyy[x];
-            b1[x] = -(k0 * fx[x] * ft[x] + k1 * fxx[x] * fxt[x] + k2 * fxy[x] * fyt[x]);
-            b2[x] = -(k0 * fy[x] * ft[x] + k1 * fxy[x] * fxt[x] + k2 * fyy[x] * fyt[x]);
+        for (int64_t x = 0; x < width_; x += kLanes) {  // rows have room for whole vectors
+            const Vec f_x = load(fx + x), f_y = load(fy + x), f_t = load(ft + x), trusted = load(trust + x);
+            const Vec f_xx = load(fxx + x), f_xy = load(fxy + x), f_yy = load(fyy + x);
+            const Vec f_xt = load(fxt + x), f_yt = load(fyt + x);
+            const Vec n0 = trusted * reciprocal(f_x * f_x + f_y * f_y + least_square);
+            const Vec n1 = trusted * reciprocal(f_xx * f_xx + f_xy * f_xy + least_square);
+            const Vec n2 = trusted * reciprocal(f_xy * f_xy + f_yy * f_yy + least_square);
+            const Vec k0 = n_.delta * n0 * reciprocal_root(f_t * f_t * n0 + epsilon2);
+            const Vec k = n_.gamma * reciprocal_root(f_xt * f_xt * n1 + f_yt * f_yt * n2 + epsilon2);
+            const Vec k1 = k * n1, k2 = k * n2;
+            store(inverse1 + x, k0 * f_x * f_x + k1 * f_xx * f_xx + k2 * f_xy * f_xy);
+            store(inverse2 + x, k0 * f_y * f_y + k1 * f_xy * f_xy + k2 * f_yy * f_yy);
+            store(a12 + x, k0 * f_x * f_y + k1 * f_xx * f_xy + k2 * f_xy * f_yy);
+            store(b1 + x, -(k0 * f_x * f_t + k1 * f_xx * f_xt + k2 * f_xy * f_yt));
+            store(b2 + x, -(k0 * f_y * f_t + k1 * f_xy * f_xt + k2 * f_yy * f_yt));
         }
         pull(y, right, below, above, b1, b2, inverse1, inverse2);
-        for (int64_t colour = 0; colour < 2; ++colour) {
-            Colour& c = colours[colour];
-            const int64_t begin = (y + colour) & 1;
-            pick(a12, begin, c.a12.row(y));
-            pick(b1, begin, c.b1.row(y));
-            pick(b2, begin, c.b2.row(y));
-            pick(right, begin, c.right.row(y));
-            pick(below, begin, c.below.row(y));
-            pick(inverse1, begin, c.inverse1.row(y));
-            pick(inverse2, begin, c.inverse2.row(y));
-        }
+        Colour &even = colours[y & 1], &odd = colours[1 - (y & 1)];
+        pick(a12, even.a12.row(y), odd.a12.row(y));
+        pick(b1, even.b1.row(y), odd.b1.row(y));
+        pick(b2, even.b2.row(y), odd.b2.row(y));
+        pick(right, even.right.row(y), odd.right.row(y));
+        pick(below, even.below.row(y), odd.below.row(y));
+        pick(inverse1, even.inverse1.row(y), odd.inverse1.row(y));
+        pick(inverse2, even.inverse2.row(y), odd.inverse2.row(y));
     }
 
 private:
@@ -195,15 +195,22 @@ private:
         if (width_ > 1) add(width_ - 1, right[width_ - 2], -1, 0);
     }
 
-    void pick(const float* from, int64_t begin, float* __restrict to) {
-        const int64_t count = (width_ - begin + 1) / 2;
-        for (int64_t i = 0; i < count; ++i) to[kBefore + i] = from[2 * i + begin];
-        to[kBefore + count] = 0.0f;
+    // What belongs to the row's pixels of even x, and of odd x.
+    void pick(const float* from, float* __restrict even, float* __restrict odd) {
+        const int64_t pairs = width_ / 2;
+        even += kBefore, odd += kBefore;
+        for (int64_t i = 0; i < pairs; ++i) {
+            even[i] = from[2 * i];
+            odd[i] = from[2 * i + 1];
+        }
+        even[pairs] = width_ % 2 ? from[width_ - 1] : 0.0f;
+        even[pairs + width_ % 2] = odd[pairs] = 0.0f;
     }
 
     int64_t height_, width_;
     Numbers n_;
     Ring mean_, change_, inside_, gx_, gy_, part_, below_;
+    int64_t padded_;
     std::vector<float> work_;
     const float *first_ = nullptr, *second_ = nullptr, *edges_ = nullptr, *u_ = nullptr, *v_ = nullptr;
     int64_t warped_ = 0, sloped_ = 0, parts_ = 0;
@@ -242,16 +249,18 @@ void relax_row(Colour* colours, int64_t colour, int64_t y, int64_t height, int64
 // A row of one component of the moved flow, which stays where the system says nothing (0 / 0).
 void move_row(Ring Colour::*step, Colour* colours, int64_t y, int64_t width, float largest, const float* flow,
               float* __restrict out) {
-    for (int64_t colour = 0; colour < 2; ++colour) {
-        const float* change = (colours[colour].*step).row(y) + kBefore;
-        const int64_t begin = (y + colour) & 1, count = (width - begin + 1) / 2;
-        for (int64_t i = 0; i < count; ++i) {
-            float by = change[i] == change[i] ? change[i] : 0.0f;
-            by = by < -largest ? -largest : by;
-            by = by > largest ? largest : by;
-            out[2 * i + begin] = flow[2 * i + begin] + by;
-        }
+    const auto moved = [largest](float at, float by) {
+        by = by == by ? by : 0.0f;
+        by = by < -largest ? -largest : by;
+        return at + (by > largest ? largest : by);
+    };
+    const float* even = (colours[y & 1].*step).row(y) + kBefore;
+    const float* odd = (colours[1 - (y & 1)].*step).row(y) + kBefore;
+    for (int64_t i = 0; i < width / 2; ++i) {
+        out[2 * i] = moved(flow[2 * i], even[i]);
+        out[2 * i + 1] = moved(flow[2 * i + 1], odd[i]);
     }
+    if (width % 2) out[width - 1] = moved(flow[width - 1], even[width / 2]);
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-"""Freed memory stays with the processes of commands, and with no others."""
+"""Freed memory stays with the processes of commands and of estimators, and with no others."""
 
 import os
 import platform
@@ -9,6 +9,7 @@ import pytest
 
 import flowzoo.freed_memory
 from flowzoo.cli import main
+from flowzoo.inference.estimator import Estimator
 
 CHOICES = "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES"
 PROGRAM = """
@@ -95,3 +96,11 @@ def test_only_a_commands_own_process_is_changed(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["flowzoo", "models", "pwcnet"])
     assert main() == 0
     assert calls == [1]
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_an_estimator_asks_for_it_unless_told_not_to(keep, monkeypatch):
+    calls = []
+    monkeypatch.setattr("flowzoo.inference.estimator.keep_freed_memory", lambda: calls.append(1))
+    Estimator(flowzoo.create("spynet"), keep_memory=keep)
+    assert len(calls) == keep

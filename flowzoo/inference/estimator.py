@@ -17,7 +17,7 @@ from flowzoo.blocks.strips import strip_pixels
 from flowzoo.creation import create_flow_network, default_weights
 from flowzoo.errors import InputError
 from flowzoo.flow.forward_backward import cycle_confidence, occlusion
-from flowzoo.freed_memory import give_back
+from flowzoo.freed_memory import give_back, keep_freed_memory
 from flowzoo.inference.arrays import fault_of
 from flowzoo.inference.continuation import Continuation
 from flowzoo.inference.memory_bound import check_memory, default_memory, halves_maps
@@ -79,6 +79,8 @@ class Estimator:
         confidence: where the network has none of its own, find it by cyclic consistency (likewise).
         warm_start: start a pair from the flow of the call before, where that ended in this pair's first image; batches
             of one pair, whole frames.
+        keep_memory: on a CPU, call `keep_freed_memory` for this process: without it the system hands out fresh pages
+            for every pair, which takes 5 to 20 % of the time.
         bound: `memory`, or what stands for it.
         lowered: whether maps take half the memory: bfloat16, on a CPU that has it.
 
@@ -93,6 +95,7 @@ class Estimator:
     occlusion: bool = False
     confidence: bool = False
     warm_start: bool = False
+    keep_memory: bool = True
     continuation: Continuation | None = field(default=None, init=False)
     bound: float = field(default=0.0, init=False)
     lowered: bool = field(default=False, init=False)
@@ -107,7 +110,10 @@ class Estimator:
             self.continuation = Continuation(self.network)
         if worth_recording(self.network.device):
             self.recorded = Recorded(self.network, self._eager)
-        if self.network.device.type == "cpu" and self.network.channels_last:
+        on_cpu = self.network.device.type == "cpu"
+        if on_cpu and self.keep_memory:
+            keep_freed_memory()
+        if on_cpu and self.network.channels_last:
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def plan(self, height: int, width: int) -> Plan:

@@ -140,10 +140,10 @@ def peak_bytes(settings: LiteFlowNetSettings, number: int) -> tuple[int, int]:
         pseudo = (window * (3 + number / 4) + 40) * directions if window else 0
         return round(max(features, pseudo)), round(max((50 + 18 * number) * directions, pseudo))
     if not settings.matching:
-        level, strips = 104 + 94 * number, 200 + 6 * number
+        level, strips = 104 + 94 * number, 36 + 48.0 * number
     else:
         costs = (2 * settings.cost_range + 1) ** 2
-        level, strips = max(230, costs) + 125 * number, 215 + 30 * number
+        level, strips = max(230, costs) + 125 * number, 53 + 70.5 * number
     return round(max(features, level * directions)), round(strips * directions)
 
 

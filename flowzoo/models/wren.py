@@ -76,7 +76,7 @@ class Wren(FlowNetwork):
         size = (self._rounded(height), self._rounded(width))
         scale = ratio(width, size[1]), ratio(height, size[0])
         first, second = first.contiguous(), second.contiguous()  # in planes PyTorch resizes them in a third of the time
-        images = _resized(torch.cat([first, second]), size)
+        images = _resized(torch.cat([first, second]), size).mul_(2).sub_(1)
         maps, distant = self._features(images)
         flow, pyramid, state = self._coarse_to_fine(maps, distant)
         if self.settings.cascade and not self.training:
@@ -108,7 +108,7 @@ class Wren(FlowNetwork):
         return max(self.multiple, (side + self.multiple // 2) // self.multiple * self.multiple)
 
     def _features(self, images: Tensor) -> tuple[list[Tensor], Tensor | None]:
-        """(2B,3,H,W) -> maps to match at 1/4, 1/8, ... 1/64 of the images, both images' stacked.
+        """(2B,3,H,W) in [-1,1] -> maps to match at 1/4, 1/8, ... 1/64 of the images, both images' stacked.
 
         The second result are the features of global matching at 1/16, or None. The reverse pairs come behind the pairs
         where both directions are inferred.
@@ -116,8 +116,9 @@ class Wren(FlowNetwork):
         levels: list[Tensor] = []
         groups = 1 if self.settings.normalisation == "joint" else self.settings.matching_channels
         with matched_exactly(self, images):
-            x = images.contiguous(memory_format=torch.channels_last)
-            x = (x * 2 if x is images or torch.is_grad_enabled() else x.mul_(2)).sub_(1)
+            # Without gradients the first layer reads planes on a CPU as fast.
+            planes = images.is_cpu and not torch.is_grad_enabled()
+            x = images if planes else images.contiguous(memory_format=torch.channels_last)
             for block in self.encoder:
                 x = block(x)
                 levels.append(x)

@@ -22,7 +22,7 @@ from flowzoo.operators.relaxation import definition as relaxation_definition
 from flowzoo.operators.variational import definition as variational_definition
 from flowzoo.operators.variational.definition import StepNumbers
 
-SIZES = [(1, 2, 2), (2, 5, 7), (1, 17, 33), (1, 2, 40), (3, 40, 2), (1, 35, 65)]
+SIZES = [(1, 2, 2), (2, 5, 7), (1, 17, 33), (1, 2, 40), (3, 40, 2), (1, 35, 65), (1, 20, 48)]
 TRUST = NORMALISER, VariationalSettings.mismatch, LEAST
 WEIGHTS = VariationalSettings.alpha, VariationalSettings.delta, VariationalSettings.gamma, EPSILON
 needs_kernels = pytest.mark.skipif(native.library() is None, reason="no C++ compiler")
