@@ -161,6 +161,9 @@ extern "C" __attribute__((visibility("default"))) int flowzoo_convolution_weight
                     gradient_pixel, window_height, window_width, stride, dilation, pad_y, pad_x};
     // The shape of the register tile that leaves the fewest lanes of its vectors empty.
     const int64_t vectors = (channels + kLanes - 1) / kLanes;
+    if (outputs <= 2)  // of flow heads
+        return vectors <= 2 ? run<2, 2>(p, input, gradient, result, threads)
+                            : run<2, 4>(p, input, gradient, result, threads);
     if constexpr (kManyRegisters) {
         if (vectors % 3 == 0 || vectors > 5) return run<8, 3>(p, input, gradient, result, threads);
         if (vectors % 2 == 0) return run<12, 2>(p, input, gradient, result, threads);

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from flowzoo.operators.convolution import cpu, definition
+from flowzoo.operators.convolution import cpu, cpu_few_outputs, definition
 
 
 class Convolution(torch.autograd.Function):
@@ -24,6 +24,8 @@ class Convolution(torch.autograd.Function):
         result = None
         if cpu.suits(maps, weight, stride, padding, dilation):
             result = cpu.convolution(maps, weight, bias, dilation, slope)
+        elif slope == 1 and cpu_few_outputs.wins(maps, weight, stride, padding, dilation):
+            result = cpu_few_outputs.convolution(maps, weight, bias, padding)
         if result is None:
             result = definition.convolve(maps, weight, bias, stride, padding, dilation, slope)
         return result

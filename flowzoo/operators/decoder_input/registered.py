@@ -24,7 +24,10 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
 def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
     (cost,) = ctx.saved_tensors
     to_cost, *beside = gradient.split(ctx.channels, dim=1)
-    to_cost = torch.where(cost > 0, to_cost, to_cost * ctx.slope) * ctx.gain
+    # In the layout of the costs: PyTorch takes four times as long over two maps that lie differently.
+    layout = torch.contiguous_format if cost.is_contiguous() else torch.channels_last
+    to_cost = to_cost.contiguous(memory_format=layout)
+    to_cost = torch.ops.aten.leaky_relu_backward(to_cost, cost, ctx.slope, False) * ctx.gain
     found = [part.to(dtype) for part, dtype in zip((to_cost, *beside), ctx.dtypes, strict=True)]
     return *found, None, None
 
