@@ -42,10 +42,11 @@ def convolve(
     kernels/convolution_weights.cpp, which is two to three times as fast in that layout as oneDNN's. Without gradients,
     `cpu.wins` says where the kernel is faster than PyTorch; other layouts are copied into channels last, and the result
     is channels last. `cpu_few_inputs.wins` and `cpu_few_outputs.wins` say the same of few channels that come in
-    (kernels/few_inputs.cpp) or go out (kernels/few_outputs.cpp). Under autocast to bfloat16, `cpu.wins_lowered` says
-    where Winograd's kernel is used, and `cpu.tiles_win` where products of bfloat16 numbers are
-    (kernels/tile_convolution.cpp). Everything else, and gradients that are themselves differentiated, is PyTorch's own,
-    where it can with the leaky ReLU in the same pass.
+    (kernels/few_inputs.cpp) or go out (kernels/few_outputs.cpp), of which the last are used with gradients, too. Under
+    autocast to bfloat16, `cpu.wins_lowered` says where Winograd's kernel is used, `cpu.suits_lowered` where it and its
+    gradients are while gradients are recorded, with weights and their gradient in float32, and `cpu.tiles_win` where
+    products of bfloat16 numbers are (kernels/tile_convolution.cpp). Everything else, and gradients that are themselves
+    differentiated, is PyTorch's own, where it can with the leaky ReLU in the same pass.
 
     Args:
         maps: (B,C,H,W).
@@ -64,6 +65,9 @@ def convolve(
             return result
     elif _is_lowered(maps, weight):
         found = _lowered(maps, weight, bias, numbers)
+    elif _trains_lowered(maps, weight, numbers):
+        half: Tensor = Convolution.apply(maps.bfloat16(), weight, bias, *numbers)  # type: ignore[no-untyped-call]
+        return half
     elif dilation > 1 and _is_spoilt(maps, weight):
         with without_autocast(maps.device):
             exact = maps.float(), weight.float(), None if bias is None else bias.float()
@@ -226,6 +230,16 @@ def _is_lowered(maps: Tensor, weight: Tensor) -> bool:
     if torch.is_grad_enabled() or not _is_run(maps, weight) or autocast_type(maps) != torch.bfloat16:
         return False
     return {maps.dtype, weight.dtype} <= {torch.float32, torch.bfloat16}
+
+
+def _trains_lowered(maps: Tensor, weight: Tensor, numbers: _Numbers) -> bool:
+    """Whether gradients are recorded of one that autocast wants in bfloat16, and Winograd's kernels are faster."""
+    if not torch.is_grad_enabled() or not weight.requires_grad or autocast_type(maps) != torch.bfloat16:
+        return False
+    if not _is_run(maps, weight) or not {maps.dtype, weight.dtype} <= {torch.float32, torch.bfloat16}:
+        return False
+    stride, padding, dilation, _ = numbers
+    return maps.is_contiguous(memory_format=_LAST) and cpu.suits_lowered(maps, weight, stride, padding, dilation)
 
 
 def _is_spoilt(maps: Tensor, weight: Tensor) -> bool:

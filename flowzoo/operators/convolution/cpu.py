@@ -38,6 +38,9 @@ _LEAST_TILES_AT_ONCE = 100
 _LEAST_LOWERED, _LEAST_LOWERED_OF_FEW = 100, 400
 """The same where oneDNN would take bfloat16."""
 
+_MOST_WASTE_LOWERED = 1.25
+"""While gradients are recorded: tiles' pixels for each of the maps', above which oneDNN's bfloat16 is faster."""
+
 _LEAST_LARGE_TILES, _MOST_PRODUCTS = 200, 0.9
 """Of a frame: with fewer tiles of 6x6 pixels, and more than this part of 4x4's products, 4x4 is as fast."""
 
@@ -70,6 +73,14 @@ def suits(maps: Tensor, weight: Tensor, stride: int, padding: tuple[int, int], d
         return False
     tiles, waste = _tiles(maps.shape[0], maps.shape[2:], dilation)
     return tiles >= _LEAST_TILES and waste <= 2
+
+
+def suits_lowered(maps: Tensor, weight: Tensor, stride: int, padding: tuple[int, int], dilation: int) -> bool:
+    """The same of one that autocast wants in bfloat16."""
+    if not suits(maps, weight, stride, padding, dilation) or native.library() is None:
+        return False
+    tiles, waste = _tiles(maps.shape[0], maps.shape[2:], dilation)
+    return tiles >= _LEAST_LOWERED and waste <= _MOST_WASTE_LOWERED and not has_tiles()
 
 
 def wins(maps: Tensor, weight: Tensor, stride: int, padding: tuple[int, int], dilation: int) -> bool:

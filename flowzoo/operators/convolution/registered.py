@@ -9,7 +9,7 @@ from flowzoo.operators.convolution import cpu, cpu_few_outputs, definition
 
 
 class Convolution(torch.autograd.Function):
-    """`definition.convolve` of float32 maps in channels-last layout on the CPU."""
+    """`definition.convolve` on the CPU of channels-last maps, float32 or, with weights in float32, bfloat16."""
 
     @staticmethod
     def forward(
@@ -24,9 +24,12 @@ class Convolution(torch.autograd.Function):
         result = None
         if cpu.suits(maps, weight, stride, padding, dilation):
             result = cpu.convolution(maps, weight, bias, dilation, slope)
-        elif slope == 1 and cpu_few_outputs.wins(maps, weight, stride, padding, dilation):
+        elif (
+            slope == 1 and maps.dtype == weight.dtype and cpu_few_outputs.wins(maps, weight, stride, padding, dilation)
+        ):
             result = cpu_few_outputs.convolution(maps, weight, bias, padding)
         if result is None:
+            weight, bias = weight.to(maps.dtype), None if bias is None else bias.to(maps.dtype)
             result = definition.convolve(maps, weight, bias, stride, padding, dilation, slope)
         return result
 
@@ -58,12 +61,12 @@ class Convolution(torch.autograd.Function):
                     to_weight = cpu.any_weight_gradient(maps, gradient, weight, stride, padding, dilation)
                 wanted[1] = to_weight is None
         if wanted[2] and not wanted[1]:
-            to_bias, wanted[2] = gradient.sum((0, 2, 3)), False
+            to_bias, wanted[2] = gradient.sum((0, 2, 3), dtype=weight.dtype), False
         if any(wanted):
             parts = torch.ops.aten.convolution_backward(
                 gradient,
                 maps,
-                weight,
+                weight.to(maps.dtype),
                 ctx.outputs,
                 [stride, stride],
                 list(padding),
@@ -74,6 +77,6 @@ class Convolution(torch.autograd.Function):
                 wanted,
             )
             to_maps = to_maps if parts[0] is None else parts[0]
-            to_weight = to_weight if parts[1] is None else parts[1]
-            to_bias = to_bias if parts[2] is None else parts[2]
+            to_weight = to_weight if parts[1] is None else parts[1].to(weight.dtype)
+            to_bias = to_bias if parts[2] is None else parts[2].to(weight.dtype)
         return to_maps, to_weight, to_bias, None, None, None, None
