@@ -80,7 +80,7 @@ class Estimator:
         warm_start: start a pair from the flow of the call before, where that ended in this pair's first image; batches
             of one pair, whole frames.
         keep_memory: on a CPU, call `keep_freed_memory` for this process: without it the system hands out fresh pages
-            for every pair, which takes 5 to 20 % of the time.
+            for every pair, which takes up to a quarter of the time.
         bound: `memory`, or what stands for it.
         lowered: whether maps take half the memory: bfloat16, on a CPU that has it.
 
