@@ -116,9 +116,7 @@ class Wren(FlowNetwork):
         levels: list[Tensor] = []
         groups = 1 if self.settings.normalisation == "joint" else self.settings.matching_channels
         with matched_exactly(self, images):
-            # Without gradients the first layer reads planes on a CPU as fast.
-            planes = images.is_cpu and not torch.is_grad_enabled()
-            x = images if planes else images.contiguous(memory_format=torch.channels_last)
+            x = images.contiguous(memory_format=torch.channels_last)
             for block in self.encoder:
                 x = block(x)
                 levels.append(x)

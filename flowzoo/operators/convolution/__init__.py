@@ -227,19 +227,22 @@ def _is_plain(maps: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
 
 def _is_lowered(maps: Tensor, weight: Tensor) -> bool:
     """Whether this is one that autocast wants in bfloat16 on the CPU, without gradients."""
-    if torch.is_grad_enabled() or not _is_run(maps, weight) or autocast_type(maps) != torch.bfloat16:
-        return False
-    return {maps.dtype, weight.dtype} <= {torch.float32, torch.bfloat16}
+    return not torch.is_grad_enabled() and _becomes_half(maps, weight)
 
 
 def _trains_lowered(maps: Tensor, weight: Tensor, numbers: _Numbers) -> bool:
     """Whether gradients are recorded of one that autocast wants in bfloat16, and Winograd's kernels are faster."""
-    if not torch.is_grad_enabled() or not weight.requires_grad or autocast_type(maps) != torch.bfloat16:
-        return False
-    if not _is_run(maps, weight) or not {maps.dtype, weight.dtype} <= {torch.float32, torch.bfloat16}:
+    if not torch.is_grad_enabled() or not weight.requires_grad or not _becomes_half(maps, weight):
         return False
     stride, padding, dilation, _ = numbers
     return maps.is_contiguous(memory_format=_LAST) and cpu.suits_lowered(maps, weight, stride, padding, dilation)
+
+
+def _becomes_half(maps: Tensor, weight: Tensor) -> bool:
+    """Whether autocast wants this in bfloat16, of numbers on the CPU."""
+    if autocast_type(maps) != torch.bfloat16 or not _is_run(maps, weight):
+        return False
+    return {maps.dtype, weight.dtype} <= {torch.float32, torch.bfloat16}
 
 
 def _is_spoilt(maps: Tensor, weight: Tensor) -> bool:
