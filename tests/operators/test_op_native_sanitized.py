@@ -50,7 +50,7 @@ for name, registered in REGISTERED.items():
 def maps(channels):
     return torch.randn(2, 7, 9, channels).permute(0, 3, 1, 2)
 
-OTHERS = "few_inputs", "few_outputs", "weighted_sums", "warp", "channel_doubling"
+OTHERS = "few_inputs", "few_outputs", "weighted_sums", "warp", "warp_gradients", "channel_doubling", "winograd_weights"
 has_winograd, has_tiles = (hasattr(library, "flowzoo_" + name) for name in ("winograd", "tile_convolution"))
 assert has_winograd or has_tiles or sys.argv[2] or any(hasattr(library, "flowzoo_" + n) for n in OTHERS)
 for first, second, outputs in ((32, 5, 33), (64, 41, 7)) if has_winograd else ():
@@ -60,6 +60,12 @@ for first, second, outputs in ((32, 5, 33), (64, 41, 7)) if has_winograd else ()
         convolution.convolution_of_two(maps(first), maps(second), weight, bias, dilation, 0.1)
         for given in (maps(first), maps(first).bfloat16()):
             convolution.convolution(given, weight[:, :first], None, dilation, 1.0)
+for channels, outputs, height in ((5, 33, 7), (40, 20, 99)) if hasattr(library, "flowzoo_winograd_weights") else ():
+    seen, given = (torch.randn(2, height, 22, count).permute(0, 3, 1, 2) for count in (channels, outputs))
+    for kind in (torch.float32, torch.bfloat16):
+        convolution.weight_gradient(seen.to(kind), given.to(kind), 2)
+    if hasattr(library, "flowzoo_convolution_weights"):
+        convolution.any_weight_gradient(seen, given, torch.empty(outputs, channels, 3, 3), 1, (1, 1), 1)
 for case in tiled.CASES if has_tiles else ():
     maps_, weight, bias, *numbers = tiled.drawn(case)
     for given in (maps_, maps_.bfloat16()):
@@ -78,11 +84,15 @@ for shape in summed.SHAPES if hasattr(library, "flowzoo_weighted_sums") else ():
     for axis in (2, 3):
         maps_, index, weight = summed.drawn(shape, axis)
         weighted_sums.weighted_sums(maps_, axis, index, weight)
-for shape in warped.SHAPES if hasattr(library, "flowzoo_warp") else ():
+warps = [name for name in ("warp", "warp_gradients") if hasattr(library, "flowzoo_" + name)]
+for shape in warped.SHAPES if warps else ():
     features, flow = warped.drawn(shape)
-    for layout in warped.LAYOUTS:
-        warp.warp(features.contiguous(memory_format=layout), flow)
-    warp.warp(features.bfloat16().contiguous(memory_format=torch.channels_last), flow)
+    last = features.contiguous(memory_format=torch.channels_last)
+    for given in (features, last, last.bfloat16()):
+        if "warp" in warps:
+            warp.warp(given, flow)
+        if "warp_gradients" in warps:
+            warp.gradients(given, flow, torch.ones_like(given), (True, True))
 for shape in doubled.SHAPES if hasattr(library, "flowzoo_channel_doubling") else ():
     maps_, weight = doubled.drawn(shape)
     for lowered in (False, True):
@@ -155,11 +165,13 @@ def test_unbroken_kernels_stay_inside_their_buffers() -> None:
         ),
         ("density_reading", ("density_reading.cpp", "count == kWideLanes && bin_step", "bin_step"), "density_reading"),
         ("winograd", ("winograd.cpp", "(c + before - input.split)", "c + before"), "none"),
+        ("winograd_weights", ("winograd_weights.cpp", "(parts - 1) * numbers", "numbers"), "none"),
         ("tile_convolution", ("tile_convolution.cpp", "y < 0 || y >= of.height", "y < 0"), "none"),
         ("few_inputs", ("few_inputs.cpp", "y < 0 || y >= of.height", "y < 0"), "none"),
         ("few_outputs", ("few_outputs.cpp", "seen < first || seen >= last", "seen >= last"), "none"),
         ("weighted_sums", ("weighted_sums.cpp", "std::min(kColumns, width - x)", "kColumns"), "none"),
-        ("warp", ("warp.cpp", "std::max<int64_t>(column + i % 2, 0), width - 1", "column + i % 2, width - 1"), "none"),
+        ("warp", ("warp_places.h", "std::max<int64_t>(first + i, 0), size - 1", "first + i, size - 1"), "none"),
+        ("warp_gradients", ("warp_gradients.cpp", "std::min(block, of.channels - first)", "block"), "none"),
         ("channel_doubling", ("channel_doubling.cpp", "other >= 0 && other < height", "other < height"), "none"),
         ("image_terms", ("image_terms.cpp", "y + 1 < height", "y < height"), "contrasts"),
     ],

@@ -133,6 +133,24 @@ def test_a_channels_gradient_to_weights_has_the_same_bits_however_many_others_th
     assert torch.equal(cpu.weight_gradient(some, gradient, 1), whole[:, :channels])
 
 
+@pytest.mark.parametrize("half", [False, True], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize("height", [13, 24, 60])
+def test_gradients_to_weights_of_many_tiles_do_not_depend_on_the_threads(height, half, monkeypatch):
+    maps, _, _, gradient = drawn(70, 33, height, 43)
+    if half:
+        maps, gradient = maps.bfloat16(), gradient.bfloat16()
+    wide = torch.full((2, 80, height, 43), 7.0, dtype=maps.dtype).contiguous(memory_format=torch.channels_last)
+    wide[:, 5:75] = maps
+    exact = torch.zeros(33, 70, 3, 3, dtype=torch.float64).requires_grad_()
+    (wanted,) = torch.autograd.grad(F.conv2d(maps.double(), exact, padding=1), exact, gradient.double())
+    found = []
+    for threads in (1, 2, 5):
+        monkeypatch.setattr(native_call, "threads_for", lambda flops, threads=threads: threads)
+        found += [cpu.weight_gradient(each, gradient, 1) for each in (maps, wide[:, 5:75])]
+    assert all(torch.equal(found[0], other) for other in found[1:])
+    torch.testing.assert_close(found[0].double(), wanted, rtol=0, atol=5e-6 * wanted.abs().max().item())
+
+
 def built_for(processor: str) -> Path:
     """Winograd's kernel with vectors of 8 or 4 numbers."""
     target = build_folder() / f"winograd-{processor}.so"

@@ -182,12 +182,11 @@ def weight_gradient(maps: Tensor, gradient: Tensor, dilation: int) -> Tensor | N
     batch, channels, height, width = maps.shape
     outputs = gradient.shape[1]
     result = writes(outputs, channels, 3, 3, layout=_LAST)
-    memory = (
-        reads("maps", maps, maps.shape, layout=_LAST),
-        reads("gradient", gradient, (batch, outputs, height, width), layout=_LAST),
-        result,
-    )
-    numbers = *maps.shape, outputs, dilation, channels, outputs
+    kind = torch.bfloat16 if maps.dtype == gradient.dtype == torch.bfloat16 else torch.float32
+    seen, pixel = reads_pixels("maps", maps, maps.shape, kind)
+    given, gradient_pixel = reads_pixels("gradient", gradient, (batch, outputs, height, width), kind)
+    memory = seen, given, result
+    numbers = *maps.shape, outputs, dilation, pixel, gradient_pixel, int(kind == torch.bfloat16)
     threads = native_call.threads_for(2 * maps.numel() * outputs)
     return result.tensor if native_call.run("winograd_weights", *memory, *numbers, threads=threads) else None
 

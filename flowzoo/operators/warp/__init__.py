@@ -1,10 +1,13 @@
 """Backward warping: bilinear sampling at p + flow."""
 
+import torch
 from torch import Tensor
 
+from flowzoo.operators import native
 from flowzoo.operators.checks import check_flow, check_maps
-from flowzoo.operators.registration import in_plain_torch, is_traced
+from flowzoo.operators.registration import in_plain_torch, is_traced, is_transformed
 from flowzoo.operators.warp import cpu, definition
+from flowzoo.operators.warp.differentiable import Warp
 
 
 def warp(features: Tensor, flow: Tensor) -> Tensor:
@@ -24,5 +27,12 @@ def warp(features: Tensor, flow: Tensor) -> Tensor:
     """
     check_maps("features", features)
     check_flow(flow, "features", features)
-    found = None if is_traced() or in_plain_torch() else cpu.warp(features, flow)
+    if is_traced() or in_plain_torch() or is_transformed():
+        return definition.warp(features, flow)
+    if torch.is_grad_enabled() and (features.requires_grad or flow.requires_grad):
+        if cpu.takes(features, flow) and native.library() is not None:
+            result: Tensor = Warp.apply(features, flow)  # type: ignore[no-untyped-call]
+            return result
+        return definition.warp(features, flow)
+    found = cpu.warp(features, flow)
     return definition.warp(features, flow) if found is None else found

@@ -1,36 +1,70 @@
-"""`warp` on the CPU (kernels/warp.cpp)."""
+"""`warp` and its gradients on the CPU (kernels/warp.cpp, kernels/warp_gradients.cpp)."""
 
 import torch
 from torch import Tensor
 
 from flowzoo.operators import native_call
-from flowzoo.operators.native_call import reads, reads_pixels, suits, writes
+from flowzoo.operators.native_call import numbers_a_pixel, reads, reads_pixels, suits, writes
 
 _LEAST_CHANNELS = 16
 """Below this vectors would be mostly empty."""
 
 
-def warp(features: Tensor, flow: Tensor) -> Tensor | None:
-    """See definition.warp: the same but for rounding, in the features' memory layout.
-
-    None where gradients are wanted, for few channels, for bfloat16 that is not channels last, and without a kernel.
-    """
+def takes(features: Tensor, flow: Tensor) -> bool:
+    """Whether the kernels read these: not few channels, and no bfloat16 that is not channels last."""
     if not suits(features, flow) or not type(features) is type(flow) is Tensor:
-        return None
-    if torch.is_grad_enabled() and (features.requires_grad or flow.requires_grad):
+        return False
+    if features.shape[1] < _LEAST_CHANNELS or features.dtype == torch.float16:
+        return False
+    return features.dtype != torch.bfloat16 or numbers_a_pixel(features, features.dtype) > 0
+
+
+def warp(features: Tensor, flow: Tensor) -> Tensor | None:
+    """See definition.warp: the same but for rounding, in the features' memory layout. Not differentiable.
+
+    None without a kernel for these.
+    """
+    if not takes(features, flow):
         return None
     batch, channels, height, width = features.shape
-    kind, half = features.dtype, features.dtype == torch.bfloat16
-    pixel = native_call.numbers_a_pixel(features, kind)
-    if channels < _LEAST_CHANNELS or kind == torch.float16 or (half and not pixel):
-        return None
-    if pixel:
-        seen, pixel = reads_pixels("features", features, features.shape, kind)
-    else:
-        seen = reads("features", features, features.shape)
-    layout = torch.channels_last if pixel else torch.contiguous_format
-    result = writes(batch, channels, height, width, layout=layout, dtype=kind)
+    seen, pixel, layout = _reads_maps("features", features, features)
+    result = writes(batch, channels, height, width, layout=layout, dtype=features.dtype)
     memory = seen, reads("flow", flow, (batch, 2, height, width)), result
+    half = int(features.dtype == torch.bfloat16)
     threads = native_call.threads_for(16 * features.numel())
-    done = native_call.run("warp", *memory, batch, channels, height, width, pixel, int(half), threads=threads)
+    done = native_call.run("warp", *memory, batch, channels, height, width, pixel, half, threads=threads)
     return result.tensor if done else None
+
+
+def gradients(
+    features: Tensor, flow: Tensor, gradient: Tensor, wanted: tuple[bool, bool]
+) -> tuple[Tensor | None, Tensor | None] | None:
+    """Those to features and flow that are wanted, in their types, from that to the result; None without a kernel.
+
+    Where flow leads to a whole coordinate, that to flow is the slope towards the next larger one.
+    """
+    if not takes(features, flow):
+        return None
+    batch, channels, height, width = features.shape
+    seen, pixel, layout = _reads_maps("features", features, features)
+    given, step, _ = _reads_maps("gradient", gradient, features)
+    to_features = writes(*features.shape, layout=layout) if wanted[0] else None
+    if to_features is not None:
+        to_features.tensor.zero_()  # the kernel adds to it
+    to_flow = writes(batch, 2, height, width) if wanted[1] else None
+    memory = seen, reads("flow", flow, (batch, 2, height, width)), given, to_features, to_flow
+    sizes = batch, channels, height, width, pixel, step, int(features.dtype == torch.bfloat16)
+    threads = native_call.threads_for(32 * features.numel())
+    if not native_call.run("warp_gradients", *memory, *sizes, threads=threads):
+        return None
+    return (
+        None if to_features is None else to_features.in_(features.dtype),
+        None if to_flow is None else to_flow.in_(flow.dtype),
+    )
+
+
+def _reads_maps(name: str, maps: Tensor, like: Tensor) -> tuple[native_call.Memory, int, torch.memory_format]:
+    """Maps in the type and layout of others, the numbers from pixel to pixel (0: planes), and the layout."""
+    if numbers_a_pixel(like, like.dtype):
+        return *reads_pixels(name, maps, like.shape, like.dtype), torch.channels_last
+    return reads(name, maps, like.shape), 0, torch.contiguous_format
