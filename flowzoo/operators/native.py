@@ -18,6 +18,7 @@ import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,8 +28,9 @@ from flowzoo.cache import Kept
 from flowzoo.errors import InputError
 
 _SUFFIXES = ".cpp", ".h"
-_FLAGS = ("-std=c++17", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-shared", "-fPIC", "-fvisibility=hidden")
+_FLAGS = ("-std=c++17", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fPIC", "-fvisibility=hidden", "-pthread")
 _BUILD_SECONDS = 180
+_MOST_COMPILERS = 8  # at once: each may take half a gigabyte
 _FUNCTION = re.compile(r'^(?:API|extern "C" .*) (?:int|void) (flowzoo_\w+)\(', re.MULTILINE)
 
 _LOG = logging.getLogger("flowzoo")
@@ -160,19 +162,28 @@ def processor_features() -> str:
 
 
 def _build(compiler: str, sources: dict[str, Path], kept: Kept) -> None:
-    """Compile, and put the library into its place only when that has worked."""
-    files = [str(path) for path in sources.values() if path.suffix == ".cpp"]
+    """Compile, file by file at once, and put the library into its place only when that has worked."""
+    files = [path for path in sources.values() if path.suffix == ".cpp"]
     tuning: tuple[list[str], ...] = (["-march=native"], ["-mcpu=native"], [])
-    with kept.replacing() as target:
+    with kept.replacing() as target, ThreadPoolExecutor(min(os.cpu_count() or 1, _MOST_COMPILERS)) as pool:
+        objects = [str(target.parent / f"{path.stem}.o") for path in files]
         for options in tuning:
-            command = [compiler, *_FLAGS, *options, *files, "-pthread", "-o", str(target)]
-            done = subprocess.run(
-                command, capture_output=True, timeout=_BUILD_SECONDS, check=False, stdin=subprocess.DEVNULL
-            )
-            if done.returncode == 0:
+            compiles = [
+                [compiler, *_FLAGS, *options, "-c", str(path), "-o", made]
+                for path, made in zip(files, objects, strict=True)
+            ]
+            failure = next(filter(None, pool.map(_failure, compiles)), None)
+            failure = failure or _failure([compiler, "-shared", *objects, "-pthread", "-o", str(target)])
+            if failure is None:
                 target.chmod(0o755)  # whatever the umask: what others may write is not loaded
                 return
-        raise _BuildError(f"{compiler} failed: {done.stderr.decode(errors='replace')}")
+        raise _BuildError(f"{compiler} failed: {failure}")
+
+
+def _failure(command: list[str]) -> str | None:
+    """What a command says that fails."""
+    done = subprocess.run(command, capture_output=True, timeout=_BUILD_SECONDS, check=False, stdin=subprocess.DEVNULL)
+    return None if done.returncode == 0 else done.stderr.decode(errors="replace") or f"exit status {done.returncode}"
 
 
 if __name__ == "__main__":

@@ -8,8 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from flowzoo.operators import deform, launch, native, warp
+from flowzoo.operators import deform, launch, native
 from flowzoo.operators.registration import REGISTERED
+from flowzoo.operators.warp import cpu as warp_cpu
+from flowzoo.operators.warp import definition as warp_definition
 
 SHAPES = {
     "pwc level 6": (1, 196, 7, 16, 4),
@@ -127,10 +129,26 @@ def _sampled_cases(maps: _Maps) -> Iterator[Case]:
         yield maps.case(label, "sampled_volume_backward", backward, 3 * flops, 2 * count + costs)
 
 
+def _warp_cases(maps: _Maps, flops: float, numbers: float) -> Iterator[Case]:
+    """As it is with and without gradients, which is not registered: it has kernels on the CPU alone."""
+    first, flow = maps.first, maps.flow
+    portable: dict[str, Callable[[], object]] = {"portable": partial(warp_definition.warp, first, flow)}
+    inputs = first.clone().requires_grad_(), flow.clone().requires_grad_()
+    result = warp_definition.warp(*inputs)
+    back: dict[str, Callable[[], object]] = {
+        "portable": partial(torch.autograd.grad, result, inputs, first, retain_graph=True)
+    }
+    if first.is_cpu and native.library() is not None and warp_cpu.takes(first, flow):
+        portable["native"] = partial(warp_cpu.warp, first, flow)
+        back["native"] = partial(warp_cpu.gradients, first, flow, first, (True, True))
+    yield Case("warp", maps.name, flops, 4.0 * numbers, portable)
+    yield Case("warp backward", maps.name, 3 * flops, 8.0 * numbers, back)
+
+
 def _flow_cases(maps: _Maps) -> Iterator[Case]:
     first, volume, flow = maps.first, maps.volume, maps.flow
     flops, numbers = 8.0 * first.numel(), 2 * first.numel() + flow.numel()
-    yield Case("warp", maps.name, flops, 4.0 * numbers, {"portable": partial(warp, first, flow)})
+    yield from _warp_cases(maps, flops, numbers)
     yield maps.case("splat", "splat", (first, flow), flops, numbers)
     flops, numbers = 2.0 * flow.numel() * volume.shape[1], 2 * flow.numel() + volume.numel()
     yield maps.case("local convolution", "gather", (volume, flow, maps.radius, 1, 1.0), flops, numbers)

@@ -180,17 +180,26 @@ def test_a_broken_compiler_is_survived_in_silence(tmp_path: Path, kind: str) -> 
     assert not list((tmp_path / "cache").rglob("*partial*"))
 
 
-def test_a_cache_that_cannot_be_written_is_survived(tmp_path: Path) -> None:
+@pytest.fixture
+def hasty_compiler(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """One that does not optimise, for tests of when libraries are built: a quarter of the time."""
+    compiler = tmp_path_factory.mktemp("compiler") / "hasty-c++"
+    compiler.write_text(f'#!/bin/sh\nexec {native._compiler()} "$@" -O0\n')
+    compiler.chmod(0o755)
+    return str(compiler)
+
+
+def test_a_cache_that_cannot_be_written_is_survived(tmp_path: Path, hasty_compiler: str) -> None:
     (tmp_path / "file").write_text("")
-    done = run(tmp_path / "file")
+    done = run(tmp_path / "file", CXX=hasty_compiler)
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "100.0", "")
 
 
-def test_processes_that_start_together_build_once(tmp_path: Path) -> None:
+def test_processes_that_start_together_build_once(tmp_path: Path, hasty_compiler: str) -> None:
     """The library and its record appear whole, with no temporary file left."""
     kernels()
     with ThreadPoolExecutor(2) as pool:
-        results = list(pool.map(lambda _: run(tmp_path), range(2)))
+        results = list(pool.map(lambda _: run(tmp_path, CXX=hasty_compiler), range(2)))
     assert [done.stdout.strip() for done in results] == ["100.0"] * 2
     assert [done.stderr for done in results] == [""] * 2
     files = sorted((tmp_path / "native").iterdir())
