@@ -97,10 +97,11 @@ def variational_refinement(
         after = before
         for _ in range(warps):
             after = _moved(one, two, edges, after, settings)
+        if not reduction:
+            return after
         change = after - before
-        if reduction:
-            change = torch.cat([change[:, :1] / scale[0], change[:, 1:] / scale[1]], dim=1)
-        flow = flow + (F.interpolate(change, (height, width), mode="bilinear") if reduction else change)
+        change = torch.cat([change[:, :1] / scale[0], change[:, 1:] / scale[1]], dim=1)
+        flow = flow + F.interpolate(change, (height, width), mode="bilinear")
     return flow
 
 

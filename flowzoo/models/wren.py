@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from flowzoo.blocks.convolution import Convolution, ConvolutionStack, as_weights, convolution
+from flowzoo.blocks.convolution import Convolution, ConvolutionStack, as_weights, convolution, untraced_inference
 from flowzoo.blocks.cost_volume import make_cost_volume
 from flowzoo.blocks.directions import split_directions, with_reverse
 from flowzoo.blocks.flow_cues import CUE_CHANNELS, flow_cues
@@ -20,10 +20,11 @@ from flowzoo.blocks.global_matching import CandidateChoice, GlobalMatching, Matc
 from flowzoo.blocks.halves import halves
 from flowzoo.blocks.instance_norm import joint_norm
 from flowzoo.blocks.precision import at_least_float32, flow_head, matched_exactly
-from flowzoo.blocks.resize import ratio, scale_flow
+from flowzoo.blocks.resize import ratio, resize, scale_flow
 from flowzoo.blocks.straight_through import straight_through
 from flowzoo.network import FlowNetwork, FlowPrediction
 from flowzoo.operators import convex_upsampling, decoder_input, paired_planes
+from flowzoo.operators.registration import is_traced
 from flowzoo.zoo.wren import WrenSettings
 
 SLOPE = 0.1
@@ -75,15 +76,14 @@ class Wren(FlowNetwork):
         batch, _, height, width = first.shape
         size = (self._rounded(height), self._rounded(width))
         scale = ratio(width, size[1]), ratio(height, size[0])
-        first, second = first.contiguous(), second.contiguous()  # in planes PyTorch resizes them in a third of the time
-        images = _resized(torch.cat([first, second]), size).mul_(2).sub_(1)
+        images = _in_one(*(resize(image, size) for image in (first, second)))
         maps, distant = self._features(images)
         flow, pyramid, state = self._coarse_to_fine(maps, distant)
         if self.settings.cascade and not self.training:
             flow, finer = self._cascade(images, state)
             pyramid += finer
         pyramid = [scale_flow(entry, *scale) for entry in pyramid]
-        flow = scale_flow(_resized(flow, (height, width)), *scale)
+        flow = scale_flow(resize(flow, (height, width)), *scale)
         if self.settings.refinement == "variational" and not self.training:
             from flowzoo.blocks.boundary_median import boundary_median
             from flowzoo.blocks.variational import variational_refinement
@@ -116,7 +116,8 @@ class Wren(FlowNetwork):
         levels: list[Tensor] = []
         groups = 1 if self.settings.normalisation == "joint" else self.settings.matching_channels
         with matched_exactly(self, images):
-            x = images.contiguous(memory_format=torch.channels_last)
+            # Without gradients, the first layer's kernel reads planes as they are.
+            x = images if untraced_inference(images) else images.contiguous(memory_format=torch.channels_last)
             for block in self.encoder:
                 x = block(x)
                 levels.append(x)
@@ -173,7 +174,7 @@ class Wren(FlowNetwork):
         The start is coarser than where the first run ended (1/8 of the images), so that the decoder can still change
         its mind; the levels are 1/8, 1/4 and 1/2 of the images.
         """
-        maps, _ = self._features(_resized(images, (images.shape[2] * 2, images.shape[3] * 2)))
+        maps, _ = self._features(resize(images, (images.shape[2] * 2, images.shape[3] * 2)))
         flow, hidden = (F.avg_pool2d(x, 4) for x in state)
         flow, decoded, pyramid = flow / 4, hidden, []
         for index in (2, 1, 0):
@@ -270,6 +271,17 @@ def _normalised(maps: Tensor, groups: int) -> Tensor:
     return torch.cat((joint_norm(pairs) if groups == 1 else F.group_norm(pairs, groups)).unbind(2))
 
 
+def _in_one(first: Tensor, second: Tensor) -> Tensor:
+    """(B,3,H,W) twice in [0,1] -> (2B,3,H,W) in [-1,1]."""
+    if torch.is_grad_enabled() or is_traced():
+        return torch.cat([first, second]) * 2 - 1
+    batch = first.shape[0]
+    images = first.new_empty(2 * batch, *first.shape[1:])
+    for image, into in ((first, images[:batch]), (second, images[batch:])):
+        torch.add(image.new_tensor(-1.0), image, alpha=2, out=into)
+    return images
+
+
 def _bilinear(flow: Tensor, factor: int) -> Tensor:
     return F.interpolate(flow, scale_factor=factor, mode="bilinear", align_corners=False) * factor
 
@@ -281,9 +293,3 @@ def _doubled(flow: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
         both = both.contiguous(memory_format=torch.channels_last)
     finer = F.interpolate(both, scale_factor=2, mode="bilinear", align_corners=False).contiguous()
     return finer[:, :2] * 2, finer[:, 2:]
-
-
-def _resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    if maps.shape[-2:] == size:
-        return maps
-    return F.interpolate(maps, size, mode="bilinear", align_corners=False)
