@@ -7,7 +7,7 @@ from flowzoo.operators import native
 from flowzoo.operators.checks import check_flow, check_maps
 from flowzoo.operators.registration import in_plain_torch, is_traced, is_transformed
 from flowzoo.operators.warp import cpu, definition
-from flowzoo.operators.warp.differentiable import Warp
+from flowzoo.operators.warp.registered import Warp
 
 
 def warp(features: Tensor, flow: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Warping as an autograd function whose derivatives are the kernels'."""
+"""Warping as an autograd function: its derivatives, by the kernels."""
 
 from typing import Any
 
@@ -24,9 +24,7 @@ class Warp(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
         inputs: tuple[Tensor, Tensor] = ctx.saved_tensors
         wanted: tuple[bool, bool] = ctx.needs_input_grad
-        again = (
-            torch.is_grad_enabled()
-        )  # then the gradient must be made of PyTorch's operators, which say what they can
+        again = torch.is_grad_enabled()  # what is differentiated again must be made of PyTorch's operators
         found = None if again else cpu.gradients(*inputs, gradient, wanted)
         if found is not None:
             return found
