@@ -9,7 +9,7 @@ import pytest
 from source_tree import PACKAGE, ROOT
 
 FILES = {"__init__.py", "definition.py", "registered.py", "cpu.py", "cuda.py"}
-UNREGISTERED = {"channel_doubling", "warp", "weighted_sums"}
+UNREGISTERED = {"channel_doubling", "weighted_sums"}
 """Their kernels serve inference alone; gradients and traces take their definitions."""
 PACKAGES = sorted(path.parent for path in (PACKAGE / "operators").glob("*/__init__.py"))
 KERNELS = ROOT / "kernels"
