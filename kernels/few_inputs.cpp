@@ -49,11 +49,21 @@ void bring(const Sizes& of, const float* sample, int64_t y, float* room, Half* l
     for (int64_t i = 0; i < count; i += kLanes) store_some(line + i, load_some(room + i, count - i), count - i);
 }
 
+// The sums of some pixels for vectors of outputs, and perhaps half a vector more.
+template <int VECTORS, bool HALF>
+struct Sums {
+    static constexpr int64_t kOutputs = VECTORS * kLanes + (HALF ? kLanes / 2 : 0);
+    Vec whole[kPixels][VECTORS] = {};
+    HalfVec half[HALF ? kPixels : 1] = {};
+};
+
 // Adds what a row of the window sees.
-template <int VECTORS>
-WIDE_INLINE void add_run(const Sizes& of, const float* seen, const float* factors, Vec (&sums)[kPixels][VECTORS]) {
+template <int VECTORS, bool HALF>
+WIDE_INLINE void add_run(const Sizes& of, const float* seen, const float* factors, Sums<VECTORS, HALF>& sums) {
     const int64_t pixel = of.stride * of.channels, count = of.run();
-    for (int64_t k = 0; k < count; ++k, factors += VECTORS * kLanes) {
+    for (int64_t k = 0; k < count; ++k, factors += sums.kOutputs) {
+        HalfVec others{};
+        if (HALF) others = *reinterpret_cast<const HalfVecUnaligned*>(factors + VECTORS * kLanes);
         Vec line[VECTORS];
 #pragma GCC unroll 2
         for (int v = 0; v < VECTORS; ++v) {
@@ -64,7 +74,8 @@ WIDE_INLINE void add_run(const Sizes& of, const float* seen, const float* factor
         for (int p = 0; p < kPixels; ++p) {
             const Vec number = splat(seen[p * pixel + k]);
 #pragma GCC unroll 2
-            for (int v = 0; v < VECTORS; ++v) sums[p][v] += number * line[v];
+            for (int v = 0; v < VECTORS; ++v) sums.whole[p][v] += number * line[v];
+            if (HALF) sums.half[p] += (seen[p * pixel + k] - HalfVec{}) * others;
         }
     }
 }
@@ -75,7 +86,7 @@ inline __attribute__((always_inline)) __m512 add_pairs(__m512 sum, __m512i numbe
 }
 
 template <int VECTORS>
-WIDE_INLINE void add_run(const Sizes& of, const Half* seen, const float* factors, Vec (&sums)[kPixels][VECTORS]) {
+WIDE_INLINE void add_run(const Sizes& of, const Half* seen, const float* factors, Sums<VECTORS, false>& sums) {
     const int64_t pixel = of.stride * of.channels, count = of.run();
     for (int64_t k = 0; k < count; k += 2, factors += VECTORS * kLanes) {
         __m512i line[VECTORS];
@@ -87,28 +98,37 @@ WIDE_INLINE void add_run(const Sizes& of, const Half* seen, const float* factors
             if (k + 1 < count) std::memcpy(&pair, seen + p * pixel + k, sizeof pair);
             const __m512i numbers = _mm512_set1_epi32(static_cast<int>(pair));
 #pragma GCC unroll 2
-            for (int v = 0; v < VECTORS; ++v) sums[p][v] = (Vec)add_pairs((__m512)sums[p][v], numbers, line[v]);
+            for (int v = 0; v < VECTORS; ++v) sums.whole[p][v] = (Vec)add_pairs((__m512)sums.whole[p][v], numbers, line[v]);
         }
     }
 }
 #endif
 
-// Up to kPixels pixels of the result, `count` of them wanted, and `outputs` of VECTORS vectors of theirs.
-template <int VECTORS, class Number, class Result>
+// Up to kPixels pixels of the result, `count` of them wanted, and `outputs` of the sums'.
+template <int VECTORS, bool HALF, class Number, class Result>
 void convolve_block(
     const Sizes& of, const Number* seen, int64_t line, const float* factors, const float* bias, float slope, int64_t count,
     int64_t outputs, Result* result) {
-    Vec sums[kPixels][VECTORS] = {};
-    const int64_t panel_row = of.steps(kTogether<Number>) * VECTORS * kLanes;
-    for (int64_t i = 0; i < of.tall; ++i) add_run<VECTORS>(of, seen + i * line, factors + i * panel_row, sums);
+    Sums<VECTORS, HALF> sums;
+    const int64_t panel_row = of.steps(kTogether<Number>) * sums.kOutputs;
+    for (int64_t i = 0; i < of.tall; ++i) add_run(of, seen + i * line, factors + i * panel_row, sums);
 #pragma GCC unroll 12
     for (int p = 0; p < kPixels; ++p) {
         if (p >= count) continue;
 #pragma GCC unroll 2
         for (int v = 0; v < VECTORS; ++v) {
-            const Vec value = sums[p][v] + load(bias + v * kLanes);
+            const Vec value = sums.whole[p][v] + load(bias + v * kLanes);
             const int64_t left = outputs - v * kLanes;
             store_some(result + p * of.outputs + v * kLanes, value > 0 ? value : slope * value, left);
+        }
+        if constexpr (HALF) {
+            const int64_t first = VECTORS * kLanes, left = outputs - first;
+            HalfVec value = sums.half[p] + *reinterpret_cast<const HalfVecUnaligned*>(bias + first);
+            value = value > 0 ? value : slope * value;
+            if (left >= kLanes / 2)
+                *reinterpret_cast<HalfVecUnaligned*>(result + p * of.outputs + first) = value;
+            else
+                std::memcpy(result + p * of.outputs + first, &value, left * sizeof(float));
         }
     }
 }
@@ -141,11 +161,13 @@ int convolve(
     const Sizes& of, const float* maps, const Weights& weights, const float* bias, Result* result, float slope,
     int64_t threads) {
     constexpr int64_t together = kTogether<Number>, wide = 2 * kLanes;
+    constexpr bool halves = kHalvesSave && together == 1;
+    const auto halved = [](int64_t left) { return halves && left > kLanes && 2 * left <= 3 * kLanes; };
     const int64_t panels = (of.outputs + wide - 1) / wide, panel = of.tall * of.steps(together) * wide;
     Buffer factors(panels * panel), shift(panels * wide);
     for (int64_t o = 0; o < panels * wide; ++o) shift.get()[o] = bias && o < of.outputs ? bias[o] : 0.0f;
     for (int64_t i = 0; i < panels; ++i) {
-        const int64_t lanes = of.outputs - i * wide > kLanes ? wide : kLanes;
+        const int64_t left = of.outputs - i * wide, lanes = left <= kLanes ? kLanes : halved(left) ? kLanes * 3 / 2 : wide;
         arrange(of, weights, i * wide, lanes, reinterpret_cast<Number*>(factors.get() + i * panel));
     }
     const int64_t line = of.line(), line_size = (line * static_cast<int64_t>(sizeof(Number)) + 63) / 64 * 16;  // floats
@@ -165,7 +187,9 @@ int convolve(
                         const Number* seen = reinterpret_cast<const Number*>(lines.get() + (y - top) * of.stride * line_size);
                         const int64_t count = std::min<int64_t>(kPixels, of.columns - x), left = of.outputs - i * wide;
                         Result* to = result + ((sample * of.rows + y) * of.columns + x) * of.outputs + i * wide;
-                        const auto run = left > kLanes ? convolve_block<2, Number, Result> : convolve_block<1, Number, Result>;
+                        auto run = convolve_block<2, false, Number, Result>;
+                        if (left <= kLanes) run = convolve_block<1, false, Number, Result>;
+                        if (halved(left)) run = convolve_block<1, halves, Number, Result>;
                         run(of, seen + x * of.stride * of.channels, line_size * together, factors.get() + i * panel,
                             shift.get() + i * wide, slope, count, left, to);
                     }

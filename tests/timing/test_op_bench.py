@@ -37,6 +37,7 @@ def test_table_and_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
         "sampled sad",
         "sampled sad backward",
         "warp",
+        "warp backward",
         "splat",
         "local convolution",
     }
