@@ -1,7 +1,7 @@
 """Is a training step on the CPU faster or slower than it was in another checkout of this repository?
 
-    git worktree add /tmp/before v0.1.0
-    python tools/compare_training_steps.py /tmp/before . wren:bfloat16 wren pwcnet [--size 448x320] [--repeat 15]
+    git worktree add ../before COMMIT
+    python tools/compare_training_steps.py ../before . wren:bfloat16 wren pwcnet [--size 448x320] [--repeat 15]
 
 Forward, backward and the optimiser's step of one pair, in the memory layout of `flowzoo train`. Each checkout has a
 process of its own, and they take turns, step by step: a machine's speed changes within seconds. Prints the medians and

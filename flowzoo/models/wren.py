@@ -76,7 +76,7 @@ class Wren(FlowNetwork):
         batch, _, height, width = first.shape
         size = (self._rounded(height), self._rounded(width))
         scale = ratio(width, size[1]), ratio(height, size[0])
-        images = _in_one(*(resize(image, size) for image in (first, second)))
+        images = _scaled_pair(*(resize(image, size) for image in (first, second)))
         maps, distant = self._features(images)
         flow, pyramid, state = self._coarse_to_fine(maps, distant)
         if self.settings.cascade and not self.training:
@@ -271,14 +271,14 @@ def _normalised(maps: Tensor, groups: int) -> Tensor:
     return torch.cat((joint_norm(pairs) if groups == 1 else F.group_norm(pairs, groups)).unbind(2))
 
 
-def _in_one(first: Tensor, second: Tensor) -> Tensor:
-    """(B,3,H,W) twice in [0,1] -> (2B,3,H,W) in [-1,1]."""
+def _scaled_pair(first: Tensor, second: Tensor) -> Tensor:
+    """(B,3,H,W) twice in [0,1] -> (2B,3,H,W) in [-1,1]; without gradients scaled where they are put together."""
     if torch.is_grad_enabled() or is_traced():
         return torch.cat([first, second]) * 2 - 1
     batch = first.shape[0]
     images = first.new_empty(2 * batch, *first.shape[1:])
     for image, into in ((first, images[:batch]), (second, images[batch:])):
-        torch.sub(image, 0.5, out=into).mul_(2)  # the same bits
+        torch.sub(image, 0.5, out=into).mul_(2)  # the same bits as twice the image minus 1
     return images
 
 

@@ -53,7 +53,12 @@ def threads_for(flops: int) -> int:
 
 
 def suits(*tensors: Tensor) -> bool:
-    """Whether kernels take these: on the CPU, nothing empty, float32 or smaller. Whether there are any, `run` says."""
+    """Whether kernels take these: on the CPU, nothing empty, float32 or smaller. Whether there are any, `run` says.
+
+    Not while torch.func maps or differentiates a function: its tensors hold no numbers that could be read.
+    """
+    if torch._C._are_functorch_transforms_active():
+        return False
     for tensor in tensors:  # noqa: SIM110 (a loop takes half the time of all(), and calls are short)
         if not tensor.is_cpu or tensor.dtype not in _DTYPES or tensor.numel() == 0:
             return False

@@ -59,11 +59,6 @@ def is_traced() -> bool:
     return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
 
 
-def is_transformed() -> bool:
-    """Whether torch.func maps or differentiates a function now: its tensors have no numbers for a kernel to read."""
-    return torch._C._are_functorch_transforms_active()
-
-
 def decompositions() -> dict[Any, Callable[..., Any]]:
     """Each operator's exported form, for `torch.export.ExportedProgram.run_decompositions`."""
     return {entry.call: entry.exported for entry in REGISTERED.values()}

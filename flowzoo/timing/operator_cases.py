@@ -130,19 +130,19 @@ def _sampled_cases(maps: _Maps) -> Iterator[Case]:
 
 
 def _warp_cases(maps: _Maps, flops: float, numbers: float) -> Iterator[Case]:
-    """As it is with and without gradients, which is not registered: it has kernels on the CPU alone."""
+    """Warping and its gradients, which is not registered: it has kernels on the CPU alone."""
     first, flow = maps.first, maps.flow
-    portable: dict[str, Callable[[], object]] = {"portable": partial(warp_definition.warp, first, flow)}
+    forward: dict[str, Callable[[], object]] = {"portable": partial(warp_definition.warp, first, flow)}
     inputs = first.clone().requires_grad_(), flow.clone().requires_grad_()
     result = warp_definition.warp(*inputs)
-    back: dict[str, Callable[[], object]] = {
+    backward: dict[str, Callable[[], object]] = {
         "portable": partial(torch.autograd.grad, result, inputs, first, retain_graph=True)
     }
     if first.is_cpu and native.library() is not None and warp_cpu.takes(first, flow):
-        portable["native"] = partial(warp_cpu.warp, first, flow)
-        back["native"] = partial(warp_cpu.gradients, first, flow, first, (True, True))
-    yield Case("warp", maps.name, flops, 4.0 * numbers, portable)
-    yield Case("warp backward", maps.name, 3 * flops, 8.0 * numbers, back)
+        forward["native"] = partial(warp_cpu.warp, first, flow)
+        backward["native"] = partial(warp_cpu.gradients, first, flow, first, (True, True))
+    yield Case("warp", maps.name, flops, 4.0 * numbers, forward)
+    yield Case("warp backward", maps.name, 3 * flops, 8.0 * numbers, backward)
 
 
 def _flow_cases(maps: _Maps) -> Iterator[Case]:

@@ -61,3 +61,10 @@ def test_one_axis_is_resized_without_the_other(monkeypatch):
     with torch.no_grad():
         assert resize(torch.rand(1, 3, 9, 14), (16, 14)).shape == (1, 3, 16, 14)
         assert resize(torch.rand(1, 2, 9, 14), (9, 16)).shape == (1, 2, 9, 16)
+
+
+def test_resizing_is_mapped_by_torch_func():
+    maps = torch.rand(3, 1, 3, 9, 14)
+    with torch.no_grad():
+        mapped = torch.func.vmap(lambda each: resize(each, (16, 14)))(maps)
+    torch.testing.assert_close(mapped[:, 0], F.interpolate(maps[:, 0], (16, 14), mode="bilinear"))

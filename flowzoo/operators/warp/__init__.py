@@ -5,7 +5,7 @@ from torch import Tensor
 
 from flowzoo.operators import native
 from flowzoo.operators.checks import check_flow, check_maps
-from flowzoo.operators.registration import in_plain_torch, is_traced, is_transformed
+from flowzoo.operators.registration import in_plain_torch, is_traced
 from flowzoo.operators.warp import cpu, definition
 from flowzoo.operators.warp.registered import Warp
 
@@ -27,7 +27,7 @@ def warp(features: Tensor, flow: Tensor) -> Tensor:
     """
     check_maps("features", features)
     check_flow(flow, "features", features)
-    if is_traced() or in_plain_torch() or is_transformed():
+    if is_traced() or in_plain_torch():
         return definition.warp(features, flow)
     if torch.is_grad_enabled() and (features.requires_grad or flow.requires_grad):
         if cpu.takes(features, flow) and native.library() is not None:

@@ -39,9 +39,9 @@ def warp(features: Tensor, flow: Tensor) -> Tensor | None:
 def gradients(
     features: Tensor, flow: Tensor, gradient: Tensor, wanted: tuple[bool, bool]
 ) -> tuple[Tensor | None, Tensor | None] | None:
-    """Those to features and flow that are wanted, in their types, from that to the result; None without a kernel.
+    """To features (B,C,H,W) and flow (B,2,H,W), in their types and where `wanted`, from that to the result (B,C,H,W).
 
-    Where flow leads to a whole coordinate, that to flow is the slope towards the next larger one.
+    None without a kernel. Where flow leads to a whole coordinate, its gradient is the slope towards the next larger.
     """
     if not takes(features, flow):
         return None
