@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from flowzoo.operators import native
+from flowzoo.operators import native, native_call
 from flowzoo.operators.registration import in_plain_torch, is_traced
 from flowzoo.operators.weighted_sums import weighted_sums
 
@@ -50,7 +50,7 @@ def resize(maps: Tensor, size: Size) -> Tensor:
 def _has_kernel(maps: Tensor) -> bool:
     """Whether `weighted_sums` is faster along one axis than PyTorch, which goes along both."""
     inferred = not torch.is_grad_enabled() and not in_plain_torch() and maps.dtype == torch.float32
-    return inferred and native.library() is not None
+    return inferred and native_call.suits(maps) and native.library() is not None
 
 
 @functools.lru_cache(maxsize=64)

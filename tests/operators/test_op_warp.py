@@ -1,6 +1,7 @@
 """Backward warping: against pixels read one by one in float64, by the kernel and by its definition."""
 
 import math
+import re
 
 import pytest
 import torch
@@ -193,7 +194,13 @@ def test_gradients_are_differentiated_as_by_pytorch():
         once = torch.autograd.grad(sampled(*inputs).square().sum(), inputs, create_graph=True)
         return torch.autograd.grad(sum(each.square().sum() for each in once), inputs)
 
-    for one, other in zip(twice(warp), twice(definition.warp), strict=True):
+    try:
+        wanted = twice(definition.warp)
+    except RuntimeError as error:  # older versions of PyTorch differentiate sampling once, and say so
+        with pytest.raises(RuntimeError, match=re.escape(str(error).splitlines()[0])):
+            twice(warp)
+        return
+    for one, other in zip(twice(warp), wanted, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-2)
 
 
