@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from quick_compiler import quick_compiler
 
 from flowzoo.operators import native
 
@@ -32,6 +33,14 @@ def shared() -> Path:
 def _kernels() -> None:
     """The CPU kernels are there before the first test, or else which tests use them depended on the order of tests."""
     native.library()
+
+
+@pytest.fixture(scope="session")
+def hasty_compiler(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A program that builds libraries quickly; what it compiles serves all processes of this test run."""
+    own = tmp_path_factory.getbasetemp()
+    shared_by_all = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    return str(quick_compiler(own / "hasty-c++", shared_by_all / "compiled"))
 
 
 @pytest.fixture(autouse=True)

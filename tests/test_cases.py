@@ -143,29 +143,18 @@ EXPECTED = {
 
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with `flowzoo`, `python` and a compiler that start at once."""
+    """A folder with `flowzoo` and `python` that start at once."""
     folder = tmp_path_factory.mktemp("programs")
-    real = next((found for name in ("c++", "g++", "clang++") if (found := shutil.which(name))), "c++")
-    compiler = folder / "quick-c++"
-    # What was compiled once is copied; the first time without optimising, since nothing here is timed.
-    compiler.write_text(
-        f"""#!/bin/bash
-[ "$1" = --version ] && exec {real} --version
-target="${{@: -1}}"; kept={folder}/$(printf '%s\\n' "${{@:1:$#-1}}" | sha256sum | cut -c1-16).so
-[ -e "$kept" ] || {real} "$@" -O0 -o "$kept" && cp "$kept" "$target"
-"""
-    )
-    compiler.chmod(0o755)
     with serving(folder):
         yield folder
 
 
-def run(case: Case, folder: Path, temporary: Path, programs: Path) -> "subprocess.CompletedProcess[str]":
+def run(case: Case, folder: Path, temporary: Path, programs: Path, compiler: str) -> "subprocess.CompletedProcess[str]":
     """The script of a case."""
     own = Path(sys.executable).parent
     path = [str(own), os.environ["PATH"]] if case.genuine else [str(programs), str(own), os.environ["PATH"]]
     environment = os.environ | {"PATH": os.pathsep.join(path), "OMP_NUM_THREADS": "1", "FLOWZOO": "flowzoo"}
-    environment |= {"PYTHON": "python", "CXX": str(programs / "quick-c++")}
+    environment |= {"PYTHON": "python", "CXX": compiler}
     if not case.genuine:  # others may not look into this folder
         environment["TMPDIR"] = str(temporary)
     with subprocess.Popen(
@@ -192,7 +181,7 @@ def test_no_case_is_forgotten(shared: Path) -> None:
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_it_behaves(name: str, shared: Path, programs: Path, tmp_path: Path) -> None:
+def test_it_behaves(name: str, shared: Path, programs: Path, hasty_compiler: str, tmp_path: Path) -> None:
     case = EXPECTED[name]
     source = shared / "cases" / name
     if not source.is_dir():
@@ -205,7 +194,7 @@ def test_it_behaves(name: str, shared: Path, programs: Path, tmp_path: Path) -> 
     folder.chmod(0o755)
     if case.prepare is not None:
         case.prepare(folder)
-    done = run(case, folder, temporary, programs)
+    done = run(case, folder, temporary, programs, hasty_compiler)
     shown = f"{done.stdout}\n{done.stderr}"
     if case.status is not None:
         assert done.returncode == case.status, shown

@@ -180,15 +180,6 @@ def test_a_broken_compiler_is_survived_in_silence(tmp_path: Path, kind: str) -> 
     assert not list((tmp_path / "cache").rglob("*partial*"))
 
 
-@pytest.fixture
-def hasty_compiler(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """One that does not optimise, for tests of when libraries are built: a quarter of the time."""
-    compiler = tmp_path_factory.mktemp("compiler") / "hasty-c++"
-    compiler.write_text(f'#!/bin/sh\nexec {native._compiler()} "$@" -O0\n')
-    compiler.chmod(0o755)
-    return str(compiler)
-
-
 def test_a_cache_that_cannot_be_written_is_survived(tmp_path: Path, hasty_compiler: str) -> None:
     (tmp_path / "file").write_text("")
     done = run(tmp_path / "file", CXX=hasty_compiler)

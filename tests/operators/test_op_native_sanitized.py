@@ -1,8 +1,10 @@
 """Every native CPU kernel under the address and undefined-behaviour sanitizers: no access leaves its buffer."""
 
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,94 +19,7 @@ HERE = Path(__file__).parent
 OPTIONS = ("-std=c++17", "-O1", "-g", "-shared", "-fPIC", "-march=native", "-fsanitize=address,undefined")
 STRICT = ("-fno-sanitize-recover=all", "-fno-sanitize=vptr")
 
-PROGRAM = """
-import ctypes, sys
-import torch
-from operator_samples import SAMPLES, Sizes
-from flowzoo.operators import native, native_call
-from flowzoo.operators.registration import REGISTERED
-import test_op_channel_doubling as doubled
-import test_op_deform_kernel as deformed
-import test_op_convolution_few as few
-import test_op_convolution_few_inputs as few_inputs
-import test_op_convolution_tiles as tiled
-import test_op_warp as warped
-import test_op_weighted_sums as summed
-from flowzoo.operators.channel_doubling import cpu as channel_doubling
-from flowzoo.operators.convolution import cpu as convolution, cpu_few_inputs, cpu_few_outputs
-from flowzoo.operators.deform import cpu as deform
-from flowzoo.operators.warp import cpu as warp
-from flowzoo.operators.weighted_sums import cpu as weighted_sums
-
-library = ctypes.CDLL(sys.argv[1])
-native.library = lambda: library
-native_call.threads_for = lambda flops: 2
-torch.set_num_threads(1)
-torch.set_grad_enabled(False)
-for name, registered in REGISTERED.items():
-    if not name.startswith(sys.argv[2]):
-        continue
-    for size in ((1, 1, 1), (2, 5, 7), (1, 19, 34), (1, 3, 1)):
-        for arguments in SAMPLES[name](Sizes(*size)):
-            registered.call(*arguments)
-def maps(channels):
-    return torch.randn(2, 7, 9, channels).permute(0, 3, 1, 2)
-
-OTHERS = "few_inputs", "few_outputs", "weighted_sums", "warp", "warp_gradients", "channel_doubling", "winograd_weights"
-has_winograd, has_tiles = (hasattr(library, "flowzoo_" + name) for name in ("winograd", "tile_convolution"))
-assert has_winograd or has_tiles or sys.argv[2] or any(hasattr(library, "flowzoo_" + n) for n in OTHERS)
-for first, second, outputs in ((32, 5, 33), (64, 41, 7)) if has_winograd else ():
-    weight, bias = torch.randn(outputs, first + second, 3, 3), torch.randn(outputs)
-    for dilation, side in ((1, 4), (2, 4), (1, 6), (2, 6)):
-        convolution.tile_side = lambda *arguments, side=side: side
-        convolution.convolution_of_two(maps(first), maps(second), weight, bias, dilation, 0.1)
-        for given in (maps(first), maps(first).bfloat16()):
-            convolution.convolution(given, weight[:, :first], None, dilation, 1.0)
-for channels, outputs, height in ((5, 33, 7), (40, 20, 99)) if hasattr(library, "flowzoo_winograd_weights") else ():
-    seen, given = (torch.randn(2, height, 22, count).permute(0, 3, 1, 2) for count in (channels, outputs))
-    for kind in (torch.float32, torch.bfloat16):
-        convolution.weight_gradient(seen.to(kind), given.to(kind), 2)
-    if hasattr(library, "flowzoo_convolution_weights"):
-        convolution.any_weight_gradient(seen, given, torch.empty(outputs, channels, 3, 3), 1, (1, 1), 1)
-for case in tiled.CASES if has_tiles else ():
-    maps_, weight, bias, *numbers = tiled.drawn(case)
-    for given in (maps_, maps_.bfloat16()):
-        for lowered in (False, True):
-            convolution.tile_convolution(given, weight, bias, *numbers, 0.1, lowered=lowered)
-for channels, outputs, window, padding, *sides in few.CASES if hasattr(library, "flowzoo_few_outputs") else ():
-    maps_, weight, bias = few.drawn(channels, outputs, window, *sides)
-    for given in (maps_, maps_.bfloat16()):
-        cpu_few_outputs.convolution(given, weight, bias, padding)
-for case in few_inputs.CASES if hasattr(library, "flowzoo_few_inputs") else ():
-    channels, outputs, window, stride, padding, *sides = case
-    maps_, weight, bias = few_inputs.drawn(channels, outputs, window, *sides)
-    for given in few_inputs.layouts(maps_):
-        cpu_few_inputs.convolution(given, weight, bias, stride, padding, 0.1)
-for shape in summed.SHAPES if hasattr(library, "flowzoo_weighted_sums") else ():
-    for axis in (2, 3):
-        maps_, index, weight = summed.drawn(shape, axis)
-        weighted_sums.weighted_sums(maps_, axis, index, weight)
-warps = [name for name in ("warp", "warp_gradients") if hasattr(library, "flowzoo_" + name)]
-for shape in warped.SHAPES if warps else ():
-    features, flow = warped.drawn(shape)
-    last = features.contiguous(memory_format=torch.channels_last)
-    for given in (features, last, last.bfloat16()):
-        if "warp" in warps:
-            warp.warp(given, flow)
-        if "warp_gradients" in warps:
-            warp.gradients(given, flow, torch.ones_like(given), (True, True))
-for shape in doubled.SHAPES if hasattr(library, "flowzoo_channel_doubling") else ():
-    maps_, weight = doubled.drawn(shape)
-    for lowered in (False, True):
-        with torch.autocast("cpu", torch.bfloat16, enabled=lowered):
-            channel_doubling.channel_doubling(maps_, weight)
-for shape in deformed.SHAPES:
-    gradient, tensors, numbers = deformed.problem(shape)
-    for legacy in (False, True):
-        deform.deform(*tensors, *numbers, legacy)
-        deform.deform_backward(gradient, *tensors[:3], tensors[4], *numbers, legacy)
-print("done")
-"""
+PROGRAM = HERE / "host" / "run_native_sanitized.py"
 
 
 def sanitized(name: str, files: str = "*.cpp", replaced: tuple[str, str, str] | None = None) -> Path:
@@ -125,26 +40,47 @@ def sanitized(name: str, files: str = "*.cpp", replaced: tuple[str, str, str] | 
     return target
 
 
-def run(library: Path, operators: str = "") -> subprocess.CompletedProcess[str]:
-    settings = {
-        "LD_PRELOAD": sanitizer_runtime(),
-        "ASAN_OPTIONS": "detect_leaks=0:redzone=2048",  # what is read beyond a buffer is not another one
-        "PYTHONPATH": os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")]),
-    }
-    return subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(library), operators],
-        capture_output=True,
-        text=True,
-        timeout=1800,
-        check=False,
-        env={**os.environ, **settings},
-    )
+class Sanitizers:
+    """A process that has imported everything under the sanitizers' runtime and forks for every library."""
+
+    def __init__(self, printed: Path) -> None:
+        self.printed = printed
+        self.process: subprocess.Popen[str] | None = None
+
+    def run(self, library: Path, operators: str = "") -> tuple[int, str]:
+        """Exit status, and what was written to standard error."""
+        self.process = self.process or self._started()
+        pipes = self.process.stdin, self.process.stdout
+        assert pipes[0] is not None
+        assert pipes[1] is not None
+        print(json.dumps([str(library), operators, str(self.printed)]), file=pipes[0], flush=True)
+        return int(pipes[1].readline()), self.printed.read_text()
+
+    def _started(self) -> "subprocess.Popen[str]":
+        settings = {
+            "LD_PRELOAD": sanitizer_runtime(),
+            "ASAN_OPTIONS": "detect_leaks=0:redzone=2048",  # what is read beyond a buffer is not another one
+            "PYTHONPATH": os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")]),
+        }
+        command, pipe = [sys.executable, str(PROGRAM)], subprocess.PIPE
+        return subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env={**os.environ, **settings})
+
+    def end(self) -> None:
+        """Wait until the process has gone."""
+        if self.process is not None:
+            self.process.communicate()
 
 
-def test_unbroken_kernels_stay_inside_their_buffers() -> None:
-    done = run(sanitized("sanitized-native"))
-    assert done.returncode == 0, done.stderr[:3000]
-    assert done.stdout.strip() == "done"
+@pytest.fixture(scope="module")
+def sanitizers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sanitizers]:
+    started = Sanitizers(tmp_path_factory.mktemp("sanitizers") / "printed")
+    yield started
+    started.end()
+
+
+def test_unbroken_kernels_stay_inside_their_buffers(sanitizers: Sanitizers) -> None:
+    status, printed = sanitizers.run(sanitized("sanitized-native"))
+    assert status == 0, printed[:3000]
 
 
 @pytest.mark.parametrize(
@@ -177,7 +113,10 @@ def test_unbroken_kernels_stay_inside_their_buffers() -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_missing_bounds_check_is_noticed(source: str, check: tuple[str, str, str], operator: str) -> None:
-    done = run(sanitized(f"sanitized-native-broken-{source}", f"{source}.cpp", check), operator)
-    assert done.returncode != 0
-    assert "AddressSanitizer" in done.stderr, done.stderr[:3000]
+def test_a_missing_bounds_check_is_noticed(
+    source: str, check: tuple[str, str, str], operator: str, sanitizers: Sanitizers
+) -> None:
+    library = sanitized(f"sanitized-native-broken-{source}", f"{source}.cpp", check)
+    status, printed = sanitizers.run(library, operator)
+    assert status != 0
+    assert "AddressSanitizer" in printed, printed[:3000]
