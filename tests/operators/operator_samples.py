@@ -40,10 +40,10 @@ def _lookup(s: Sizes) -> Arguments:
 
 
 def _deform(s: Sizes) -> Arguments:
-    """Two groups of three channels, four taps."""
-    weight = torch.randn(5, 6, 4, dtype=s.dtype, requires_grad=True)
-    bias = torch.randn(5, dtype=s.dtype, requires_grad=True)
-    return s.maps(6), s.flow(8), weight, bias, s.positive(8).requires_grad_(), 2, [1, 1], [1, 0], [1, 2], False
+    """Two groups of two channels, four taps."""
+    weight = torch.randn(3, 4, 4, dtype=s.dtype, requires_grad=True)
+    bias = torch.randn(3, dtype=s.dtype, requires_grad=True)
+    return s.maps(4), s.flow(8), weight, bias, s.positive(8).requires_grad_(), 2, [1, 1], [1, 0], [1, 2], False
 
 
 def _pairs(s: Sizes) -> Tensor:
@@ -80,7 +80,7 @@ SAMPLES: dict[str, Callable[[Sizes], list[Arguments]]] = {
     "lookup": lambda s: [_lookup(s)],
     "lookup_backward": lambda s: [(s.maps(18), *_lookup(s), True)],
     "deform": lambda s: [_deform(s)],
-    "deform_backward": lambda s: [(s.maps(5), *_without_bias(_deform(s)))],
+    "deform_backward": lambda s: [(s.maps(3), *_without_bias(_deform(s)))],
     "relaxation": lambda s: [(_system(s), s.flow().detach(), 3, 1.6)],
     "variational_data": lambda s: [(*_greys(s), s.flow().detach(), 0.1, 10.0, 0.1)],
     "variational_system": lambda s: [
