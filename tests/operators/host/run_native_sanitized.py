@@ -7,6 +7,7 @@ as JSON; the answer is the exit status. What is imported serves all of them, sin
 import ctypes
 import json
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Iterator
@@ -30,6 +31,8 @@ from flowzoo.operators.registration import REGISTERED
 from flowzoo.operators.warp import cpu as warp
 from flowzoo.operators.weighted_sums import cpu as weighted_sums
 
+LONGEST = 1800
+"""Seconds after which a process that runs kernels is ended."""
 SIZES = (1, 1, 1), (2, 5, 7), (1, 19, 34), (1, 3, 1)
 
 
@@ -163,6 +166,7 @@ def run(library: ctypes.CDLL, prefix: str) -> None:
     exercises = [exercise for kernel, exercise in EXERCISES.items() if hasattr(library, f"flowzoo_{kernel}")]
     operators = [name for name in REGISTERED if name.startswith(prefix)]
     assert exercises or operators, "nothing is run"
+    assert prefix or len(exercises) == len(EXERCISES), "the whole library lacks a kernel"
     native.library = lambda: library
     for name in operators:
         for size in SIZES:
@@ -177,6 +181,7 @@ def run_in_fork(library: str, prefix: str, printed: str) -> int:
     child = os.fork()
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    signal.alarm(LONGEST)
     with open(printed, "w") as file:
         os.dup2(file.fileno(), 2)
     try:
