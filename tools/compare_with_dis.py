@@ -269,13 +269,16 @@ def main() -> None:
     arguments.views = list(VIEWS) if arguments.views == "all" else arguments.views.split(",")
     if unknown := [view for view in arguments.views if view not in VIEWS]:
         parser.error(f"--views: {unknown[0]!r} is none of {', '.join(VIEWS)}")
-    network = flowzoo.create(arguments.model, arguments.weights or arguments.model, **parse_settings(arguments.set))
+    try:
+        network = flowzoo.create(arguments.model, arguments.weights or arguments.model, **parse_settings(arguments.set))
+        if arguments.synthetic is None:
+            data = read(arguments.root, arguments.only)
+        else:
+            data = rendered(arguments.synthetic, arguments.textures, arguments.only)
+    except InputError as error:
+        parser.exit(2, f"compare_with_dis: {error}\n")
     estimator = Estimator(network, precision=getattr(torch, arguments.precision))
     arguments.estimate = lambda first, second: estimator(first, second).flow
-    if arguments.synthetic is None:
-        data = read(arguments.root, arguments.only)
-    else:
-        data = rendered(arguments.synthetic, arguments.textures, arguments.only)
     worst = Worst(arguments.worst)
     views = {view: report(view, data, arguments, worst) for view in arguments.views}
     if len(views) > 1:

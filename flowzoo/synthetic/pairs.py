@@ -1,6 +1,7 @@
 """`SyntheticPairs`: rendered training pairs by number."""
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 
 import numpy as np
 import torch
@@ -100,13 +101,6 @@ class SyntheticPairs(Dataset[TrainingSample]):
             return parts[0]
         return RenderedPairs(*(torch.cat(column) for column in zip(*map(_tensors, parts), strict=True)))
 
-    def on(self, device: torch.device) -> "SyntheticPairs":
-        """The same pairs, rendered on `device`; its memory holds the textures once."""
-        return SyntheticPairs(
-            self.textures, self.cutouts, self.size, self.settings, self.seed,
-            device=device, count=self.count, both_directions=self.both_directions,
-        )  # fmt: skip
-
     def scene(self, index: int) -> Scene:
         """What pair `index` will show."""
         return draw_scene(self.seed, index, self.size, self.settings, cutouts=self.cutouts is not None)
@@ -147,6 +141,18 @@ class SyntheticPairs(Dataset[TrainingSample]):
         plan = LayerPlan("none", 0.0, False, (0.0, 0.0), (1.0, 1.0), place, MotionPlan())
         empty, black = torch.zeros((5, 2, 2), device=self.device), torch.zeros(3, device=self.device)
         return Picture(empty, place, np.zeros((5, 3)), black, plan)
+
+
+def on_device(sources: Sequence[SyntheticPairs], device: torch.device) -> list[SyntheticPairs]:
+    """The same pairs, rendered on `device`, whose memory holds pictures that sources share once."""
+    moved = cache(lambda pictures: pictures.to(device))
+    return [
+        SyntheticPairs(
+            moved(source.textures), source.cutouts and moved(source.cutouts), source.size, source.settings, source.seed,
+            device=device, count=source.count, both_directions=source.both_directions,
+        )
+        for source in sources
+    ]  # fmt: skip
 
 
 def _tensors(pairs: RenderedPairs) -> list[Tensor]:

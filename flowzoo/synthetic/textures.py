@@ -61,10 +61,14 @@ class Cutouts:
     def __init__(self, folder: Folder) -> None:
         self.names = image_files(folder, "cut-outs")
         self.images = [_cutout(path) for path in self.names]
+        self.device = torch.device("cpu")
 
     def to(self, device: torch.device) -> "Cutouts":
         """The same cut-outs in the memory of `device`."""
+        if device == self.device:
+            return self
         moved = copy.copy(self)
+        moved.device = device
         moved.images = [picture.to(device) for picture in self.images]
         return moved
 

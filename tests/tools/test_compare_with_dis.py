@@ -63,3 +63,20 @@ def test_every_kind_of_scene_has_pairs_of_its_own() -> None:
     assert len({source.seed for source in sources}) == len(KINDS)
     assert all(source.seed > 1000 for source in sources)  # training has 0
     assert len({source.settings for source in sources}) == len(KINDS)
+
+
+def test_what_cannot_be_measured_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["compare_with_dis", "--root", str(tmp_path)]
+    for extra in (
+        ["--set", "width=96", "--weights", "wren"],
+        ["--set", "widht=96"],
+        ["--weights", "missing.safetensors"],
+    ):
+        monkeypatch.setattr("sys.argv", command + extra)
+        with pytest.raises(SystemExit) as stopped:
+            tool.main()
+        assert stopped.value.code == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("compare_with_dis: ")

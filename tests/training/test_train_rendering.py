@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from training_runs import CPU, trained
 
 from flowzoo.distributed import Ranks
@@ -95,14 +96,22 @@ def test_a_whole_batch_at_once_is_the_same_to_rounding(photographs: Path, monkey
         assert float(valid.mean()) < 1e-3
 
 
-def test_textures_are_copied_to_the_device_once(photographs: Path) -> None:
-    mixture = Mixture(pairs(), photographs, seed=5)
-    renderer = DeviceRenderer(mixture, torch.device("meta"))
-    (scenes,) = renderer.sources.values()
-    assert {picture.device.type for picture in scenes.textures.photographs} == {"meta"}
-    assert scenes.textures.procedural[0].device.type == "meta"
-    kept = DeviceRenderer(mixture, torch.device("cpu"))
+def test_sources_share_their_pictures_on_every_device(photographs: Path, tmp_path: Path) -> None:
+    (tmp_path / "photographs").symlink_to(photographs)
+    (tmp_path / "cutouts").mkdir()
+    Image.new("RGBA", (40, 30), (200, 100, 50, 255)).save(tmp_path / "cutouts" / "card.png")
+    mixture = Mixture(pairs(data=("scenes", "scenes/fast:2", "scenes/solids")), tmp_path, seed=5)
+    for name in ("meta", "cpu"):
+        there = DeviceRenderer(mixture, torch.device(name)).sources.values()
+        assert len(there) == 3
+        assert len({id(source.textures) for source in there}) == 1
+        assert len({id(source.cutouts) for source in there}) == 1
+        for source in there:
+            pictures = source.textures.photographs + source.cutouts.images + [source.textures.procedural[0]]
+            assert {picture.device.type for picture in pictures} == {name}
+    kept = DeviceRenderer(mixture, CPU)
     assert kept.sources[0].textures is mixture.sources[0].textures
+    assert kept.sources[0].cutouts is mixture.sources[0].cutouts
 
 
 def test_a_device_renders_when_it_is_asked_to(photographs: Path) -> None:

@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 
 from flowzoo.augmentation import TrainingBatch, TrainingSample, collate
 from flowzoo.synthetic import SyntheticPairs
+from flowzoo.synthetic.pairs import on_device
 from flowzoo.synthetic.scene import Scene
 from flowzoo.training.flow.mixture import Mixture
 from flowzoo.training.flow.settings import PairSettings
@@ -44,7 +45,8 @@ class DeviceRenderer:
 
     def __init__(self, mixture: Mixture, device: torch.device) -> None:
         self.augmentation, self.device = mixture.augmentation, device
-        self.sources = {source: pairs.on(device) for source, pairs in rendered_sources(mixture).items()}
+        sources = rendered_sources(mixture)
+        self.sources = dict(zip(sources, on_device([*sources.values()], device), strict=True))
 
     def __call__(self, batch: list[Drawing | TrainingSample]) -> TrainingBatch:
         """The batch, in its order; on the CPU the same bits as from `mixture`."""

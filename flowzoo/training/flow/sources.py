@@ -1,7 +1,8 @@
 """Where the pairs of a training stage come from, by name: "NAME" or "NAME/SUBSET"."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -15,13 +16,14 @@ from flowzoo.errors import InputError, counted
 from flowzoo.files.flow import read_flow
 
 if TYPE_CHECKING:
-    from flowzoo.synthetic import Textures
+    from flowzoo.synthetic.textures import Cutouts, Textures
 
 HELD_OUT = 10  # of a list of pairs without subsets of its own, every tenth pair is for validation
 RENDERED = ("scenes", "static", "dynamic")
 SCENE = (288, 384)  # height and width of rendered scenes where nothing else is said
 
-_OPEN: WeakValueDictionary[Path, "Textures"] = WeakValueDictionary()
+Pictures = TypeVar("Pictures", "Textures", "Cutouts")
+_OPEN: WeakValueDictionary[tuple[Callable[[Path], Any], Path], Any] = WeakValueDictionary()
 
 
 class Source(Protocol):
@@ -198,6 +200,7 @@ def rendered(name: str, root: Path, both_directions: bool = False, scene: tuple[
     """
     from flowzoo.synthetic import SceneSettings, SyntheticPairs
     from flowzoo.synthetic.settings import SCENES
+    from flowzoo.synthetic.textures import Cutouts, Textures
 
     kind, _, variant = name.partition("/")
     known = {"scenes": SCENES, "static": {"": SceneSettings.static}, "dynamic": {"": SceneSettings.dynamic}}[kind]
@@ -206,23 +209,21 @@ def rendered(name: str, root: Path, both_directions: bool = False, scene: tuple[
         raise InputError(f"there are no {kind} {variant!r}: {settings.suggestion(variant, known)}")
     photographs, cutouts = root / "photographs", root / "cutouts"
     return SyntheticPairs(
-        _textures(photographs if photographs.is_dir() else root),
-        cutouts if kind != "static" and cutouts.is_dir() else None,
+        _shared(Textures, photographs if photographs.is_dir() else root),
+        _shared(Cutouts, cutouts) if kind != "static" and cutouts.is_dir() else None,
         size=scene if kind == "scenes" else (520, 520),
         settings=known[variant](),
         both_directions=both_directions,
     )
 
 
-def _textures(folder: Path) -> "Textures":
-    """Those of a folder; sources that are open at one time share them."""
-    from flowzoo.synthetic import Textures
-
-    place = folder.absolute()
-    textures = _OPEN.get(place)
-    if textures is None:
-        textures = _OPEN[place] = Textures(folder)
-    return textures
+def _shared(pictures: Callable[[Path], Pictures], folder: Path) -> Pictures:
+    """Photographs or cut-outs of a folder; sources that are open at one time share them."""
+    place = (pictures, folder.absolute())
+    found: Pictures | None = _OPEN.get(place)
+    if found is None:
+        found = _OPEN[place] = pictures(folder)
+    return found
 
 
 def open_training_set(name: str, root: Path) -> FlowDataset:
