@@ -2,6 +2,7 @@
 
     OMP_NUM_THREADS=1 python tools/check_gocor_signs.py --trained 100
     OMP_NUM_THREADS=1 python tools/check_gocor_signs.py --trained 100 --smoothing 1e-4
+    OMP_NUM_THREADS=1 python tools/check_gocor_signs.py --trained 100 --exact-modules
 
 GOCor's objective (eta = 0) has a kink where a score is 0: left and right of it the gradient has another factor. Where a
 score is nearer to 0 than rounding, two runs may go on from different sides, and their filters part by a finite step,
@@ -9,6 +10,7 @@ however exact the arithmetic is. Each rendered pair is run in float32 with flowz
 operators, and in float64. For the module whose scores are farthest from float64's: its pixels where a score's sign is
 another than in float64 in some iteration, and the largest difference of a score there and elsewhere, as a share of
 the largest score. --smoothing has the kink smoothed (equation 4b), and says how far that moves the flow in float64.
+--exact-modules has the modules compute in float64 in all runs, from the float32 features of a run in float32.
 """
 
 import argparse
@@ -78,6 +80,14 @@ def smooth(network: FlowNetwork, eta: float) -> None:
             module.optimiser.smoothing = eta
 
 
+def make_exact(network: FlowNetwork) -> None:
+    """Have every local module compute in float64, and give scores in the precision of its features."""
+    for module in network.modules():
+        if isinstance(module, LocalGOCor):
+            module.double()
+            module.register_forward_pre_hook(lambda _, features: tuple(maps.double() for maps in features))
+
+
 def run(network: FlowNetwork, first: Tensor, second: Tensor) -> Run:
     """The flow of a pair with 8 bits, (B,3,H,W) each, and what its modules did, in the network's precision."""
     dtype = next(network.parameters()).dtype
@@ -110,6 +120,7 @@ def main() -> None:
     parser.add_argument("--weights", metavar="TAG|FILE", help="default: random ones")
     parser.add_argument("--trained", type=int, default=0, metavar="STEPS", help="train on rendered pairs before")
     parser.add_argument("--smoothing", type=float, default=0.0, metavar="ETA", help="default: 0, the exact objective")
+    parser.add_argument("--exact-modules", action="store_true", help="the modules' arithmetic is float64")
     parser.add_argument("--pairs", type=int, default=5, metavar="N", help="default: 5")
     arguments = parser.parse_args()
     torch.manual_seed(0)
@@ -119,6 +130,8 @@ def main() -> None:
     double = create_flow_network(NETWORK).double()
     double.load_state_dict(network.state_dict())
     smooth(network, arguments.smoothing)
+    if arguments.exact_modules:
+        make_exact(network)
     rendered = SyntheticPairs(None, size=SIZE, seed=1)
     print(f"{HEAD}\n{'|---' * HEAD.count(' | ')}|---|", flush=True)
     for number in range(arguments.pairs):
