@@ -172,6 +172,7 @@ def test_threads_and_batch_do_not_change_a_bit_without_gradients(monkeypatch):
 
 
 def test_other_types_and_autocast_are_pytorchs(monkeypatch):
+    monkeypatch.setattr(cpu, "has_tiles", lambda: False)
     monkeypatch.setattr(cpu, "multiplies_halves", lambda: False)
     monkeypatch.setattr(cpu, "wins_lowered", lambda *arguments: False)
     maps, weight, bias = inputs(1, 64, 64, (3, 3), 44, 44)
