@@ -81,7 +81,7 @@ def smooth(network: FlowNetwork, eta: float) -> None:
 
 
 def make_exact(network: FlowNetwork) -> None:
-    """Have every local module compute in float64; what takes its scores rounds them to the precision of the features."""
+    """Have every local module compute in float64; whoever takes its scores rounds them to the features' precision."""
     for module in network.modules():
         if isinstance(module, LocalGOCor):
             module.double()
